@@ -1,0 +1,23 @@
+"""AMC: searches per-layer keep ratios of a network, and makes the smaller network.
+
+``amc.prune`` prunes any ``nn.Module``, ``amc.load`` brings a saved pruned network back.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amc.api import PruneResult, prune
+    from amc.loading import load
+
+__all__ = ["PruneResult", "__version__", "load", "prune"]
+__version__ = "0.1.0"
+
+# Imported when first asked for, so that a command line with a typo does not wait for torch.
+_HOMES = {"PruneResult": "amc.api", "load": "amc.loading", "prune": "amc.api"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  any name of the package
+    if name not in _HOMES:
+        raise AttributeError(f"module 'amc' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

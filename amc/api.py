@@ -1,0 +1,141 @@
+"""The search in one Python call, on any network and any data."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from amc.agent.policy import AMC
+from amc.export import WEIGHTS_FILE, weights_bytes
+from amc.header import Header
+from amc.results import RunFolder
+from baselines.random_search import RandomSearch
+from baselines.uniform import Uniform
+from envs.engine.scoring import Score, top1_scorer
+from envs.engine.torch_engine import EngineSettings, TorchEngine
+from envs.engine.types import Evaluation
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials, SearchPolicy, Trial
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+UserScore = Callable[[nn.Module], float | Evaluation]
+POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
+    "amc": lambda seed: AMC(seed=seed),
+    "random": lambda seed: RandomSearch(seed=seed),
+    "uniform": lambda _: Uniform(),
+}
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What a search found.
+
+    Attributes:
+        model: the smaller network, repaired but not fine-tuned, in eval mode on the device of the one given.
+        strategy: executed keep ratio by layer.
+        best: the trial it comes from.
+        trials: all trials, in order.
+        input_shape: shape of the inputs that the network was traced with.
+    """
+
+    model: nn.Module
+    strategy: dict[str, float]
+    best: Trial
+    trials: list[Trial]
+    input_shape: tuple[int, ...]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write trials and weights to a folder; ``amc.load(folder, model=dense)`` brings the network back."""
+        run = RunFolder(Path(folder))
+        for trial in self.trials:
+            run.record(trial)
+        run.write(WEIGHTS_FILE, weights_bytes(self.model, Header(self.input_shape)))
+        return run.folder
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Tensor,
+    *,
+    calibration: Batches,
+    validation: Batches | None = None,
+    score: UserScore | None = None,
+    target: float = 0.5,
+    policy: str | SearchPolicy = "amc",
+    episodes: int = 150,
+    resource: str = "flops",
+    reward: str = "accuracy",
+    constraint: str = "rescale",
+    min_keep: float = 0.1,
+    settings: EngineSettings | None = None,
+    seed: int = 0,
+) -> PruneResult:
+    """Search keep ratios for ``model`` and return the best smaller network; ``model`` itself is not changed.
+
+    Args:
+        model: a trained network.
+        example_inputs: one batch that it can be called with.
+        calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
+        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
+        score: scores a candidate instead of ``validation``: a metric, higher is better.
+        target: fraction of the network's ``resource`` that may be kept.
+        policy: ``amc``, ``random``, ``uniform``, or an object with a method ``search(env)``.
+        episodes: strategies that may be scored.
+        resource: ``flops`` or ``params``.
+        reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
+        constraint: ``rescale`` or ``bound``.
+        min_keep: smallest keep ratio of a layer.
+        settings: how channels are chosen and candidates repaired.
+        seed: the same seed gives the same trials.
+
+    Raises:
+        GraphError: the network cannot be traced or has nothing to prune.
+        TargetError: no strategy can meet the target.
+        ValueError: an argument is unknown or out of range, or no trial is within the target.
+    """
+    searcher = POLICIES[policy](seed) if isinstance(policy, str) and policy in POLICIES else policy
+    if isinstance(searcher, str):
+        raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    inputs, _ = _join("calibration", calibration, device)
+    scorer = _make_scorer(validation, score, device)
+    engine = TorchEngine(model, example_inputs.to(device), inputs, scorer, settings or EngineSettings(seed=seed))
+    problem = PruningEnv(
+        engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
+    )
+    env = RecordTrials(problem, episodes)
+    searcher.search(env)
+    return _result(engine, env, tuple(example_inputs.shape))
+
+
+def _make_scorer(validation: Batches | None, score: UserScore | None, device: torch.device) -> Score:
+    if validation is not None and score is None:
+        return top1_scorer(*_join("validation", validation, device))
+    if score is None or validation is not None:
+        raise ValueError("give either validation batches or a score function")
+    return lambda candidate: _as_evaluation(score(candidate))
+
+
+def _as_evaluation(scored: float | Evaluation) -> Evaluation:
+    """Return a bare metric as an evaluation whose loss and number of samples are unknown."""
+    return scored if isinstance(scored, Evaluation) else Evaluation(float(scored), loss=math.nan, n_samples=0)
+
+
+def _join(name: str, batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Put batches together on the device, inputs and targets."""
+    pairs = [(inputs, targets) for inputs, targets in batches]
+    if not pairs:
+        raise ValueError(f"{name} holds no batch")
+    inputs, targets = zip(*pairs, strict=True)
+    return torch.cat(inputs).to(device), torch.cat(targets).to(device)
+
+
+def _result(engine: TorchEngine, env: RecordTrials, input_shape: tuple[int, ...]) -> PruneResult:
+    best = env.best
+    kept = {layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)}
+    # Copied: what pruning left whole is shared with the engine's dense network, and the user may train this one.
+    return PruneResult(copy.deepcopy(engine.prune(best.strategy)), kept, best, env.trials, input_shape)

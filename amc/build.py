@@ -1,0 +1,132 @@
+"""From the configuration to the parts of a run: the only module that knows every floor."""
+
+import importlib
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from amc.config import ModelConfig, SearchConfig, TrainConfig
+from amc.errors import ConfigError, ModelError
+from amc.seeding import seed_everything
+from amc.zoo.dataset import Source, Split, Splits, make_splits
+from amc.zoo.datasets import DATASETS
+from amc.zoo.models import MODELS, ModelFactory
+from envs.constraint import TargetError
+from envs.engine.errors import GraphError
+from envs.engine.scoring import Score, top1_scorer
+from envs.engine.torch_engine import EngineSettings, TorchEngine
+from envs.pruning_env import PruningEnv
+from envs.search import SearchPolicy
+
+
+def prepare_torch(cfg: TrainConfig) -> torch.device:
+    """Set the number of threads, seed every generator, and return the device.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    seed_everything(cfg.seed)
+    name = cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros(1, device=name).device
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(f"device={cfg.device} cannot be used here; take cpu or auto") from error
+
+
+def cache_folder(cfg: TrainConfig) -> Path:
+    """Return where trained networks and downloads are kept."""
+    return Path(cfg.cache_dir).expanduser() if cfg.cache_dir else Path.home() / ".cache" / "amc-search"
+
+
+def load_splits(cfg: TrainConfig) -> Splits:
+    """Read the data and cut it.
+
+    Raises:
+        ConfigError: there is no such data, or it is too small for the splits.
+    """
+    source = Source(cfg.data.folder, cache_folder(cfg), cfg.data.image_size)
+    splits = make_splits(DATASETS[cfg.data.name](source), cfg.data.calibration, cfg.data.search, cfg.seed)
+    if cfg.train.batch_size > len(splits.train.labels):
+        raise ConfigError(f"train.batch_size={cfg.train.batch_size}: there are {len(splits.train.labels)} images")
+    return splits
+
+
+def new_network(cfg: ModelConfig, splits: Splits) -> nn.Module:
+    """Build an untrained network for the data, of the zoo or one's own.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    factory = _own_factory(cfg.factory) if cfg.factory is not None else MODELS.get(cfg.name)
+    if factory is None:
+        raise ConfigError(f"model={cfg.name} is not in the zoo ({', '.join(MODELS)}) and needs model.factory")
+    return factory(splits.num_classes, splits.in_channels, width=cfg.width)
+
+
+def _own_factory(path: str) -> ModelFactory:
+    module, _, name = path.rpartition(".")
+    try:
+        factory: ModelFactory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"model.factory={path} cannot be imported ({error}); is it on PYTHONPATH?") from error
+    return factory
+
+
+def network_inputs(images: Tensor, splits: Splits, device: torch.device) -> Tensor:
+    """Return byte images as the network's input on the device."""
+    return splits.normalize(images).to(device)
+
+
+def make_score(split: Split, splits: Splits, device: torch.device) -> Score:
+    """Return what measures a network's accuracy on a split."""
+    return top1_scorer(network_inputs(split.images, splits, device), split.labels.to(device))
+
+
+def make_engine(cfg: SearchConfig, model: nn.Module, splits: Splits, device: torch.device) -> TorchEngine:
+    """Trace the trained network and calibrate its repair.
+
+    Raises:
+        ModelError: the network cannot be traced or has nothing to prune.
+    """
+    settings = EngineSettings(
+        criterion=cfg.criterion.name,
+        round_to=cfg.round_to,
+        ignore=tuple(cfg.ignore),
+        reconstruct=cfg.reconstruct,
+        adaptive_bn=cfg.adaptive_bn,
+        seed=cfg.seed,
+    )
+    calibration = network_inputs(splits.calibration.images, splits, device)
+    try:
+        return TorchEngine(model, calibration[:1], calibration, make_score(splits.search, splits, device), settings)
+    except GraphError as error:
+        raise ModelError(f"model={cfg.model.name}: {error}") from error
+
+
+def make_env(cfg: SearchConfig, engine: TorchEngine) -> PruningEnv:
+    """Pose the search problem.
+
+    Raises:
+        ModelError: the target cannot be met.
+    """
+    try:
+        return PruningEnv(
+            engine,
+            reward=cfg.reward.name,
+            resource=cfg.resource.name,
+            target=cfg.target,
+            min_keep=cfg.min_keep,
+            constraint=cfg.constraint.name,
+        )
+    except TargetError as error:
+        raise ModelError(str(error)) from error
+
+
+def make_policy(cfg: SearchConfig) -> SearchPolicy:
+    """Build the search policy by its ``_target_``."""
+    policy: SearchPolicy = instantiate(cfg.policy)
+    return policy

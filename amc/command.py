@@ -1,0 +1,132 @@
+"""A command line: Hydra composes the configuration, and errors end in one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from amc.config import CONF, TrainConfig, register_schemas
+from amc.errors import ConfigError, StorageError, UserError
+from amc.validation import validate
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+INTERRUPTED = 130
+# Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
+TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed, and its error is already reported; the other jobs go on."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def run_command(name: str, task: Callable[[Any], None]) -> None:
+    """Run ``task`` on the configuration that ``conf/<name>.yaml`` and the command line make.
+
+    Args:
+        name: of the configuration, and of the command in error messages.
+        task: called with the checked configuration, once for each job of a sweep.
+
+    Raises:
+        SystemExit: the command failed, with the exit code of ``amc.errors``.
+    """
+    register_schemas()
+    full_error = os.environ.get(FULL_ERROR) == "1"
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+    def job(composed: DictConfig) -> None:
+        with _reporting(name, full_error):
+            if missing := OmegaConf.missing_keys(composed):
+                raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
+            cfg = cast(TrainConfig, OmegaConf.to_object(composed))
+            validate(cfg)
+            task(cfg)
+
+    with _reporting(name, full_error), _hydra_lets_errors_pass():
+        job()
+
+
+def output_folder() -> Path:
+    """Return the folder of the running job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def chosen(group: str) -> str:
+    """Return the name of the choice made in a configuration group."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+@contextmanager
+def _reporting(name: str, full_error: bool) -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code."""
+    try:
+        yield
+    except JobFailed as error:
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt:
+        print(f"amc.{name}: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        if full_error:
+            raise
+        known = as_user_error(error)
+        sweep = _job_of_sweep()
+        print(f"amc.{name}: {sweep}{known}", file=sys.stderr)
+        raise (JobFailed if sweep else SystemExit)(known.exit_code) from error
+
+
+def as_user_error(error: Exception) -> UserError:
+    """Return an error as one of the kinds that have an exit code, with a message of one line."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return ConfigError(_one_line(error))
+    if isinstance(error, OSError):
+        return StorageError(_one_line(error))
+    return UserError(f"{type(error).__name__}: {_one_line(error)} (a bug? {FULL_ERROR}=1 shows where)")
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the message of an error of Hydra, and of its cause, without line breaks."""
+    messages = [str(error)]
+    if isinstance(error, OverrideParseException):
+        messages.insert(0, f"cannot read {error.override!r}")
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        messages.append(str(error.__cause__))
+    for tail in TAILS:
+        messages = [message.partition(tail)[0] for message in messages]
+    messages = [message.strip().replace("\n\n", "; ") for message in messages]
+    return ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
+
+
+def _job_of_sweep() -> str:
+    """Return what tells this job from the others of a sweep; nothing outside a sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return ""
+    return f"[{HydraConfig.get().job.override_dirname}] "
+
+
+@contextmanager
+def _hydra_lets_errors_pass() -> Iterator[None]:
+    """Keep Hydra from printing errors itself, in many lines and with its own exit code."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

@@ -1,0 +1,199 @@
+"""The configuration's schema: Hydra checks names and types against it, ``amc.validation`` checks ranges."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+_BESIDE = Path(__file__).parent / "conf"
+# A wheel carries the folder inside the package; in a checkout it stands at the top.
+CONF = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+class Granularity(Enum):
+    """What is removed."""
+
+    channel = "channel"
+
+
+class Criterion(Enum):
+    """What ranks the channels of a layer."""
+
+    l1 = "l1"
+
+
+class Resource(Enum):
+    """What the target limits."""
+
+    flops = "flops"
+    params = "params"
+
+
+class Reward(Enum):
+    """What an episode is worth: AMC's R_err, R_FLOPs and R_Param."""
+
+    accuracy = "accuracy"
+    accuracy_flops = "accuracy_flops"
+    accuracy_params = "accuracy_params"
+
+
+class Constraint(Enum):
+    """How the target is met: layer by layer, or by one factor on the whole strategy."""
+
+    bound = "bound"
+    rescale = "rescale"
+
+
+class Tracker(Enum):
+    """Where a run is reported to, beside its folder."""
+
+    none = "none"
+
+
+class Export(Enum):
+    """Formats beside safetensors that the pruned network is written in."""
+
+    onnx = "onnx"
+    pt2 = "pt2"
+
+
+@dataclass
+class ModelConfig:
+    """A network of the zoo, or one's own.
+
+    Attributes:
+        name: in the zoo; for one's own, what to call it.
+        width: multiplier on every channel count.
+        factory: dotted path of one's own ``factory(num_classes, in_channels, width=...) -> nn.Module``.
+    """
+
+    name: str = MISSING
+    width: float = 1.0
+    factory: str | None = None
+
+
+@dataclass
+class DataConfig:
+    """A data set and how it is split.
+
+    Attributes:
+        name: in the registry.
+        folder: where its files lie; none for where the data set looks by itself.
+        calibration: images that repair pruned networks; their labels are not used.
+        search: images cut from the training set that strategies are scored on.
+        width: width multiplier that suits this data, for networks made for ImageNet.
+        image_size: height and width that images are brought to, for data sets without a size of their own.
+        finetune_epochs: epochs of fine-tuning that suit this data.
+    """
+
+    name: str = MISSING
+    folder: str | None = None
+    calibration: int = MISSING
+    search: int = MISSING
+    width: float = 1.0
+    image_size: int | None = None
+    finetune_epochs: int = MISSING
+
+
+@dataclass
+class RecipeConfig:
+    """How the dense network is trained, see ``amc.training.Recipe``."""
+
+    epochs: int = MISSING
+    lr: float = 0.1
+    batch_size: int = 128
+    weight_decay: float = 5e-4
+    shift: int = 2
+    flip: bool = True
+    bf16: bool = False
+
+
+@dataclass
+class FinetuneConfig:
+    """How pruned networks are fine-tuned.
+
+    Attributes:
+        epochs: passes over the train split; 0 for none.
+        top_k: trials that are fine-tuned; the best of them on the search split wins.
+        lr_factor: learning rate as a fraction of training's.
+    """
+
+    epochs: int = MISSING
+    top_k: int = 3
+    lr_factor: float = 0.1
+
+
+@dataclass
+class TrainConfig:
+    """A run of ``amc.train``.
+
+    Attributes:
+        name: folder under ``outputs``.
+        model: the network.
+        data: the data.
+        train: how the network is trained.
+        seed: fixes splits, initial weights and the order of training.
+        device: torch device; ``auto`` for cuda where there is one.
+        threads: CPU threads of torch; none for torch's own choice.
+        cache_dir: where trained networks and downloads are kept; none for the user's cache folder.
+    """
+
+    name: str = "default"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: RecipeConfig = field(default_factory=RecipeConfig)
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    cache_dir: str | None = None
+
+
+@dataclass
+class SearchConfig(TrainConfig):
+    """A run of ``amc.search``.
+
+    Attributes:
+        policy: the search policy, built by its ``_target_``.
+        granularity: what is removed.
+        criterion: what ranks channels.
+        resource: what the target limits.
+        target: fraction of the dense network's resource that may be kept.
+        constraint: how the target is met.
+        reward: what an episode is worth.
+        episodes: strategies that may be scored.
+        min_keep: smallest keep ratio of a layer.
+        round_to: kept channels are multiples of this; none for a choice by the layer's size.
+        ignore: layers that keep all their channels.
+        reconstruct: repair pruned networks by least squares.
+        adaptive_bn: calibration images that batch norm statistics are measured anew on; 0 for none.
+        finetune: what happens to the best trials.
+        export: further formats of the pruned network.
+        tracker: where the run is reported to.
+    """
+
+    policy: Any = MISSING
+    granularity: Granularity = Granularity.channel
+    criterion: Criterion = Criterion.l1
+    resource: Resource = Resource.flops
+    target: float = 0.5
+    constraint: Constraint = Constraint.rescale
+    reward: Reward = Reward.accuracy
+    episodes: int = 150
+    min_keep: float = 0.1
+    round_to: int | None = None
+    ignore: list[str] = field(default_factory=list)
+    reconstruct: bool = True
+    adaptive_bn: int = 500
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    export: list[Export] = field(default_factory=list)
+    tracker: Tracker = Tracker.none
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
+    store = ConfigStore.instance()
+    store.store(name="search_schema", node=SearchConfig)
+    store.store(name="train_schema", node=TrainConfig)

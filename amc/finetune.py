@@ -1,0 +1,121 @@
+"""What happens to the best trials: fine-tuning, and the choice of a winner on the search split."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+from torch import nn
+
+from amc.bench import Bench
+from amc.errors import ModelError
+from amc.progress import TrainingProgress
+from amc.seeding import seed_everything
+from amc.training import Recipe, fit
+from baselines.uniform import Uniform
+from envs.engine.types import Evaluation, Strategy
+from envs.search import RecordTrials, Trial, quality
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A pruned network after fine-tuning.
+
+    Attributes:
+        strategy: what was pruned.
+        model: the network, in eval mode.
+        before: how good it was before fine-tuning, on the search split.
+        after: how good it is, on the search split.
+    """
+
+    strategy: Strategy
+    model: nn.Module
+    before: Evaluation
+    after: Evaluation
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to.
+
+    Attributes:
+        trials: all of them, in order.
+        candidates: the best few, fine-tuned, by trial number.
+        uniform: one ratio for all layers, fine-tuned the same way.
+        found: the best of the candidates.
+    """
+
+    trials: list[Trial]
+    candidates: dict[int, Tuned]
+    uniform: Tuned
+    found: Tuned
+
+
+def finetune_best(bench: Bench, trials: list[Trial]) -> Outcome:
+    """Fine-tune the best trials, and uniform ratios beside them; the winner is chosen on the search split.
+
+    Raises:
+        ModelError: no trial is within the target.
+    """
+    best = best_trials(trials, bench.cfg.finetune.top_k)
+    if not best:
+        raise ModelError(f"none of {len(trials)} trials is within target={bench.cfg.target}: more episodes may help")
+    tuner = FineTuner(bench)
+    candidates = {
+        trial.index: tuner.tune(trial.strategy, f"fine-tune {rank} of {len(best)}")
+        for rank, trial in enumerate(best, 1)
+    }
+    uniform = tuner.tune(uniform_strategy(bench), "fine-tune uniform")
+    return Outcome(trials, candidates, uniform, winner(candidates.values()))
+
+
+def uniform_strategy(bench: Bench) -> Strategy:
+    """Return one ratio for all layers that meets the target."""
+    env = RecordTrials(bench.problem, episodes=1)
+    Uniform().search(env)
+    return env.best.strategy
+
+
+def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:
+    """Return the best feasible trials of different strategies, best first."""
+    different: dict[Strategy, Trial] = {}
+    for trial in trials:
+        if trial.feasible:
+            different.setdefault(trial.strategy, trial)
+    return sorted(different.values(), key=quality, reverse=True)[:count]
+
+
+def finetuning_recipe(training: Recipe, epochs: int, lr_factor: float) -> Recipe:
+    """Return the recipe of fine-tuning: training's, at a fraction of its learning rate."""
+    return replace(training, epochs=epochs, lr=training.lr * lr_factor)
+
+
+class FineTuner:
+    """Fine-tunes strategies with one recipe, each once, all from the same seed."""
+
+    def __init__(self, bench: Bench) -> None:
+        finetune = bench.cfg.finetune
+        training = Recipe(**asdict(bench.cfg.train))
+        self._bench = bench
+        self._recipe = finetuning_recipe(training, finetune.epochs, finetune.lr_factor)
+        self._tuned: dict[Strategy, Tuned] = {}
+
+    def tune(self, strategy: Strategy, title: str) -> Tuned:
+        """Prune and fine-tune; ``title`` stands before the progress bar."""
+        if strategy not in self._tuned:
+            self._tuned[strategy] = self._tune(strategy, title)
+        return self._tuned[strategy]
+
+    def _tune(self, strategy: Strategy, title: str) -> Tuned:
+        bench = self._bench
+        # Copied: what pruning left whole is shared with the engine's dense network.
+        model = copy.deepcopy(bench.engine.prune(strategy))
+        before = bench.engine.score(model)
+        seed_everything(bench.cfg.seed)
+        with TrainingProgress(title) as progress:
+            fit(model, bench.splits, self._recipe, bench.cfg.seed, str(bench.device), progress)
+        return Tuned(strategy, model, before, bench.engine.score(model))
+
+
+def winner(candidates: Iterable[Tuned]) -> Tuned:
+    """Return the best on the search split, the lower loss where they tie."""
+    return max(candidates, key=lambda tuned: (tuned.after.metric, -tuned.after.loss))

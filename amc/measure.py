@@ -1,0 +1,80 @@
+"""The end of a run: the only place that reads the test split."""
+
+import torch
+
+import amc
+from amc import build
+from amc.bench import Bench
+from amc.finetune import Outcome, Tuned
+from amc.latency import Latency, measure_latency
+from amc.results import SCHEMA, FineTuned, LayerKept, PrunedScores, Result, Scores
+from envs.engine.scoring import Score
+from envs.engine.types import Cost, Strategy
+
+
+def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
+    """Score the dense, the uniform and the found network on the test split, and time them.
+
+    Args:
+        bench: the run's parts.
+        outcome: the networks, and the trials they come from.
+        policy: name of who searched.
+    """
+    cfg, splits = bench.cfg, bench.splits
+    score = build.make_score(splits.test, splits, bench.device)
+    latencies = measure_networks(bench, outcome)
+    dense, uniform, found = (latency.median_ms for latency in latencies)
+    size = network_size(bench.engine.cost(bench.everything))
+    return Result(
+        schema=SCHEMA,
+        model=cfg.model.name,
+        data=cfg.data.name,
+        policy=policy,
+        granularity=cfg.granularity.name,
+        criterion=cfg.criterion.name,
+        resource=cfg.resource.name,
+        target=cfg.target,
+        seed=cfg.seed,
+        trials=len(outcome.trials),
+        search_seconds=sum(trial.seconds for trial in outcome.trials),
+        dense=Scores(test_top1=score(bench.dense).metric, latency_ms=dense, **size),
+        uniform=pruned_scores(bench, outcome.uniform, score, uniform),
+        pruned=pruned_scores(bench, outcome.found, score, found),
+        strategy=kept_channels(bench, outcome.found.strategy),
+        uniform_strategy=kept_channels(bench, outcome.uniform.strategy),
+        finetuned=tuple(
+            FineTuned(index, tuned.before.metric, tuned.after.metric) for index, tuned in outcome.candidates.items()
+        ),
+        versions={"amc-search": amc.__version__, "torch": torch.__version__},
+        images={name: len(getattr(splits, name).labels) for name in ("train", "calibration", "search", "test")},
+        latencies=latencies,
+    )
+
+
+def measure_networks(bench: Bench, outcome: Outcome) -> tuple[Latency, ...]:
+    """Time one image through the dense, the uniform and the found network, in that order."""
+    networks = {"dense": bench.dense, "uniform": outcome.uniform.model, "found": outcome.found.model}
+    image = build.network_inputs(bench.splits.search.images[:1], bench.splits, bench.device)
+    return tuple(measure_latency(networks, image))
+
+
+def pruned_scores(bench: Bench, tuned: Tuned, score: Score, latency_ms: float) -> PrunedScores:
+    """Score a pruned network on the test split, as it was before fine-tuning and as it is."""
+    return PrunedScores(
+        search_top1=tuned.after.metric,
+        test_top1_before_finetune=score(bench.engine.prune(tuned.strategy)).metric,
+        test_top1=score(tuned.model).metric,
+        latency_ms=latency_ms,
+        **network_size(bench.engine.cost(tuned.strategy)),
+    )
+
+
+def network_size(cost: Cost) -> dict[str, int]:
+    """Return the sizes of a network as ``result.json`` names them."""
+    return {"flops": round(cost.flops), "params": round(cost.params), "memory_bytes": round(cost.memory or 0)}
+
+
+def kept_channels(bench: Bench, strategy: Strategy) -> tuple[LayerKept, ...]:
+    """Return what a strategy keeps of every layer."""
+    rows = zip(bench.engine.layers, bench.engine.kept(strategy), strict=True)
+    return tuple(LayerKept(layer.name, kept / layer.units, kept, layer.units) for layer, kept in rows)

@@ -1,0 +1,145 @@
+"""Pictures of a run: the reward over episodes, accuracy against resource, the kept channels per layer.
+
+The colours stay apart under the common kinds of colour blindness, and every series has its own marker too. Figures
+are narrow, so that their letters stay readable on a phone.
+
+References:
+    Okabe and Ito, 2008, "Color Universal Design".
+"""
+
+import io
+from collections.abc import Sequence
+from statistics import median
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from amc.canvas import LIGHT, SMALL, Palette, finish, new_axes
+from amc.results import LayerKept, Result
+from envs.search import Trial, quality
+
+HEIGHT_INCHES = 3.4
+BAR_INCHES = 0.21
+LONGEST_NAME = 28
+TRIALS, OVER, TARGET = "trials", "over the target", "target"
+# Resource of a search -> its field of ``Scores``, and its name in words.
+RESOURCES = {"flops": ("flops", "FLOPs"), "params": ("params", "parameters"), "memory": ("memory_bytes", "memory")}
+Points = Sequence[tuple[float, float]]
+
+
+def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> dict[str, Figure]:
+    """Draw every picture of a run, by name."""
+    return {
+        "reward": reward_figure(trials, palette),
+        "resource": resource_figure(result, trials, palette),
+        "channels": channels_figure(result.strategy, result.uniform_strategy, palette),
+    }
+
+
+def png(figure: Figure) -> bytes:
+    """Return ``figure`` as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def best_so_far(trials: Sequence[Trial]) -> list[tuple[float, float]]:
+    """Return (episode, reward) of every trial that was the best feasible one when it ended."""
+    steps: list[tuple[float, float]] = []
+    best: Trial | None = None
+    for trial in trials:
+        if trial.feasible and (best is None or quality(trial) > quality(best)):
+            best = trial
+            steps.append((trial.index + 1, trial.reward))
+    return steps
+
+
+def reward_figure(trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure:
+    """Draw the reward of every trial, and the best so far."""
+    axes = new_axes(HEIGHT_INCHES, palette)
+    _scatter_trials(axes, [(trial.index + 1, trial.reward) for trial in trials if trial.feasible], TRIALS, palette)
+    over = [(trial.index + 1, trial.reward) for trial in trials if not trial.feasible]
+    _scatter_trials(axes, over, OVER, palette, filled=False)
+    steps = best_so_far(trials)
+    if steps:
+        x, y = zip(*steps, (len(trials), steps[-1][1]), strict=True)
+        axes.step(x, y, where="post", color=palette.found, linewidth=2, label="best so far")
+    axes.set(xlabel="episode", ylabel="reward", xlim=(0, len(trials) + 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below = _cut_the_bottom(axes, [(trial.index + 1, trial.reward) for trial in trials], palette)
+    return finish(axes, f"Reward over {len(trials)} episodes", ("best so far", TRIALS, OVER, below), palette)
+
+
+def resource_figure(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure:
+    """Draw accuracy on the search split against what the search limits; against FLOPs where that is measured time."""
+    limited = result.resource if result.resource in RESOURCES else "flops"
+    field, name = RESOURCES[limited]
+    dense: float = getattr(result.dense, field)
+    axes = new_axes(HEIGHT_INCHES, palette)
+    points = [(getattr(trial.cost, limited) / dense, trial.evaluation.metric) for trial in trials]
+    _scatter_trials(axes, points, TRIALS, palette)
+    for scores, marker, area, colour, label in (
+        (result.uniform, "D", 45, palette.uniform, "uniform, fine-tuned"),
+        (result.pruned, "*", 150, palette.found, "found, fine-tuned"),
+    ):
+        at = (getattr(scores, field) / dense, scores.search_top1)
+        axes.scatter(*at, s=area, color=colour, marker=marker, edgecolors=palette.paper, label=label, zorder=3)
+        points.append(at)
+    if result.resource == limited:
+        axes.axvline(result.target, color=palette.ink, linewidth=1, linestyle="--", label=TARGET)
+    axes.set(xlabel=f"{name} kept", ylabel="top-1 on the search split")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    below = _cut_the_bottom(axes, points, palette)
+    series = ("found, fine-tuned", "uniform, fine-tuned", TRIALS, TARGET, below)
+    return finish(axes, f"Accuracy against {name}", series, palette)
+
+
+def channels_figure(found: Sequence[LayerKept], uniform: Sequence[LayerKept], palette: Palette = LIGHT) -> Figure:
+    """Draw the channels that each layer keeps, as a share of the dense network's."""
+    axes = new_axes(1.1 + BAR_INCHES * len(found), palette)
+    rows = range(len(found))
+    axes.barh(rows, [1.0] * len(found), 0.72, color=palette.quiet, label="dense")
+    axes.barh(rows, [layer.kept / layer.of for layer in found], 0.72, color=palette.found, label="found")
+    x, y = [layer.kept / layer.of for layer in uniform], range(len(uniform))
+    ticks = axes.scatter(x, y, s=80, color=palette.uniform, marker="|", linewidths=2.4, label="uniform", zorder=3)
+    ticks.set_path_effects([withStroke(linewidth=5, foreground=palette.paper)])
+    # Names are drawn as they are: a dollar sign in the name of a user's layer starts no formula.
+    axes.set_yticks(rows, [_short(layer.layer) for layer in found], parse_math=False)
+    for row, layer in enumerate(found):
+        axes.text(1.02, row, f"{layer.kept} of {layer.of}", va="center", fontsize=SMALL - 1, color=palette.ink)
+    axes.set(xlim=(0, 1), ylim=(len(found) - 0.4, -0.6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(visible=False)
+    return finish(axes, "Channels kept per layer", ("dense", "uniform", "found"), palette)
+
+
+def _scatter_trials(axes: Axes, points: Points, label: str, palette: Palette, *, filled: bool = True) -> None:
+    if points:
+        x, y = zip(*points, strict=True)
+        face = palette.trial if filled else "none"
+        axes.scatter(x, y, s=13, facecolors=face, edgecolors=palette.trial, linewidths=0.8, label=label)
+
+
+def _cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
+    """Spend the height on the better half of the points.
+
+    Points far below are marked at the lower edge instead of hidden, under the label returned.
+    """
+    heights = [height for _, height in points]
+    top, middle = max(heights), median(heights)
+    floor = top - 3 * (top - middle)
+    below = [x for x, height in points if height < floor]
+    label = f"{len(below)} further below"
+    if below and floor < top:
+        margin = 0.06 * (top - floor)
+        axes.set_ylim(floor - margin, top + margin)
+        axes.scatter(below, [floor] * len(below), s=16, color=palette.trial, marker="v", label=label)
+    return label
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

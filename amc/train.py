@@ -1,0 +1,23 @@
+"""``python -m amc.train``: trains a dense network and keeps it for ``amc.search``."""
+
+import logging
+
+from amc import build
+from amc.command import run_command
+from amc.config import TrainConfig
+from amc.dense import trained_network
+
+log = logging.getLogger(__name__)
+
+
+def main(cfg: TrainConfig) -> None:
+    """Train, or find in the cache, and say how good the network is on the search split; ``test`` is not read."""
+    device = build.prepare_torch(cfg)
+    splits = build.load_splits(cfg)
+    model = trained_network(cfg, splits, device)
+    evaluation = build.make_score(splits.search, splits, device)(model)
+    log.info("top-1 on the search split: %.4f (loss %.4f)", evaluation.metric, evaluation.loss)
+
+
+if __name__ == "__main__":
+    run_command("train", main)

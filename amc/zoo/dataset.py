@@ -1,0 +1,121 @@
+"""What a data set is here: labelled byte images in memory, split four ways."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from amc.errors import ConfigError
+
+
+class Source(NamedTuple):
+    """Where a data set comes from.
+
+    Attributes:
+        folder: where its files lie; ``None`` for where the data set looks by itself.
+        cache: where downloads are kept.
+        image_size: height and width that images are brought to, for data sets without a size of their own.
+    """
+
+    folder: str | None
+    cache: Path
+    image_size: int | None = None
+
+
+class Split(NamedTuple):
+    """Labelled images.
+
+    Attributes:
+        images: bytes, shape ``(n, channels, height, width)``.
+        labels: class numbers, int64, shape ``(n,)``.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def take(self, indices: Tensor) -> "Split":
+        """Return the images and labels at ``indices``."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+class RawData(NamedTuple):
+    """A data set as published: its training and its test images."""
+
+    train: Split
+    test: Split
+    num_classes: int
+
+
+class Normalization(NamedTuple):
+    """Per-channel mean and standard deviation of the training images, in bytes, each ``(1, c, 1, 1)``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Turn bytes into floats of zero mean and unit variance, channels last in memory."""
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four splits of a run. ``search`` is cut from the published training images; ``test`` is read once.
+
+    Attributes:
+        train: what the dense network is trained on and pruned networks are fine-tuned on.
+        calibration: a few of the training images, used without their labels.
+        search: what strategies are scored on.
+        test: the published test images.
+        num_classes: number of classes.
+        normalize: turns the bytes of any of them into the network's input.
+    """
+
+    train: Split
+    calibration: Split
+    search: Split
+    test: Split
+    num_classes: int
+    normalize: Normalization
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.train.images.shape[1]
+
+    def example(self) -> Tensor:
+        """Return one normalised image, ``(1, c, h, w)``."""
+        return self.normalize(self.calibration.images[:1])
+
+
+def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Splits:
+    """Cut ``search`` images off the training set and name ``calibration`` of the rest.
+
+    Args:
+        raw: the data set as published.
+        calibration: number of calibration images; they stay in the training split, as their labels are not used.
+        search: number of search images; they leave the training split.
+        seed: fixes which images go where.
+
+    Raises:
+        ConfigError: a split would be empty.
+    """
+    total = len(raw.train.labels)
+    if not (0 < calibration <= total - search and 0 < search < total):
+        raise ConfigError(
+            f"data.calibration={calibration} and data.search={search} do not fit into {total} training images"
+        )
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    train = raw.train.take(order[search:])
+    as_float = train.images[:10_000].float()
+    mean = as_float.mean((0, 2, 3), keepdim=True)
+    std = as_float.std((0, 2, 3), keepdim=True).clamp_min(1.0)
+    return Splits(
+        train=train,
+        calibration=Split(train.images[:calibration], train.labels[:calibration]),
+        search=raw.train.take(order[:search]),
+        test=raw.test,
+        num_classes=raw.num_classes,
+        normalize=Normalization(mean, std),
+    )

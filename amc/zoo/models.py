@@ -1,0 +1,39 @@
+"""Models by name: one row a model."""
+
+from functools import partial
+from typing import Protocol
+
+from torch import nn
+
+from amc.zoo.mobilenet import MobileNet
+from amc.zoo.mobilenet_v2 import MobileNetV2
+from amc.zoo.resnet import CifarResNet
+from amc.zoo.vgg import VGG16
+
+
+class ModelFactory(Protocol):
+    """Builds an untrained network for images of ``in_channels`` and ``num_classes`` classes."""
+
+    def __call__(self, num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
+        """Return the network, freshly initialised from torch's global generator."""
+
+
+MODELS: dict[str, ModelFactory] = {
+    "mobilenet": MobileNet,
+    "mobilenet_v2": MobileNetV2,
+    "plain20": partial(CifarResNet, depth=20, residual=False),
+    "resnet20": partial(CifarResNet, depth=20, residual=True),
+    "resnet56": partial(CifarResNet, depth=56, residual=True),
+    "vgg16": VGG16,
+}
+
+
+def build_model(name: str, num_classes: int, in_channels: int, width: float = 1.0) -> nn.Module:
+    """Build a model of the zoo.
+
+    Raises:
+        ValueError: no model has this name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"model={name!r}: the zoo has {', '.join(MODELS)}")
+    return MODELS[name](num_classes, in_channels, width=width)

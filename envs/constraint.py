@@ -1,0 +1,169 @@
+"""Two ways to meet a resource target exactly: bound every step, or rescale the finished strategy.
+
+Both work for any resource that does not shrink when a layer keeps more, both count after rounding, and neither
+ever exceeds the target.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from envs.engine.types import Layer, PruningEngine, Strategy
+
+RESOURCES = ("flops", "params", "memory", "latency")
+
+# Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
+ROUNDING_ERROR = 1e-9
+
+
+class TargetError(ValueError):
+    """No strategy can meet the target."""
+
+
+def minimum(layer: Layer, min_keep: float) -> int:
+    """Return the smallest number of units that is allowed and not below ``min_keep`` of them."""
+    wanted = min_keep * layer.units - ROUNDING_ERROR
+    return next(choice for choice in layer.choices if choice >= wanted)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on one resource of the networks an engine can make.
+
+    Attributes:
+        engine: knows the cost of a strategy.
+        resource: field of ``Cost`` that is limited: ``flops``, ``params``, ``memory`` or ``latency``.
+        target: fraction of the dense network's resource that may be kept, in (0, 1].
+        min_keep: no layer keeps less than this fraction of its units, in (0, 1].
+
+    Raises:
+        TargetError: no strategy can meet the target.
+        ValueError: the engine does not know the resource, or ``min_keep`` is no fraction.
+    """
+
+    engine: PruningEngine
+    resource: str
+    target: float
+    min_keep: float
+
+    def __post_init__(self) -> None:
+        if self.resource not in RESOURCES:
+            raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
+        if not 0 < self.min_keep <= 1:
+            raise ValueError(f"min_keep={self.min_keep}: must be in (0, 1]")
+        if not 0 < self.target <= 1:
+            raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
+        least = self.usage(self.floors) / self.dense
+        if self.usage(self.floors) > self.limit:
+            raise TargetError(
+                f"target={self.target}: with min_keep={self.min_keep} at least {least:.4g} of the {self.resource} remain"
+            )
+
+    @cached_property
+    def dense(self) -> float:
+        """What the unpruned network uses."""
+        return self.usage((1.0,) * len(self.engine.layers))
+
+    @cached_property
+    def limit(self) -> float:
+        """What a pruned network may use."""
+        return self.target * self.dense
+
+    @cached_property
+    def floors(self) -> Strategy:
+        """The smallest keep ratio allowed for each layer, after rounding."""
+        return tuple(minimum(layer, self.min_keep) / layer.units for layer in self.engine.layers)
+
+    def usage(self, strategy: Strategy) -> float:
+        """Return how much of the resource the network pruned by ``strategy`` uses."""
+        used: float | None = getattr(self.engine.cost(strategy), self.resource)
+        if used is None:
+            raise ValueError(f"resource={self.resource!r}: the engine does not know it")
+        return used
+
+    def fits(self, strategy: Strategy) -> bool:
+        """Tell whether the network pruned by ``strategy`` is within the limit."""
+        return self.usage(strategy) <= self.limit
+
+    def execute(self, step: int, keep: float) -> float:
+        """Return what rounding and ``min_keep`` make of the ratio wanted for layer ``step``."""
+        return max(self.engine.layers[step].executed(keep), self.floors[step])
+
+
+def largest(count: int, fits: Callable[[int], bool]) -> int:
+    """Return the last of ``0 ... count - 1`` that fits, by bisection; 0 is known to."""
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def bound(budget: Budget, prefix: Strategy, keep: float) -> float:
+    """Lower a ratio as far as the later layers need it: AMC's Algorithm 1 for any monotone resource.
+
+    Args:
+        budget: the limit to meet.
+        prefix: the ratios executed so far, themselves bounded.
+        keep: the ratio wanted for the next layer.
+
+    Returns:
+        The executed ratio: the wanted one, rounded, if the limit can still be met with every later layer at its
+        minimum, else the largest for which it can.
+
+    References:
+        He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", Algorithm 1.
+    """
+    step = len(prefix)
+    later = budget.floors[step + 1 :]
+    wanted = budget.execute(step, keep)
+    if budget.fits((*prefix, wanted, *later)):
+        return wanted
+    units = budget.engine.layers[step].units
+    ratios = [choice / units for choice in budget.engine.layers[step].choices]
+    ratios = [ratio for ratio in ratios if budget.floors[step] <= ratio < wanted]
+    return ratios[largest(len(ratios), lambda i: budget.fits((*prefix, ratios[i], *later)))]
+
+
+class Increment(NamedTuple):
+    """The factor from which on a layer keeps its next larger number of units."""
+
+    factor: float
+    step: int
+
+
+def increments(budget: Budget, strategy: Strategy) -> list[Increment]:
+    """List, in ascending order, where multiplying ``strategy`` by a growing factor adds units to a layer.
+
+    Layers that grow at the same factor do so one after the other, in forward order.
+    """
+    found = []
+    for step, (layer, keep, floor) in enumerate(zip(budget.engine.layers, strategy, budget.floors, strict=True)):
+        steps = zip(layer.choices, layer.choices[1:], strict=False)
+        # Rounding is to the nearest choice, so a layer grows halfway between two of them.
+        halfway = [(below + above) / 2 for below, above in steps if below / layer.units >= floor]
+        found += [Increment(units / (keep * layer.units), step) for units in halfway]
+    return sorted(found)
+
+
+def rescale(budget: Budget, strategy: Strategy) -> Strategy:
+    """Multiply all ratios by one factor, up or down, so that the limit is met and used.
+
+    The factor is found by bisection over the increments, so the result is exact: it fits, and the next increment
+    (one layer, one choice) would not. Less than one rounding step of one layer stays unused, unless every layer is
+    already whole. With ``min_keep`` no layer falls below its minimum, whatever the factor.
+    """
+    order = [increment.step for increment in increments(budget, strategy)]
+    choices = [
+        [choice / layer.units for choice in layer.choices if choice / layer.units >= floor]
+        for layer, floor in zip(budget.engine.layers, budget.floors, strict=True)
+    ]
+
+    def grown(count: int) -> Strategy:
+        added = [0] * len(choices)
+        for step in order[:count]:
+            added[step] += 1
+        return tuple(ratios[more] for ratios, more in zip(choices, added, strict=True))
+
+    return grown(largest(len(order) + 1, lambda count: budget.fits(grown(count))))

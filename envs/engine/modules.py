@@ -1,0 +1,55 @@
+"""The kinds of modules that channels can be removed from."""
+
+from typing import TypeGuard
+
+from torch import Tensor, nn
+
+from envs.engine.channels import Place, Side
+
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Normalization = BatchNorm | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
+"""Norms that treat every channel by itself, so that the others do not notice when one goes."""
+
+
+def is_depthwise(module: nn.Module) -> TypeGuard[Convolution]:
+    """Whether a module is a convolution that gives every channel one filter of its own."""
+    return isinstance(module, Convolution) and module.groups == module.in_channels == module.out_channels > 1
+
+
+def is_reconstructible(module: nn.Module) -> bool:
+    """Whether least squares can fit a layer's weights: its outputs are linear in windows of its inputs."""
+    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Return a module's weight, detached.
+
+    Raises:
+        TypeError: the module has no weight.
+    """
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{type(module).__name__} has no weight")
+    return weight.detach()
+
+
+def blocks_of(module: nn.Module) -> int:
+    """Return how many blocks a grouped convolution has, 1 for all else."""
+    return module.groups if isinstance(module, Convolution) else 1
+
+
+def places_of(name: str, module: nn.Module) -> dict[Place, int]:
+    """Return the sides of a module that channels can be removed from, with their widths."""
+    if is_depthwise(module):
+        return {(name, Side.BOTH): module.out_channels}
+    if isinstance(module, Convolution):
+        return {(name, Side.IN): module.in_channels, (name, Side.OUT): module.out_channels}
+    if isinstance(module, nn.Linear):
+        return {(name, Side.IN): module.in_features, (name, Side.OUT): module.out_features}
+    if isinstance(module, Normalization):
+        return {(name, Side.BOTH): module.num_features}
+    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
+        return {(name, Side.BOTH): module.num_parameters}
+    return {}

@@ -1,0 +1,107 @@
+"""The types that engine, environment and policies share. No logic beyond rounding, no torch."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Strategy = tuple[float, ...]
+"""Keep ratio per step, in (0, 1], in forward order."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of the MDP: the input channels of a layer and all that must keep the same channels.
+
+    The shape fields describe that layer, the first to read the channels, as AMC's state does.
+
+    Attributes:
+        name: module name of the layer.
+        units: number of channels that can go one by one (a unit may stand for several, see the engine's graph).
+        choices: numbers of units that may be kept, ascending; the last is ``units``.
+        outputs: output channels, n in the paper.
+        inputs: input channels, c in the paper.
+        height: height of the layer's input in pixels, 1 where it has none.
+        width: width of the layer's input in pixels, 1 where it has none.
+        stride: stride along the last axis, 1 for linear layers.
+        kernel: kernel size along the last axis, 1 for linear layers.
+        flops: multiply-accumulates of the dense layer for one sample.
+
+    Raises:
+        ValueError: ``choices`` is not ascending from at least 1 up to ``units``.
+    """
+
+    name: str
+    units: int
+    choices: tuple[int, ...]
+    outputs: int
+    inputs: int
+    height: int
+    width: int
+    stride: int
+    kernel: int
+    flops: float
+
+    def __post_init__(self) -> None:
+        ascending = all(a < b for a, b in zip(self.choices, self.choices[1:], strict=False))
+        if not self.choices or self.choices[0] < 1 or self.choices[-1] != self.units or not ascending:
+            raise ValueError(f"layer {self.name}: choices {self.choices} must ascend from 1 or more to {self.units}")
+
+    def kept(self, keep: float) -> int:
+        """Return the allowed number of units nearest to ``keep * units``, the larger one where two are as near."""
+        wanted = keep * self.units
+        above = min(bisect_left(self.choices, wanted), len(self.choices) - 1)
+        below = max(above - 1, 0)
+        nearer_below = wanted - self.choices[below] < self.choices[above] - wanted
+        return self.choices[below if nearer_below else above]
+
+    def executed(self, keep: float) -> float:
+        """Return the keep ratio that rounding makes of ``keep``."""
+        return self.kept(keep) / self.units
+
+
+class Cost(NamedTuple):
+    """What a network takes for one sample; ``None`` where the engine does not know.
+
+    Attributes:
+        flops: multiply-accumulates of convolutions and linear layers.
+        params: number of parameters.
+        memory: bytes of the weights as stored.
+        latency: seconds of one forward pass.
+    """
+
+    flops: float
+    params: float
+    memory: float | None = None
+    latency: float | None = None
+
+
+class Evaluation(NamedTuple):
+    """How good a network is.
+
+    Attributes:
+        metric: higher is better; for classifiers top-1 accuracy as a fraction.
+        loss: lower is better, ``nan`` where the scoring function gives none.
+        n_samples: how many samples it was measured on.
+    """
+
+    metric: float
+    loss: float
+    n_samples: int
+
+
+class PruningEngine(Protocol):
+    """What carries strategies out and scores them. ``evaluate`` is a pure function of the strategy."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The steps of the MDP, in forward order."""
+
+    def cost(self, strategy: Strategy) -> Cost:
+        """Return what the network pruned by ``strategy`` takes, without running it."""
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        """Prune by ``strategy`` and score the result on the search split."""
+
+
+RewardFn = Callable[[Evaluation, Cost], float]

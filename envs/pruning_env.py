@@ -1,0 +1,185 @@
+"""Pruning a network layer by layer as a Markov decision process."""
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.constraint import Budget, bound, rescale
+from envs.engine.types import PruningEngine, RewardFn, Strategy
+from envs.observation import FEATURES, Observer
+from envs.rewards import REWARDS
+
+
+class Constraint(NamedTuple):
+    """How the target is met.
+
+    Attributes:
+        step: ``(budget, ratios so far, wanted ratio) -> ratio`` of the next layer.
+        finish: ``(budget, ratios of all layers) -> executed strategy``.
+    """
+
+    step: Callable[[Budget, Strategy, float], float]
+    finish: Callable[[Budget, Strategy], Strategy]
+
+
+def _as_wanted(budget: Budget, prefix: Strategy, keep: float) -> float:
+    return max(keep, budget.min_keep)
+
+
+def _as_played(budget: Budget, strategy: Strategy) -> Strategy:
+    return strategy
+
+
+CONSTRAINTS: dict[str, Constraint] = {
+    "bound": Constraint(step=bound, finish=_as_played),
+    "rescale": Constraint(step=_as_wanted, finish=rescale),
+}
+
+
+class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """Choose how much of each layer to keep, from the first layer to the last.
+
+    ## Action space
+    A ``Box(0, 1, (1,))``: the keep ratio wanted for the next layer. Ratios below ``min_keep`` count as ``min_keep``.
+    What is executed is an allowed number of channels, so it differs by rounding and by the constraint.
+
+    | constraint | executed ratio |
+    |------------|----------------|
+    | `bound`    | at each step at most what lets the later layers, at their minimum, meet the target (Algorithm 1) |
+    | `rescale`  | after the last step all ratios are multiplied by one factor, up or down, until the target is met |
+
+    ## Observation space
+    A ``Box(0, 1, (11,))``, the state of the paper. Features 0 to 7 describe the next layer, scaled over the layers
+    by (x - min) / (max - min).
+
+    | index | name     | meaning |
+    |-------|----------|---------|
+    | 0     | t        | index of the layer |
+    | 1     | n        | output channels |
+    | 2     | c        | input channels |
+    | 3, 4  | h, w     | size of the layer's input |
+    | 5     | stride   | stride |
+    | 6     | k        | kernel size |
+    | 7     | flops    | multiply-accumulates of the dense layer |
+    | 8     | reduced  | fraction of the network's FLOPs saved so far |
+    | 9     | rest     | fraction of the layers' FLOPs that lies in later layers |
+    | 10    | previous | ratio executed at the previous step, 1 at the first |
+
+    With `rescale` features 8 and 10 show the ratios before the factor, as it is not known yet;
+    ``observations(info["strategy"])`` gives the episode as if its outcome had been played.
+
+    ## Rewards
+    0 until the last layer, then ``reward(evaluation, cost)`` of the pruned network.
+
+    ## Episode
+    Starts before the first layer and is terminated after the last. Nothing is random: ``seed`` changes nothing.
+
+    ## Information
+    | key        | when     | value |
+    |------------|----------|-------|
+    | keep       | step     | ratio after rounding; with `bound` it is final |
+    | strategy   | last     | executed keep ratio of every layer |
+    | evaluation | last     | ``Evaluation`` of the pruned network |
+    | cost       | last     | ``Cost`` of the pruned network |
+    | feasible   | last     | whether the cost is within the target |
+
+    Args:
+        engine: the network to prune.
+        reward: a key of ``REWARDS`` or a function of evaluation and cost.
+        resource: what is limited: ``flops``, ``params``, ``memory`` or ``latency``.
+        target: fraction of the dense network's resource that may be kept.
+        min_keep: fraction of its units that every layer keeps at least.
+        constraint: a key of ``CONSTRAINTS``.
+
+    Raises:
+        TargetError: the target cannot be met.
+        ValueError: an argument is unknown or out of range.
+
+    References:
+        He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(
+        self,
+        engine: PruningEngine,
+        *,
+        reward: str | RewardFn = "accuracy",
+        resource: str = "flops",
+        target: float = 0.5,
+        min_keep: float = 0.1,
+        constraint: str = "rescale",
+    ) -> None:
+        if isinstance(reward, str) and reward not in REWARDS:
+            raise ValueError(f"reward={reward!r}: must be a function or one of {', '.join(REWARDS)}")
+        if constraint not in CONSTRAINTS:
+            raise ValueError(f"constraint={constraint!r}: must be one of {', '.join(CONSTRAINTS)}")
+        if not engine.layers:
+            raise ValueError("the engine has no layer to prune")
+        self.engine = engine
+        self.budget = Budget(engine, resource, target, min_keep)
+        self.engine_seconds = 0.0
+        self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
+        self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
+        self._constraint = CONSTRAINTS[constraint]
+        self._observe = Observer(engine)
+        self._ratios: Strategy = (1.0,) * len(engine.layers)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode at the first layer."""
+        super().reset(seed=seed, options=options)
+        self._ratios = ()
+        return self._observe(()), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Execute a keep ratio for the next layer; after the last layer, score the strategy.
+
+        Raises:
+            ResetNeeded: the episode is over.
+            ValueError: the action or the reward is not a finite number.
+        """
+        step = len(self._ratios)
+        if step == len(self.engine.layers):
+            raise gym.error.ResetNeeded("the last layer is done: call reset() first")
+        self._ratios += (self._constraint.step(self.budget, self._ratios, _keep_ratio(action)),)
+        executed = tuple(map(self.budget.execute, range(step + 1), self._ratios))
+        info: dict[str, Any] = {"keep": executed[-1]}
+        if step + 1 < len(self.engine.layers):
+            return self._observe(executed), 0.0, False, False, info
+        reward, outcome = self._score()
+        return self._observe(executed), reward, True, False, info | outcome
+
+    def observations(self, strategy: Strategy) -> NDArray[np.float32]:
+        """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""
+        return np.stack([self._observe(strategy[:step]) for step in range(len(strategy) + 1)])
+
+    def _score(self) -> tuple[float, dict[str, Any]]:
+        """Meet the target, evaluate the executed strategy, and compute its reward."""
+        strategy = self._constraint.finish(self.budget, self._ratios)
+        start = perf_counter()
+        evaluation = self.engine.evaluate(strategy)
+        self.engine_seconds = perf_counter() - start
+        cost = self.engine.cost(strategy)
+        reward = float(self._reward(evaluation, cost))
+        if not math.isfinite(reward):
+            raise ValueError(f"the reward is {reward} for {evaluation} and {cost}: no policy can learn from it")
+        feasible = self.budget.fits(strategy)
+        return reward, {"strategy": strategy, "evaluation": evaluation, "cost": cost, "feasible": feasible}
+
+
+def _keep_ratio(action: NDArray[np.float32]) -> float:
+    """Return the ratio in an action, clipped to [0, 1]."""
+    keep = float(np.asarray(action).item())
+    if not math.isfinite(keep):
+        raise ValueError(f"action={keep}: the keep ratio must be a finite number")
+    return min(max(keep, 0.0), 1.0)

@@ -1,0 +1,153 @@
+"""What searching means: one finished episode is one trial, and every policy gets the same number of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.engine.types import Cost, Evaluation, Strategy
+from envs.pruning_env import PruningEnv
+
+Observation = NDArray[np.float32]
+Action = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One scored strategy.
+
+    Attributes:
+        index: 0 for the first trial of the search.
+        strategy: executed keep ratio of every layer.
+        reward: what the search maximises.
+        evaluation: how good the pruned network is.
+        cost: what the pruned network takes.
+        feasible: whether the cost is within the target.
+        seconds: wall time since the previous trial ended, the policy's part included.
+        engine_seconds: part of ``seconds`` that scoring took.
+    """
+
+    index: int
+    strategy: Strategy
+    reward: float
+    evaluation: Evaluation
+    cost: Cost
+    feasible: bool
+    seconds: float
+    engine_seconds: float
+
+
+Sink = Callable[[Trial], None]
+"""Takes each trial as it ends: a file, a tracker, a progress bar."""
+
+
+class BudgetSpent(Exception):
+    """A policy started an episode beyond its budget."""
+
+
+def quality(trial: Trial) -> tuple[float, float]:
+    """Return the key to sort trials by, best last: reward, then loss where rewards tie."""
+    loss = trial.evaluation.loss
+    return trial.reward, -math.inf if math.isnan(loss) else -loss
+
+
+class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
+    """The referee: counts episodes, records each as a trial, and refuses more than the budget.
+
+    A repeated strategy counts again. ``reset`` is free at any time; the first step beyond the budget raises.
+
+    Args:
+        env: a ``PruningEnv``, wrapped or not.
+        episodes: the budget.
+        sinks: called with each trial, in order.
+
+    Attributes:
+        problem: the ``PruningEnv`` inside.
+        trials: the trials so far.
+
+    Raises:
+        ValueError: ``episodes`` is not positive.
+        TypeError: no ``PruningEnv`` is inside ``env``.
+    """
+
+    def __init__(self, env: gym.Env[Observation, Action], episodes: int, sinks: Sequence[Sink] = ()) -> None:
+        if episodes < 1:
+            raise ValueError(f"episodes={episodes}: a search needs at least one")
+        if not isinstance(env.unwrapped, PruningEnv):
+            raise TypeError(f"{env.unwrapped} is not a PruningEnv")
+        super().__init__(env)
+        self.problem: PruningEnv = env.unwrapped
+        self.trials: list[Trial] = []
+        self._episodes = episodes
+        self._sinks = tuple(sinks)
+        self._last_end = perf_counter()
+
+    @property
+    def remaining(self) -> int:
+        """Episodes left."""
+        return self._episodes - len(self.trials)
+
+    @property
+    def best(self) -> Trial:
+        """The feasible trial of highest reward; among equals the lowest loss, then the earliest.
+
+        Raises:
+            ValueError: there is no feasible trial.
+        """
+        feasible = [trial for trial in self.trials if trial.feasible]
+        if not feasible:
+            raise ValueError(f"none of the {len(self.trials)} trials is within the target")
+        return max(feasible, key=quality)
+
+    def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment; record a trial if the episode ends.
+
+        Raises:
+            BudgetSpent: no episode is left.
+        """
+        if not self.remaining:
+            raise BudgetSpent(f"all {self._episodes} episodes are used")
+        observation, reward, terminated, truncated, info = super().step(action)
+        if terminated:
+            self._record(float(reward), info)
+        return observation, reward, terminated, truncated, info
+
+    def _record(self, reward: float, info: dict[str, Any]) -> None:
+        """Append the trial that ended and hand it to the sinks."""
+        now = perf_counter()
+        trial = Trial(
+            index=len(self.trials),
+            strategy=info["strategy"],
+            reward=reward,
+            evaluation=info["evaluation"],
+            cost=info["cost"],
+            feasible=info["feasible"],
+            seconds=now - self._last_end,
+            engine_seconds=self.problem.engine_seconds,
+        )
+        self._last_end = now
+        self.trials.append(trial)
+        for sink in self._sinks:
+            sink(trial)
+
+
+class SearchPolicy(Protocol):
+    """Finds a good strategy by playing episodes. It owns its loop; the environment is the referee."""
+
+    def search(self, env: RecordTrials) -> None:
+        """Play episodes until the budget is spent, or fewer."""
+
+
+def run_episode(env: RecordTrials, choose: Callable[[Observation], float]) -> Trial:
+    """Play one episode, asking ``choose`` for the keep ratio of each layer, and return its trial."""
+    observation, _ = env.reset()
+    terminated = False
+    while not terminated:
+        action = np.array([choose(observation)], dtype=np.float32)
+        observation, _, terminated, _, _ = env.step(action)
+    return env.trials[-1]

@@ -1,0 +1,92 @@
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from amc.config import CONF, SearchConfig, TrainConfig, register_schemas
+from amc.errors import ConfigError, ModelError, UserError
+from amc.validation import validate
+from amc.zoo.datasets import DATASETS
+from amc.zoo.models import MODELS
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(*overrides: str, name: str = "search") -> TrainConfig:
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = OmegaConf.to_object(compose(name, list(overrides)))
+    assert isinstance(cfg, TrainConfig)
+    return cfg
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    cfg = composed()
+    assert isinstance(cfg, SearchConfig)
+    assert (cfg.model.name, cfg.data.name, cfg.target, cfg.episodes, cfg.seed) == ("mobilenet", "digits", 0.5, 150, 0)
+    assert cfg.policy["_target_"] == "amc.agent.policy.AMC"
+    validate(cfg)
+
+
+@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("data", choices("data"))
+def test_every_model_goes_with_every_data_set(model: str, data: str) -> None:
+    for name in ("search", "train"):
+        validate(composed(f"model={model}", f"data={data}", name=name))
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes(experiment: str) -> None:
+    validate(composed(f"experiment={experiment}"))
+
+
+def test_every_registered_name_can_be_chosen() -> None:
+    assert choices("model") == sorted([*MODELS, "custom"])
+    assert choices("data") == sorted(DATASETS)
+
+
+def test_the_large_data_set_gets_the_full_network() -> None:
+    assert composed("data=fashion_mnist").model.width == 1.0
+    assert composed("data=digits").model.width < 1.0
+    assert composed("data=digits", "model.width=0.75").model.width == 0.75
+
+
+def test_finetuning_follows_the_data_unless_told() -> None:
+    cfg = composed("data=fashion_mnist")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.finetune.epochs == cfg.data.finetune_epochs
+    told = composed("finetune.epochs=7")
+    assert isinstance(told, SearchConfig)
+    assert told.finetune.epochs == 7
+
+
+def test_the_seed_reaches_the_policy() -> None:
+    cfg = composed("policy=random", "seed=5")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.policy["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("seed=-1", ConfigError),
+        ("threads=0", ConfigError),
+        ("min_keep=0", ConfigError),
+        ("min_keep=nan", ConfigError),
+        ("round_to=0", ConfigError),
+        ("model.width=-1", ConfigError),
+        ("train.lr=0", ConfigError),
+        ("train.batch_size=1", ConfigError),
+        ("finetune.top_k=0", ConfigError),
+        ("data.image_size=100000", ConfigError),
+        ("+model.depth=20", ConfigError),
+        ("target=nan", ModelError),
+        ("target=-0.5", ModelError),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
+    with pytest.raises(error, match=override.lstrip("+").partition("=")[0]):
+        validate(composed(override))

@@ -1,0 +1,94 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amc.durable import write_file
+from amc.errors import RefusedInput, StorageError
+from amc.results import RESULT, TIMINGS, TRIALS, Result, RunFolder, read_result, read_trials
+from envs.search import Trial
+
+
+def test_trials_come_back_as_they_were(sample_trials: list[Trial], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "new" / "folder")
+    for trial in sample_trials:
+        run.record(trial)
+    assert read_trials(run.folder) == sample_trials
+
+
+def test_an_unknown_loss_is_valid_json(sample_trials: list[Trial], tmp_path: Path) -> None:
+    unknown = replace(sample_trials[0], evaluation=sample_trials[0].evaluation._replace(loss=math.nan))
+    RunFolder(tmp_path).record(unknown)
+    assert json.loads((tmp_path / TRIALS).read_text(), parse_constant=pytest.fail)["evaluation"]["loss"] is None
+    assert math.isnan(read_trials(tmp_path)[0].evaluation.loss)
+
+
+def test_seconds_do_not_touch_the_trials_file(sample_trials: list[Trial], tmp_path: Path) -> None:
+    fast, slow = RunFolder(tmp_path / "fast"), RunFolder(tmp_path / "slow")
+    fast.record(sample_trials[0])
+    slow.record(replace(sample_trials[0], seconds=99.0, engine_seconds=98.0))
+    assert (fast.folder / TRIALS).read_bytes() == (slow.folder / TRIALS).read_bytes()
+
+
+@pytest.mark.parametrize("torn", [TRIALS, TIMINGS])
+def test_a_line_torn_by_a_kill_is_left_out(torn: str, sample_trials: list[Trial], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for trial in sample_trials[:3]:
+        run.record(trial)
+    (tmp_path / torn).write_bytes((tmp_path / torn).read_bytes()[:-10])
+    read = read_trials(tmp_path)
+    assert read[:2] == sample_trials[:2]
+    assert len(read) == (2 if torn == TRIALS else 3)
+
+
+def test_the_result_comes_back_as_it_was(sample_result: Result, tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_result(sample_result)
+    assert read_result(tmp_path) == sample_result
+
+
+def test_a_new_run_removes_what_an_earlier_one_left(
+    sample_trials: list[Trial], sample_result: Result, tmp_path: Path
+) -> None:
+    earlier = RunFolder(tmp_path)
+    earlier.record(sample_trials[0])
+    earlier.write_result(sample_result)
+    RunFolder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}', "\x00"])
+def test_a_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / RESULT).write_text(content)
+    with pytest.raises(RefusedInput, match=RESULT):
+        read_result(tmp_path)
+
+
+def test_a_missing_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedInput, match="no such file"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["{}", '{"index": 0}', "no json", "[1]"])
+def test_a_line_that_is_no_trial_is_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / TRIALS).write_text(line + "\n")
+    (tmp_path / TIMINGS).write_text("")
+    with pytest.raises(RefusedInput, match=TRIALS):
+        read_trials(tmp_path)
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_file(tmp_path / "file", "old")
+    with pytest.raises(StorageError):
+        write_file(tmp_path / "file" / "below", "new")
+    with pytest.raises(UnicodeEncodeError):
+        write_file(tmp_path / "file", "\ud800")
+    assert (tmp_path / "file").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be made or written"):
+        RunFolder(tmp_path / "file" / "run")

@@ -1,0 +1,227 @@
+"""The command lines as a user runs them: real processes, real data, tiny settings."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import amc
+from amc.loading import read_header
+from amc.zoo.dataset import Source
+from amc.zoo.datasets import DATASETS
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ["experiment=smoke", "policy=random"]
+FOLDER = "outputs/default/mobilenet-digits/random/seed0"
+OWN_NETWORKS = """
+from torch import nn
+
+def no_layers(num_classes, in_channels, width=1.0):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+"""
+
+
+def command(args: list[str], cache: Path) -> list[str]:
+    return [sys.executable, "-m", *args, f"cache_dir={cache}"]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "COLUMNS": "200"} | more
+
+
+def run(args: list[str], folder: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(args, cache), cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained networks, shared so that each is trained once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The run folder of a search."""
+    folder = tmp_path_factory.mktemp("finished")
+    process = run(["amc.search", *SMOKE], folder, cache)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "not trained yet" in process.stdout
+    assert "top-1 on test" in process.stdout
+    return folder / FOLDER
+
+
+def test_a_search_leaves_its_files(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        ".hydra",
+        "channels.png",
+        "pruned.safetensors",
+        "report.html",
+        "resource.png",
+        "result.json",
+        "reward.png",
+        "search.log",
+        "timings.jsonl",
+        "trials.jsonl",
+    }
+
+
+def test_the_result_meets_the_target_and_names_what_was_asked(finished: Path) -> None:
+    result = json.loads((finished / "result.json").read_text())
+    assert result["pruned"]["flops"] <= 0.5 * result["dense"]["flops"]
+    assert result["uniform"]["flops"] <= 0.5 * result["dense"]["flops"]
+    asked = {"model": "mobilenet", "data": "digits", "policy": "random", "resource": "flops", "target": 0.5, "seed": 0}
+    assert {key: result[key] for key in asked} == asked
+    assert result["trials"] == 5 == len((finished / "trials.jsonl").read_text().splitlines())
+    assert all(row["kept"] / row["of"] == pytest.approx(row["keep"]) for row in result["strategy"])
+
+
+def test_a_loaded_network_has_the_accuracy_and_flops_of_the_result(finished: Path) -> None:
+    model = amc.load(finished)
+    pruned = json.loads((finished / "result.json").read_text())["pruned"]
+    test = DATASETS["digits"](Source(None, Path())).test
+    images = read_header(finished).normalization(test.images)
+    with torch.no_grad():
+        assert (model(images).argmax(1) == test.labels).double().mean() == pytest.approx(pruned["test_top1"])
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(images[:1])
+    assert counter.get_total_flops() / 2 == pruned["flops"]
+    assert sum(parameter.numel() for parameter in model.parameters()) == pruned["params"]
+
+
+def test_a_sweep_has_a_folder_a_seed_and_repeats_single_runs(finished: Path, tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", "-m", "seed=0,1", "name=study", *SMOKE], tmp_path, cache)
+    assert process.returncode == 0, process.stderr
+    first, second = (tmp_path / f"outputs/study/mobilenet-digits/random/seed{seed}" for seed in (0, 1))
+    assert (first / "trials.jsonl").read_bytes() == (finished / "trials.jsonl").read_bytes()
+    assert (second / "trials.jsonl").read_bytes() != (finished / "trials.jsonl").read_bytes()
+    assert json.loads((second / "result.json").read_text())["seed"] == 1
+
+
+def test_the_agent_runs_from_the_command_line(tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", "experiment=smoke", "export=[pt2]"], tmp_path, cache)
+    assert process.returncode == 0, process.stderr
+    folder = tmp_path / "outputs/default/mobilenet-digits/amc/seed0"
+    assert json.loads((folder / "result.json").read_text())["policy"] == "amc"
+    assert (folder / "pruned.pt2").stat().st_size > 0
+
+
+def test_train_trains_once(tmp_path: Path) -> None:
+    args = ["amc.train", "model=resnet20", "train.epochs=1", "model.width=0.25"]
+    assert "not trained yet" in run(args, tmp_path, tmp_path / "cache").stdout
+    again = run(args, tmp_path, tmp_path / "cache")
+    assert again.returncode == 0
+    assert "trained before" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "exit_code", "said"),
+    [
+        (["episode=3"], 2, "'episode'"),
+        (["+episode=3"], 2, "unknown key episode"),
+        (["model=mobilnet"], 2, "model/mobilnet"),
+        (["criterion=l7"], 2, "l7"),
+        (["target=half"], 2, "target=half"),
+        (["policy.seed=[]"], 2, "policy"),
+        (["episodes=0"], 2, "episodes=0"),
+        (["data=fashion_mnist", "data.folder=nowhere"], 2, "data.folder=nowhere"),
+        (["data=image_folder"], 2, "data.folder"),
+        (["data.search=1300"], 2, "data.search=1300"),
+        (["device=abacus"], 2, "device=abacus"),
+        (["target=0"], 3, "target=0"),
+        (["target=1.5"], 3, "target=1.5"),
+        (["experiment=smoke", "target=0.2", "min_keep=0.9"], 3, "min_keep"),
+        (["experiment=smoke", "model=custom", "model.factory=own_networks.no_layers"], 3, "nothing to prune"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    args: list[str], exit_code: int, said: str, tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "own_networks.py").write_text(OWN_NETWORKS)
+    process = run(["amc.search", *args], tmp_path, cache)
+    assert process.returncode == exit_code, process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    assert process.stderr.startswith("amc.search: ")
+    assert said in process.stderr
+
+
+def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
+    args = ["amc.train", "experiment=null", "model=plain20", "train.epochs=0"]
+    assert run(args, tmp_path, tmp_path).returncode == 0
+    (cached,) = (tmp_path / "dense").iterdir()
+    cached.write_bytes(cached.read_bytes()[:-100])
+    process = run(args, tmp_path, tmp_path)
+    assert process.returncode == 4
+    assert cached.name in process.stderr
+
+
+def test_an_unwritable_folder_is_a_storage_error(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "outputs").touch()
+    process = run(["amc.search", *SMOKE], tmp_path, cache)
+    assert process.returncode == 5
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_a_failed_job_of_a_sweep_is_named_and_the_others_go_on(tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", "-m", "target=0,0.5", *SMOKE], tmp_path, cache)
+    assert process.returncode == 3
+    assert "amc.search: [" in process.stderr
+    assert "target=0" in process.stderr
+    assert (tmp_path / FOLDER / "result.json").exists()
+
+
+def test_full_errors_are_had_by_asking(tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", "target=0"], tmp_path, cache, HYDRA_FULL_ERROR="1")
+    assert process.returncode != 0
+    assert "Traceback" in process.stderr
+
+
+@pytest.fixture
+def endless(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
+    """A search in the middle of its episodes."""
+    args = ["amc.search", *SMOKE, "episodes=1000000"]
+    with subprocess.Popen(
+        command(args, cache), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+    ) as process:
+        trials = tmp_path / FOLDER / "trials.jsonl"
+        for _ in range(1200):
+            if process.poll() is not None or (trials.exists() and trials.stat().st_size > 0):
+                break
+            time.sleep(0.1)
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_search_and_keeps_what_was_found(
+    number: signal.Signals, endless: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    endless.send_signal(number)
+    _, errors = endless.communicate(timeout=120)
+    assert endless.returncode == 0, errors
+    assert "stopping after this episode" in errors
+    result = json.loads((tmp_path / FOLDER / "result.json").read_text())
+    assert 0 < result["trials"] == len((tmp_path / FOLDER / "trials.jsonl").read_text().splitlines()) < 1_000_000
+
+
+def test_a_second_signal_stops_at_once(endless: subprocess.Popen[str], tmp_path: Path) -> None:
+    endless.send_signal(signal.SIGINT)
+    assert endless.stderr is not None
+    while "once more" not in endless.stderr.readline():
+        assert endless.poll() is None
+    endless.send_signal(signal.SIGINT)
+    _, errors = endless.communicate(timeout=60)
+    assert endless.returncode == 130
+    assert "amc.search: interrupted" in errors
+    assert not (tmp_path / FOLDER / "result.json").exists()
