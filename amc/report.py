@@ -89,7 +89,7 @@ def render(
     environment.filters.update(percent=percent, milliseconds=milliseconds)
     return environment.get_template("report.html.j2").render(
         run=result,
-        target=f"{result.target:.3g}" if result.target > 1 else f"{result.target:.0%}",
+        target=f"{100 * result.target:g}%",
         resource=RESOURCE_NAMES.get(result.resource, result.resource),
         units="channels" if result.granularity == "channel" else "weights",
         tiles=tiles(result),

@@ -57,7 +57,7 @@ class Budget:
         least = self.usage(self.floors) / self.dense
         if self.usage(self.floors) > self.limit:
             raise TargetError(
-                f"target={self.target}: with min_keep={self.min_keep} at least {least:.4g} of the {self.resource} remain"
+                f"target={self.target}: min_keep={self.min_keep} leaves at least {least:.4g} of the {self.resource}"
             )
 
     @cached_property
@@ -167,3 +167,14 @@ def rescale(budget: Budget, strategy: Strategy) -> Strategy:
         return tuple(ratios[more] for ratios, more in zip(choices, added, strict=True))
 
     return grown(largest(len(order) + 1, lambda count: budget.fits(grown(count))))
+
+
+def uniform_ratio(budget: Budget) -> float:
+    """Return the largest keep ratio that all layers alike can have within the limit."""
+    steps = range(len(budget.engine.layers))
+    ratios = [budget.min_keep, *(increment.factor for increment in increments(budget, (1.0,) * len(steps)))]
+
+    def fits(number: int) -> bool:
+        return budget.fits(tuple(budget.execute(step, ratios[number]) for step in steps))
+
+    return ratios[largest(len(ratios), fits)]

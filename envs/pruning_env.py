@@ -28,11 +28,11 @@ class Constraint(NamedTuple):
     finish: Callable[[Budget, Strategy], Strategy]
 
 
-def _as_wanted(budget: Budget, prefix: Strategy, keep: float) -> float:
+def _as_wanted(budget: Budget, _: Strategy, keep: float) -> float:
     return max(keep, budget.min_keep)
 
 
-def _as_played(budget: Budget, strategy: Strategy) -> Strategy:
+def _as_played(_: Budget, strategy: Strategy) -> Strategy:
     return strategy
 
 

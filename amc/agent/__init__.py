@@ -1,1 +1,1 @@
-"""The agent of the AMC paper: DDPG, as a thin layer on stable-baselines3."""
+"""DDPG as in the AMC paper, a thin layer on stable-baselines3's extension points."""

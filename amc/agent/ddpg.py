@@ -1,49 +1,120 @@
+"""The agent of the AMC paper: stable-baselines3's DDPG with a sigmoid actor and a truncated-normal exploration."""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3 import DDPG
-from stable_baselines3.td3.policies import TD3Policy
-from torch import nn
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.td3.policies import Actor, TD3Policy
+from torch import Tensor, nn
+
+from amc.agent.exploration import Exploration, truncated_normal
+
+Array = NDArray[Any]
 
 
-class Stretch(nn.Module):
-    def forward(self, x): return 2 * x - 1
+class LearningRates(NamedTuple):
+    """Adam's learning rates of the two networks."""
+
+    actor: float
+    critic: float
+
+
+class StretchedSigmoid(nn.Module):
+    """A sigmoid stretched to [-1, 1], the range in which stable-baselines3 holds actions."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map any real to [-1, 1]."""
+        return 2 * torch.sigmoid(values) - 1
+
 
 class SigmoidPolicy(TD3Policy):
-    def make_actor(self, features_extractor=None):
+    """TD3's networks with AMC's sigmoid at the end of the actor instead of tanh."""
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Actor:
+        """Build an actor and exchange its last activation."""
         actor = super().make_actor(features_extractor)
-        actor.mu = nn.Sequential(*list(actor.mu)[:-1], nn.Sigmoid(), Stretch())
+        actor.mu = nn.Sequential(*list(actor.mu)[:-1], StretchedSigmoid())
         return actor
 
-def truncated_normal(mean, sigma, low, high, u):
-    d = NormalDist(mean, sigma)
-    return min(max(d.inv_cdf(d.cdf(low) + u * (d.cdf(high) - d.cdf(low))), low), high)
 
 @contextmanager
-def one_thread():
-    before = torch.get_num_threads(); torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(before)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: these networks are so small that a second one only costs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
 
 class AMCDDPG(DDPG):
-    def __init__(self, *a, lrs, sigma, decay, floor=0.0, warm, rng, **k):
-        self.lrs, self.sigma, self.decay, self.floor, self.warm, self.rng = lrs, sigma, decay, floor, warm, rng
-        super().__init__(*a, **k)
-    def _update_learning_rate(self, optimizers):
-        for o, lr in zip(optimizers, self.lrs):
-            for g in o.param_groups: g["lr"] = lr
-    def _sample_action(self, learning_starts, action_noise=None, n_envs=1):
-        low, high = self.action_space.low.item(), self.action_space.high.item()
-        if self._episode_num < self.warm:
-            keep = self.rng.uniform(low, high)
+    """DDPG whose actions, while it learns, follow AMC's exploration.
+
+    Args:
+        *args: as for ``DDPG``.
+        learning_rates: of actor and critic.
+        exploration: how actions stray.
+        rng: draws them.
+        **kwargs: as for ``DDPG``.
+
+    References:
+        Lillicrap et al., 2015, "Continuous control with deep reinforcement learning", arXiv 1509.02971; He et al.,
+        2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", section 3.2.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        learning_rates: LearningRates,
+        exploration: Exploration,
+        rng: np.random.Generator,
+        **kwargs: Any,
+    ) -> None:
+        self._rates = learning_rates
+        self._exploration = exploration
+        self._rng = rng
+        super().__init__(*args, **kwargs)
+
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        """Give each network its own rate; stable-baselines3 knows one for both."""
+        both = optimizers if isinstance(optimizers, list) else [optimizers]
+        for optimizer, rate in zip(both, self._rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _sample_action(
+        self,
+        learning_starts: int,  # noqa: ARG002  the warm-up is counted in episodes here
+        action_noise: ActionNoise | None = None,  # noqa: ARG002  noise that is added cannot be truncated
+        n_envs: int = 1,  # noqa: ARG002  always one
+    ) -> tuple[Array, Array]:
+        """Return the next keep ratio, and the same in [-1, 1]."""
+        space = self.action_space
+        assert isinstance(space, spaces.Box)  # noqa: S101  the constructor takes no other
+        low, high = space.low.item(), space.high.item()
+        if self._episode_num < self._exploration.warm_up:
+            keep = float(self._rng.uniform(low, high))
         else:
-            with one_thread():
-                mean = self.predict(self._last_obs)[0].item()
-            sigma = max(self.floor, self.sigma * self.decay ** (self._episode_num - self.warm))
-            keep = truncated_normal(mean, sigma, low, high, self.rng.uniform()) if sigma > 1e-6 else mean
-        a = np.array([[keep]], dtype=np.float32)
-        return a, self.policy.scale_action(a)
-    def train(self, gradient_steps, batch_size=100):
-        with one_thread(): super().train(gradient_steps, batch_size)
+            sigma = self._exploration.sigma_at(self._episode_num)
+            keep = truncated_normal(self._actor_says(), sigma, low, high, self._rng)
+        action = np.array([[keep]], dtype=np.float32)
+        return action, self.policy.scale_action(action)
+
+    def _actor_says(self) -> float:
+        if self._last_obs is None:
+            raise RuntimeError("the agent acts before the environment was reset")
+        with one_thread():
+            return float(self.predict(self._last_obs, deterministic=True)[0].item())
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Update the networks, with one thread."""
+        with one_thread():
+            super().train(gradient_steps, batch_size)

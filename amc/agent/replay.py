@@ -13,12 +13,46 @@ from stable_baselines3.common.vec_env import VecNormalize
 from envs.engine.types import Strategy
 
 Array = NDArray[Any]
+TINY = 1e-8
+
+
+class MovingBaseline:
+    """Exponential moving average and variance of the episodes' rewards.
+
+    Args:
+        decay: weight of the past.
+        normalize: whether rewards are divided by the standard deviation too.
+    """
+
+    def __init__(self, decay: float, normalize: bool) -> None:
+        self._decay = decay
+        self._normalize = normalize
+        self._mean: float | None = None
+        self._variance = 0.0
+
+    def update(self, reward: float) -> None:
+        """Take the reward of an episode in."""
+        if self._mean is None:
+            self._mean = reward
+        away = reward - self._mean
+        self._variance = self._decay * (self._variance + (1 - self._decay) * away**2)
+        self._mean += (1 - self._decay) * away
+
+    @property
+    def mean(self) -> float:
+        """The average so far, 0 before the first episode."""
+        return self._mean or 0.0
+
+    @property
+    def scale(self) -> float:
+        """What rewards are divided by."""
+        return max(self._variance**0.5, TINY) if self._normalize else 1.0
 
 
 class EpisodeReturnBuffer(ReplayBuffer):
     """A replay buffer that rewrites each episode once its outcome is known.
 
-    At the end of an episode its transitions are replaced by those of the executed strategy: the observations that go
+    At the end of an episode its transitions are stored as those of the executed strategy: the observations that go
     with it, the executed keep ratio as action, and the final reward at every step. Sampled rewards are measured
     against a moving average of the episodes' rewards.
 
@@ -26,10 +60,9 @@ class EpisodeReturnBuffer(ReplayBuffer):
         buffer_size: number of transitions held.
         observation_space: as for ``ReplayBuffer``.
         action_space: the keep ratios; actions are stored scaled to [-1, 1], as stable-baselines3 does.
-        device: as for ``ReplayBuffer``.
-        n_envs: 1.
+        *args: device and number of environments, as for ``ReplayBuffer``.
         observations: turns an executed strategy into the observations of its episode.
-        baseline: weight of the past in the moving average; 1 subtracts nothing.
+        baseline: what rewards are measured against.
         rng: draws the batches.
         **kwargs: the other arguments of ``ReplayBuffer``.
 
@@ -40,43 +73,41 @@ class EpisodeReturnBuffer(ReplayBuffer):
     def __init__(
         self,
         buffer_size: int,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
         *args: Any,
         observations: Callable[[Strategy], Array],
-        baseline: float,
-        normalize: bool,
+        baseline: MovingBaseline,
         rng: np.random.Generator,
         **kwargs: Any,
     ) -> None:
         super().__init__(buffer_size, observation_space, action_space, *args, **kwargs)
         self._observations = observations
-        self._decay = baseline
+        self._baseline = baseline
         self._rng = rng
-        self.normalize = normalize
-        self.baseline = None
-        self.var = 0.0
+        self._low, self._high = action_space.low.item(), action_space.high.item()
 
-    def add(self, obs, next_obs, action, reward, done, infos) -> None:
+    def add(
+        self,
+        obs: Array,  # noqa: ARG002  rewritten from the executed strategy
+        next_obs: Array,  # noqa: ARG002
+        action: Array,  # noqa: ARG002
+        reward: Array,
+        done: Array,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store the episode when its last step arrives; earlier steps wait for the outcome."""
         if not done[0]:
             return
         strategy = infos[0]["strategy"]
-        self.learn_baseline(float(reward[0]))
-        observations = self._observations(strategy)
-        low, high = self.action_space.low, self.action_space.high
-        for t, keep in enumerate(strategy):
-            a = 2 * (np.array([keep], dtype=np.float32) - low) / (high - low) - 1
-            super().add(observations[t], observations[t + 1], a, reward, np.array([t + 1 == len(strategy)]), infos)
-
-    def learn_baseline(self, reward):
-        if self.baseline is None:
-            self.baseline = reward
-            return
-        self.var = self._decay * self.var + (1 - self._decay) * (reward - self.baseline) ** 2
-        self.baseline = self._decay * self.baseline + (1 - self._decay) * reward
+        self._baseline.update(float(reward[0]))
+        seen = self._observations(strategy)
+        scaled = 2 * (np.array(strategy, dtype=np.float32) - self._low) / (self._high - self._low) - 1
+        for step, keep in enumerate(scaled):
+            last = np.array([step + 1 == len(scaled)])
+            super().add(seen[step], seen[step + 1], np.array([keep]), reward, last, infos)
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch whose rewards are relative to the baseline."""
         batch = self._get_samples(self._rng.integers(self.size(), size=batch_size), env=env)
-        scale = (self.var ** 0.5 + 1e-8) if self.normalize else 1.0
-        return batch._replace(rewards=(batch.rewards - self.baseline) / scale * (batch.dones if self.sparse else 1))
+        return batch._replace(rewards=(batch.rewards - self._baseline.mean) / self._baseline.scale)

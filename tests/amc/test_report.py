@@ -127,3 +127,8 @@ def test_the_snippet_suits_the_model(sample_result: Result, sample_trials: list[
 def test_untimed_trials_of_an_old_run_are_reported(sample_result: Result, sample_trials: list[Trial]) -> None:
     untimed = [replace(trial, seconds=float("nan"), engine_seconds=float("nan")) for trial in sample_trials]
     assert "nan" not in Page(render(sample_result, untimed, "")).text
+
+
+def test_the_target_is_not_rounded(sample_result: Result, sample_trials: list[Trial]) -> None:
+    text = " ".join(Page(render(replace(sample_result, target=0.125), sample_trials, "")).text.split())
+    assert "Pruned to at most 12.5% of its FLOPs" in text

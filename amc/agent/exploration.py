@@ -1,0 +1,47 @@
+"""Exploration of the AMC paper: uniform warm-up, then a truncated normal that narrows with every episode."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+NEGLIGIBLE = 1e-6
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How far actions stray from what the actor says.
+
+    Attributes:
+        warm_up: episodes of uniformly random actions.
+        sigma: standard deviation of the first episode after them.
+        decay: factor on it from one episode to the next.
+
+    Raises:
+        ValueError: a value is out of range.
+
+    References:
+        He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", section 3.2.
+    """
+
+    warm_up: int
+    sigma: float
+    decay: float
+
+    def __post_init__(self) -> None:
+        if self.warm_up < 0 or self.sigma < 0 or not 0 < self.decay <= 1:
+            raise ValueError(f"{self}: needs warm_up >= 0, sigma >= 0 and decay in (0, 1]")
+
+    def sigma_at(self, episode: int) -> float:
+        """Return the standard deviation in an episode after the warm-up."""
+        return self.sigma * self.decay ** max(0, episode - self.warm_up)
+
+
+def truncated_normal(mean: float, sigma: float, low: float, high: float, rng: np.random.Generator) -> float:
+    """Draw from a normal distribution cut to [low, high], by inversion of its distribution function."""
+    if sigma < NEGLIGIBLE:
+        return min(max(mean, low), high)
+    normal = NormalDist(mean, sigma)
+    left, right = normal.cdf(low), normal.cdf(high)
+    quantile = left + float(rng.uniform()) * (right - left)
+    return min(max(normal.inv_cdf(quantile), low), high) if 0 < quantile < 1 else min(max(mean, low), high)

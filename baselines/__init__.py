@@ -1,0 +1,1 @@
+"""The rivals of AMC's agent: one search policy a file."""

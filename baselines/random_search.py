@@ -1,0 +1,25 @@
+"""Uniformly random keep ratios: the control that shows what an agent learns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.search import RecordTrials, run_episode
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """Draws every ratio from [min_keep, 1] until the budget is spent; the environment meets the target.
+
+    Attributes:
+        seed: the same seed gives the same trials.
+    """
+
+    seed: int = 0
+
+    def search(self, env: RecordTrials) -> None:
+        """Play random episodes."""
+        rng = np.random.default_rng(self.seed)
+        low = env.problem.budget.min_keep
+        while env.remaining:
+            run_episode(env, lambda _: float(rng.uniform(low, 1.0)))
