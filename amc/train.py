@@ -2,16 +2,18 @@
 
 import logging
 
-from amc import build
 from amc.command import run_command
 from amc.config import TrainConfig
-from amc.dense import trained_network
 
 log = logging.getLogger(__name__)
 
 
 def main(cfg: TrainConfig) -> None:
     """Train, or find in the cache, and say how good the network is on the search split; ``test`` is not read."""
+    # Imported late: a typo on the command line is answered before torch is there.
+    from amc import build
+    from amc.dense import trained_network
+
     device = build.prepare_torch(cfg)
     splits = build.load_splits(cfg)
     model = trained_network(cfg, splits, device)

@@ -7,6 +7,7 @@ ever exceeds the target.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from envs.engine.types import Layer, PruningEngine, Strategy
@@ -15,6 +16,9 @@ RESOURCES = ("flops", "params", "memory", "latency")
 
 # Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
 ROUNDING_ERROR = 1e-9
+
+# Ratios closer than this are one: actions are single precision.
+NEGLIGIBLE = 1e-6
 
 
 class TargetError(ValueError):
@@ -170,11 +174,18 @@ def rescale(budget: Budget, strategy: Strategy) -> Strategy:
 
 
 def uniform_ratio(budget: Budget) -> float:
-    """Return the largest keep ratio that all layers alike can have within the limit."""
+    """Return the largest keep ratio that all layers alike can have within the limit.
+
+    Between two increments every ratio rounds to the same strategy; the one in the middle is returned, which no later
+    change of precision moves across.
+    """
     steps = range(len(budget.engine.layers))
-    ratios = [budget.min_keep, *(increment.factor for increment in increments(budget, (1.0,) * len(steps)))]
+    growth = [increment.factor for increment in increments(budget, (1.0,) * len(steps))]
+    edges = [budget.min_keep, *growth, 1.0]
+    plateaus = [(low, high) for low, high in pairwise(edges) if high - low > NEGLIGIBLE] or [(1.0, 1.0)]
 
     def fits(number: int) -> bool:
-        return budget.fits(tuple(budget.execute(step, ratios[number]) for step in steps))
+        middle = sum(plateaus[number]) / 2
+        return budget.fits(tuple(budget.execute(step, middle) for step in steps))
 
-    return ratios[largest(len(ratios), fits)]
+    return sum(plateaus[largest(len(plateaus), fits)]) / 2

@@ -157,7 +157,7 @@ def test_an_error_is_one_line_and_an_exit_code(
 
 
 def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
-    args = ["amc.train", "experiment=null", "model=plain20", "train.epochs=0"]
+    args = ["amc.train", "model=plain20", "train.epochs=0"]
     assert run(args, tmp_path, tmp_path).returncode == 0
     (cached,) = (tmp_path / "dense").iterdir()
     cached.write_bytes(cached.read_bytes()[:-100])

@@ -1,8 +1,12 @@
+from dataclasses import fields, is_dataclass
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from amc.build import make_policy
 from amc.config import CONF, SearchConfig, TrainConfig, register_schemas
 from amc.errors import ConfigError, ModelError, UserError
 from amc.validation import validate
@@ -90,3 +94,21 @@ def test_the_seed_reaches_the_policy() -> None:
 def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
     with pytest.raises(error, match=override.lstrip("+").partition("=")[0]):
         validate(composed(override))
+
+
+@pytest.mark.parametrize("policy", choices("policy"))
+def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
+    cfg = composed(f"policy={policy}", "seed=5")
+    assert isinstance(cfg, SearchConfig)
+    built = make_policy(cfg)
+    assert is_dataclass(built)
+    assert {field.name for field in fields(built)} == set(cfg.policy) - {"_target_"}
+    assert built == (type(built)(seed=5) if "seed" in cfg.policy else type(built)())
+
+
+@pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
+def test_a_policy_refuses_wrong_settings(override: str) -> None:
+    cfg = composed(override)
+    assert isinstance(cfg, SearchConfig)
+    with pytest.raises(HydraException):
+        make_policy(cfg)

@@ -1,0 +1,113 @@
+import math
+import time
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from envs.engine.analytic import AnalyticEngine
+from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.pruning_env import PruningEnv
+from envs.search import BudgetSpent, RecordTrials, Trial, run_episode
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """The small engine, with losses that decide between equal metrics and a wait that can be timed."""
+
+    inner: AnalyticEngine
+    wait: float = 0.0
+    losses: bool = True
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.inner.layers
+
+    def cost(self, strategy: Strategy) -> Cost:
+        return self.inner.cost(strategy)
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        time.sleep(self.wait)
+        return Evaluation(metric=0.5, loss=strategy[0] if self.losses else math.nan, n_samples=1)
+
+
+def play(env: RecordTrials, keep: float) -> Trial:
+    return run_episode(env, lambda _: keep)
+
+
+def test_an_episode_is_a_trial(small_engine: AnalyticEngine) -> None:
+    seen: list[Trial] = []
+    env = RecordTrials(PruningEnv(small_engine), episodes=3, sinks=[seen.append])
+    trials = [play(env, 0.5), run_episode(env, lambda observation: float(observation[0]) / 2 + 0.4)]
+    assert env.trials == trials == seen
+    assert [trial.index for trial in trials] == [0, 1]
+    assert env.remaining == 1
+    for trial in trials:
+        assert trial.evaluation == small_engine.evaluate(trial.strategy)
+        assert trial.cost == small_engine.cost(trial.strategy)
+        assert trial.reward == trial.evaluation.metric - 1
+    assert env.best == max(trials, key=lambda trial: trial.reward)
+
+
+def test_a_repeated_strategy_counts_again(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(small_engine), episodes=2)
+    assert play(env, 0.5).strategy == play(env, 0.5).strategy
+    assert env.remaining == 0
+
+
+def test_the_budget_cannot_be_exceeded_but_a_last_reset_is_free(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(small_engine), episodes=1)
+    play(env, 0.5)
+    env.reset()
+    with pytest.raises(BudgetSpent, match="all 1 episodes"):
+        env.step(np.array([0.5], dtype=np.float32))
+    assert len(env.trials) == 1
+
+
+def test_an_episode_that_is_given_up_costs_nothing(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(small_engine), episodes=1)
+    env.reset()
+    env.step(np.array([0.5], dtype=np.float32))
+    assert play(env, 0.5).index == 0
+
+
+def test_loss_breaks_ties(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(Scripted(small_engine), constraint="bound"), episodes=3)
+    first, second, third = play(env, 1.0), play(env, 0.4), play(env, 0.4)
+    assert first.reward == second.reward == third.reward
+    assert env.best is second
+
+
+def test_without_losses_the_earliest_of_equals_is_best(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(Scripted(small_engine, losses=False), constraint="bound"), episodes=2)
+    first, _ = play(env, 1.0), play(env, 0.4)
+    assert env.best is first
+
+
+def test_there_is_no_best_of_nothing(small_engine: AnalyticEngine) -> None:
+    with pytest.raises(ValueError, match="none of the 0 trials"):
+        _ = RecordTrials(PruningEnv(small_engine), episodes=1).best
+
+
+def test_seconds_hold_the_policy_and_the_engine(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(Scripted(small_engine, wait=0.02)), episodes=2)
+    play(env, 0.5)
+    time.sleep(0.03)
+    trial = play(env, 0.5)
+    assert 0.02 <= trial.engine_seconds < trial.seconds
+    assert trial.seconds >= 0.05, "thinking between episodes is the policy's time"
+
+
+def test_wrappers_may_lie_between(small_engine: AnalyticEngine) -> None:
+    problem = PruningEnv(small_engine)
+    env = RecordTrials(gym.wrappers.TimeAwareObservation(problem), episodes=1)
+    assert env.problem is problem
+    assert play(env, 0.5).feasible
+
+
+def test_a_search_needs_an_episode_and_a_pruning_problem(small_engine: AnalyticEngine) -> None:
+    with pytest.raises(ValueError, match="episodes=0"):
+        RecordTrials(PruningEnv(small_engine), episodes=0)
+    with pytest.raises(TypeError, match="PruningEnv"):
+        RecordTrials(gym.make("CartPole-v1"), episodes=1)
