@@ -1,6 +1,7 @@
 """A search from data to report, one call a stage."""
 
 import logging
+import os
 from pathlib import Path
 
 from rich import get_console
@@ -31,7 +32,8 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> None:
     result = measure(bench, outcome, policy_name)
     report = publish(bench, run, result, outcome)
     get_console().print(terminal_table(result))
-    log.info("report: %s", report)
+    # Not wrapped as log lines are, so that the path can be copied.
+    get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
 
 
 def search(bench: Bench, policy: SearchPolicy, run: RunFolder) -> list[Trial]:

@@ -14,7 +14,7 @@ ENGINES = (
     AnalyticEngine(blocks=(Block(16, 8, 1, 3, 1.0), Block(16, 8, 1, 3, 1.0), Block(16, 8, 1, 3, 1.0))),
     AnalyticEngine(blocks=(Block(12, 4, 1, 1, 1.0),), round_to=1),
 )
-TARGETS = (0.2, 0.5, 0.8, 1.0)
+TARGETS = (0.3, 0.5, 0.8, 1.0)
 
 problems = st.builds(
     Budget,

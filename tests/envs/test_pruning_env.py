@@ -81,7 +81,7 @@ def test_bound_reports_at_each_step_what_it_executed(small_engine: AnalyticEngin
     executed = tuple(info["keep"] for info in infos)
     assert executed == infos[-1]["strategy"]
     assert executed[0] == 1.0, "nothing was asked of the first layer that the later ones cannot pay for"
-    assert executed[-1] < 1.0
+    assert min(executed) < 1.0
     np.testing.assert_array_equal(observations, env.observations(executed))
 
 

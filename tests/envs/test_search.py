@@ -101,7 +101,7 @@ def test_seconds_hold_the_policy_and_the_engine(small_engine: AnalyticEngine) ->
 
 def test_wrappers_may_lie_between(small_engine: AnalyticEngine) -> None:
     problem = PruningEnv(small_engine)
-    env = RecordTrials(gym.wrappers.TimeAwareObservation(problem), episodes=1)
+    env = RecordTrials(gym.wrappers.TimeLimit(problem, max_episode_steps=10), episodes=1)
     assert env.problem is problem
     assert play(env, 0.5).feasible
 
