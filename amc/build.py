@@ -49,7 +49,7 @@ def load_splits(cfg: TrainConfig) -> Splits:
         ConfigError: there is no such data, or it is too small for the splits.
     """
     source = Source(cfg.data.folder, cache_folder(cfg), cfg.data.image_size)
-    splits = make_splits(DATASETS[cfg.data.name](source), cfg.data.calibration, cfg.data.search, cfg.seed)
+    splits = make_splits(DATASETS[cfg.data.name](source), cfg.data.calibration, cfg.data.search, cfg.dense_seed)
     if cfg.train.batch_size > len(splits.train.labels):
         raise ConfigError(f"train.batch_size={cfg.train.batch_size}: there are {len(splits.train.labels)} images")
     return splits

@@ -135,7 +135,8 @@ class TrainConfig:
         model: the network.
         data: the data.
         train: how the network is trained.
-        seed: fixes splits, initial weights and the order of training.
+        seed: fixes the search and the order of fine-tuning.
+        dense_seed: fixes splits and the training of the dense network, so that all seeds search the same network.
         device: torch device; ``auto`` for cuda where there is one.
         threads: CPU threads of torch; none for torch's own choice.
         cache_dir: where trained networks and downloads are kept; none for the user's cache folder.
@@ -146,6 +147,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: RecipeConfig = field(default_factory=RecipeConfig)
     seed: int = 0
+    dense_seed: int = 0
     device: str = "auto"
     threads: int | None = None
     cache_dir: str | None = None

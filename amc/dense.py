@@ -33,10 +33,10 @@ def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> n
     Raises:
         RefusedInput: the cached file is damaged.
     """
-    seed_everything(cfg.seed)
+    seed_everything(cfg.dense_seed)
     model = build.new_network(cfg.model, splits)
     recipe = Recipe(**asdict(cfg.train))
-    key = cache_key(model, splits, recipe, cfg.seed, device)
+    key = cache_key(model, splits, recipe, cfg.dense_seed, device)
     path = build.cache_folder(cfg) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
     what = f"{cfg.model.name} on {cfg.data.name}"
     if path.exists():
@@ -45,7 +45,7 @@ def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> n
     else:
         log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
         with TrainingProgress(f"train {what}") as progress:
-            fit(model, splits, recipe, cfg.seed, str(device), progress)
+            fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
         save_weights(path, model, key, {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)})
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 

@@ -18,6 +18,7 @@ def validate(cfg: TrainConfig) -> None:
     """
     _check_keys(cfg, "")
     _check("seed", cfg.seed, 0 <= cfg.seed < 2**32, "from 0 to 4294967295")
+    _check("dense_seed", cfg.dense_seed, 0 <= cfg.dense_seed < 2**32, "from 0 to 4294967295")
     _check("threads", cfg.threads, cfg.threads is None or cfg.threads >= 1, "1 or more, or null")
     _check("model.width", cfg.model.width, 0 < cfg.model.width <= 16, "above 0, at most 16")
     _check("data.calibration", cfg.data.calibration, cfg.data.calibration >= 1, "1 or more")

@@ -133,7 +133,7 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["model=mobilnet"], 2, "model/mobilnet"),
         (["criterion=l7"], 2, "l7"),
         (["target=half"], 2, "target=half"),
-        (["policy.seed=[]"], 2, "policy"),
+        (["policy.sigma_end=-1"], 2, "sigma_end=-1"),
         (["episodes=0"], 2, "episodes=0"),
         (["data=fashion_mnist", "data.folder=nowhere"], 2, "data.folder=nowhere"),
         (["data=image_folder"], 2, "data.folder"),

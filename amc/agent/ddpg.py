@@ -72,11 +72,11 @@ class AMCDDPG(DDPG):
 
     def __init__(
         self,
-        *args: Any,
+        *args: Any,  # noqa: ANN401  handed on
         learning_rates: LearningRates,
         exploration: Exploration,
         rng: np.random.Generator,
-        **kwargs: Any,
+        **kwargs: Any,  # noqa: ANN401  handed on
     ) -> None:
         self._rates = learning_rates
         self._exploration = exploration

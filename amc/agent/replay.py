@@ -75,11 +75,11 @@ class EpisodeReturnBuffer(ReplayBuffer):
         buffer_size: int,
         observation_space: spaces.Box,
         action_space: spaces.Box,
-        *args: Any,
+        *args: Any,  # noqa: ANN401  handed on
         observations: Callable[[Strategy], Array],
         baseline: MovingBaseline,
         rng: np.random.Generator,
-        **kwargs: Any,
+        **kwargs: Any,  # noqa: ANN401  handed on
     ) -> None:
         super().__init__(buffer_size, observation_space, action_space, *args, **kwargs)
         self._observations = observations

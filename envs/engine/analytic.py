@@ -152,7 +152,8 @@ class AnalyticEngine:
             ValueError: no strategy is within the target.
         """
         limit = target * self.cost((1.0,) * len(self.layers)).flops
-        frontier = _Frontier(*np.zeros((3, 1)), kept=np.full((1, 1), self.colors))
+        nothing = np.zeros(1)
+        frontier = _Frontier(nothing, nothing, nothing, np.full((1, 1), self.colors))
         for step, layer in enumerate(self.layers):
             extended = [_thin(self._extend(frontier, step, choice), limit) for choice in layer.choices]
             frontier = _Frontier(*map(np.concatenate, zip(*extended, strict=True)))
@@ -179,7 +180,8 @@ def _thin(frontier: _Frontier, limit: float) -> _Frontier:
     """Drop what exceeds the limit, and what another partial strategy beats in cost and damage."""
     order = np.lexsort((frontier.damage, frontier.macs))
     order = order[frontier.macs[order] <= limit]
-    damage = frontier.damage[order]
-    least_before = np.minimum.accumulate(np.concatenate([[np.inf], damage]))[:-1]
-    order = order[damage < least_before]
-    return _Frontier(*(column[order] for column in frontier))
+    ranked = frontier.damage[order]
+    least_before = np.minimum.accumulate(np.concatenate([[np.inf], ranked]))[:-1]
+    order = order[ranked < least_before]
+    macs, damage, error, kept = frontier
+    return _Frontier(macs[order], damage[order], error[order], kept[order])

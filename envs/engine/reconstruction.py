@@ -6,7 +6,8 @@ With X the inputs of a layer, W its dense weights and S the columns that stay, w
        = W_S + W_R G_RS (G_SS + ridge I)^-1,        G = cov(X), R the columns that go,
 
 with the means absorbed by the bias. A criterion ranks channels once, so the columns that stay are always the first
-of one order. With G + ridge I = L L^T in that order, G_SS is the product of L's leading block, and G_RS = L_RS L_SS^T, so
+of one order. With G + ridge I = L L^T in that order, G_SS is the product of L's leading block, and
+G_RS = L_RS L_SS^T, so
 
     W' = W_S + W_R L_RS L_SS^-1:
 
@@ -232,7 +233,7 @@ def build_reconstruction(
     solvers = {}
     for name, reader in readers.items():
         module = model.get_submodule(name)
-        intercept = module.bias is not None or name in folds
+        intercept = isinstance(module.bias, Tensor) or name in folds
         solvers[name] = LayerSolver(module, reader, moments[name], intercept)
     return Reconstruction(solvers, folds)
 

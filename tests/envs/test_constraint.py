@@ -137,7 +137,12 @@ def test_the_smallest_network_is_a_possible_target() -> None:
 
 @pytest.mark.parametrize(
     ("resource", "min_keep", "message"),
-    [("flop", 0.1, "resource='flop'"), ("latency", 0.1, "does not know"), ("flops", 0.0, "min_keep"), ("flops", 1.1, "min_keep")],
+    [
+        ("flop", 0.1, "resource='flop'"),
+        ("latency", 0.1, "does not know"),
+        ("flops", 0.0, "min_keep"),
+        ("flops", 1.1, "min_keep"),
+    ],
 )
 def test_unknown_resources_and_bad_minimums_are_refused(resource: str, min_keep: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -142,7 +142,9 @@ def test_a_reward_may_be_any_function(small_engine: AnalyticEngine) -> None:
 
 @pytest.mark.parametrize("resource", ["flops", "params"])
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
-def test_the_limited_resource_is_the_one_asked_for(small_engine: AnalyticEngine, resource: str, constraint: str) -> None:
+def test_the_limited_resource_is_the_one_asked_for(
+    small_engine: AnalyticEngine, resource: str, constraint: str
+) -> None:
     env = PruningEnv(small_engine, resource=resource, target=0.3, constraint=constraint)
     _, _, infos = play(env, (1.0,) * 4)
     dense = getattr(small_engine.cost((1.0,) * 4), resource)
@@ -170,7 +172,7 @@ def test_impossible_targets_are_refused_at_once(small_engine: AnalyticEngine) ->
 class Empty:
     layers = ()
 
-    def cost(self, strategy: Strategy) -> Any:
+    def cost(self, strategy: Strategy) -> Cost:
         raise NotImplementedError
 
     def evaluate(self, strategy: Strategy) -> Evaluation:

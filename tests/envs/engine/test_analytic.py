@@ -16,7 +16,9 @@ def every_strategy(engine: AnalyticEngine) -> list[Strategy]:
 def random_network(seed: int) -> AnalyticEngine:
     rng = np.random.default_rng(seed)
     blocks = tuple(
-        Block(int(rng.integers(2, 6)) * 4, 8, int(rng.integers(1, 3)), int(rng.choice([1, 3])), float(rng.uniform(0, 2)))
+        Block(
+            int(rng.integers(2, 6)) * 4, 8, int(rng.integers(1, 3)), int(rng.choice([1, 3])), float(rng.uniform(0, 2))
+        )
         for _ in range(4)
     )
     return AnalyticEngine(blocks=blocks, interaction=float(rng.uniform(0, 8)))

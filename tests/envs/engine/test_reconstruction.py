@@ -1,0 +1,107 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import unfold
+
+from envs.engine.calibration import InputMoments, sample_inputs
+from envs.engine.channels import Side, Site
+from envs.engine.modules import blocks_of
+from envs.engine.reconstruction import LayerSolver, Reader, cholesky_with_ridge, recalibrate_batch_norms
+
+IMAGES = 300
+LAYERS = {
+    "1x1": lambda: nn.Conv2d(8, 6, 1),
+    "3x3 strided": lambda: nn.Conv2d(8, 6, 3, stride=2, padding=1),
+    "3x3 without bias": lambda: nn.Conv2d(8, 6, 3, padding=2, dilation=2, bias=False),
+    "grouped": lambda: nn.Conv2d(8, 6, 3, padding=1, groups=2),
+    "linear": lambda: nn.Linear(8, 6),
+}
+EVERYTHING = 10_000
+
+
+def layer_inputs(module: nn.Module) -> Tensor:
+    """Correlated inputs of non-zero mean: what goes can partly be told from what stays."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (IMAGES, 4) if isinstance(module, nn.Linear) else (IMAGES, 4, 6, 6)
+    hidden = torch.randn(shape, generator=generator)
+    mix = torch.randn(8, 4, generator=generator)
+    mixed = torch.einsum("oc,nc...->no...", mix, hidden)
+    return mixed + 0.5 * torch.randn(mixed.shape, generator=generator) + 1.0
+
+
+def plain_columns(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Every window of a layer, by torch's own im2col: (blocks, samples, columns)."""
+    if isinstance(module, nn.Linear):
+        return inputs.unsqueeze(0)
+    columns = unfold(inputs, module.kernel_size, module.dilation, module.padding, module.stride)
+    return columns.transpose(1, 2).flatten(0, 1).unflatten(1, (blocks_of(module), -1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kept", [1, 3])
+def test_solution_equals_plain_least_squares(kind: str, kept: int) -> None:
+    torch.manual_seed(0)
+    module = LAYERS[kind]()
+    inputs, blocks = layer_inputs(module), blocks_of(module)
+    units = 8 // blocks
+    rank = torch.randperm(units)
+    site = Site("layer", Side.IN, torch.arange(units).repeat(blocks))
+    moments = InputMoments.empty(module)
+    for batch in inputs.split(100):
+        moments.add(sample_inputs(module, batch, EVERYTHING, torch.Generator().manual_seed(0)))
+    intercept = module.bias is not None
+    found = LayerSolver(module, Reader((0,), (site,), (rank,)), moments, intercept).solve((kept,))
+
+    columns = plain_columns(module, inputs).double()
+    kernel = module.weight[0, 0].numel()
+    stay = rank[:kept].sort().values
+    chosen = (stay.unsqueeze(1) * kernel + torch.arange(kernel)).flatten()
+    weight = module.weight.detach().double().flatten(1).unflatten(0, (blocks, -1))
+    wanted = columns @ weight.transpose(1, 2)
+    readable = columns[:, :, chosen]
+    if intercept:
+        readable = torch.cat([readable, torch.ones_like(readable[:, :, :1])], 2)
+    solved = torch.linalg.lstsq(readable, wanted).solution.transpose(1, 2)
+    expected = solved[:, :, : len(chosen)].reshape(found.weight.shape)
+    torch.testing.assert_close(found.weight.double(), expected, atol=1e-4, rtol=1e-4)
+    if intercept:
+        assert found.shift is not None
+        torch.testing.assert_close(found.shift.double(), solved[:, :, -1].flatten(), atol=1e-3, rtol=1e-3)
+    else:
+        assert found.shift is None
+
+
+def test_layer_behind_a_concatenation_equals_plain_least_squares() -> None:
+    torch.manual_seed(0)
+    module = nn.Linear(8, 6)
+    inputs = layer_inputs(module)
+    left = Site("layer", Side.IN, torch.tensor([0, 1, 2, -1, -1, -1, -1, -1]))
+    right = Site("layer", Side.IN, torch.tensor([-1, -1, -1, 0, 1, 2, 3, 4]))
+    ranks = (torch.tensor([2, 0, 1]), torch.tensor([1, 4, 0, 2, 3]))
+    moments = InputMoments.empty(module)
+    moments.add(inputs.unsqueeze(0))
+    found = LayerSolver(module, Reader((0, 1), (left, right), ranks), moments, intercept=True).solve((2, 2))
+    stay = [0, 2, 4, 7]  # units 2 and 0 of the left, 1 and 4 of the right
+    readable = torch.cat([inputs[:, stay], torch.ones(IMAGES, 1)], 1)
+    expected = torch.linalg.lstsq(readable.double(), (inputs @ module.weight.T).double()).solution.T
+    torch.testing.assert_close(found.weight.double(), expected[:, :4].detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_ridge_grows_until_redundant_inputs_can_be_factored() -> None:
+    rows = torch.randn(3, 8, dtype=torch.float64)
+    gram = (rows.T @ rows).unsqueeze(0) - 1e-7 * torch.eye(8, dtype=torch.float64)
+    factor = cholesky_with_ridge(gram)
+    torch.testing.assert_close(factor @ factor.transpose(1, 2), gram)
+
+
+def test_adaptive_batch_norm_measures_the_statistics() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    images = torch.randn(40, 3, 5, 5)
+    recalibrate_batch_norms(model, images, batch_size=20)
+    features = model[0](images)
+    torch.testing.assert_close(model[1].running_mean, features.mean((0, 2, 3)))
+    expected = torch.stack([half.var((0, 2, 3)) for half in features.split(20)]).mean(0)
+    torch.testing.assert_close(model[1].running_var, expected)
+    assert not model[1].training
+    assert model[1].momentum == 0.1

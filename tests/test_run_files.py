@@ -1,0 +1,24 @@
+"""Run files are opened by ``amc/results.py`` alone, through ``amc/durable.py``."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPENERS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "safe_open", "save_file", "savefig"}
+# What opens other files: data, trained networks, weights from outside, and figures drawn to memory.
+ALLOWED = {"amc/durable.py", "amc/results.py", "amc/dense.py", "amc/loading.py", "amc/plots.py"}
+SOURCES = sorted(
+    str(path.relative_to(ROOT))
+    for package in ("amc", "baselines", "envs")
+    for path in (ROOT / package).rglob("*.py")
+    if path.parent.name != "zoo"
+)
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source not in ALLOWED])
+def test_nothing_else_opens_files(source: str) -> None:
+    called = [node.func for node in ast.walk(ast.parse((ROOT / source).read_text())) if isinstance(node, ast.Call)]
+    names = {func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "") for func in called}
+    assert not names & OPENERS
