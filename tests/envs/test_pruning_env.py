@@ -12,7 +12,7 @@ from stable_baselines3.common.env_checker import check_env as check_stable_basel
 import envs  # noqa: F401  registers amc/Pruning-v0
 from envs.constraint import TargetError, rescale
 from envs.engine.analytic import AnalyticEngine
-from envs.engine.types import Evaluation, Strategy
+from envs.engine.types import Cost, Evaluation, Strategy
 from envs.pruning_env import CONSTRAINTS, PruningEnv
 
 WANTED = (0.9, 0.3, 0.7, 0.5)
