@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.logger import Logger
 
 from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
 from amc.agent.exploration import Exploration
@@ -65,7 +66,10 @@ class AMC:
         """Learn until the budget is spent: one update a step, at the end of each episode."""
         steps = len(env.problem.engine.layers)
         episodes = env.remaining
-        self._agent(env, self._exploration(episodes), steps).learn(episodes * steps)
+        agent = self._agent(env, self._exploration(episodes), steps)
+        # Without a logger of ours stable-baselines3 makes a folder in the temporary directory for its own.
+        agent.set_logger(Logger(folder=None, output_formats=[]))
+        agent.learn(episodes * steps)
 
     def _exploration(self, episodes: int) -> Exploration:
         warm_up = round(self.warm_up * episodes)

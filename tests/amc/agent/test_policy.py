@@ -1,0 +1,116 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from amc.agent.ddpg import AMCDDPG
+from amc.agent.policy import AMC
+from envs.engine.analytic import AnalyticEngine
+from envs.engine.types import Evaluation, Strategy
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials
+
+EPISODES = 8
+
+
+def make_env(constraint: str = "rescale", engine: AnalyticEngine | None = None) -> RecordTrials:
+    return RecordTrials(PruningEnv(engine or AnalyticEngine(), constraint=constraint, min_keep=0.2), EPISODES)
+
+
+def make_agent(policy: AMC, env: RecordTrials) -> AMCDDPG:
+    return policy._agent(env, policy._exploration(EPISODES), len(env.problem.engine.layers))
+
+
+def test_the_networks_are_the_papers() -> None:
+    agent = make_agent(AMC(), make_env())
+    shapes = [tuple(weight.shape) for weight in agent.actor.parameters() if weight.ndim == 2]
+    assert shapes == [(300, 11), (300, 300), (1, 300)]
+    shapes = [tuple(weight.shape) for weight in agent.critic.parameters() if weight.ndim == 2]
+    assert shapes == [(300, 12), (300, 300), (1, 300)]
+    assert (agent.gamma, agent.tau, agent.batch_size, agent.buffer_size) == (1.0, 0.01, 64, 2000)
+
+
+def test_the_actor_is_a_sigmoid_between_min_keep_and_one() -> None:
+    agent = make_agent(AMC(), make_env())
+    last = agent.actor.mu[-2]
+    observation = np.zeros((1, 11), np.float32)
+    for logit in (-50.0, -1.0, 0.0, 2.0, 50.0):
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.fill_(logit)
+        keep, _ = agent.predict(observation)
+        assert keep.item() == pytest.approx(0.2 + 0.8 / (1 + np.exp(-logit)), abs=1e-6)
+
+
+def test_one_update_a_step_after_the_warm_up_at_two_learning_rates() -> None:
+    env = make_env()
+    steps = len(env.problem.engine.layers)
+    agent = make_agent(AMC(warm_up=0.25), env)
+    agent.learn(EPISODES * steps)
+    assert agent._n_updates == (EPISODES - 2) * steps
+    assert agent.actor.optimizer.param_groups[0]["lr"] == 1e-4
+    assert agent.critic.optimizer.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("constraint", ["bound", "rescale"])
+def test_the_replay_holds_what_was_executed(constraint: str) -> None:
+    env = make_env(constraint)
+    steps = len(env.problem.engine.layers)
+    agent = make_agent(AMC(), env)
+    agent.learn(EPISODES * steps)
+    replay = agent.replay_buffer
+    assert replay is not None
+    for trial in env.trials:
+        rows = slice(trial.index * steps, (trial.index + 1) * steps)
+        np.testing.assert_allclose((replay.actions[rows, 0, 0] + 1) / 2 * 0.8 + 0.2, trial.strategy, atol=1e-6)
+        np.testing.assert_allclose(replay.rewards[rows, 0], trial.reward, rtol=1e-6)
+        np.testing.assert_array_equal(replay.next_observations[rows, 0], env.problem.observations(trial.strategy)[1:])
+
+
+class Watching(AnalyticEngine):
+    """Notes how many threads an evaluation may use."""
+
+    threads: set[int] = set()  # noqa: RUF012
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        self.threads.add(torch.get_num_threads())
+        return super().evaluate(strategy)
+
+
+def test_the_engine_keeps_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        AMC().search(make_env(engine=Watching()))
+        assert torch.get_num_threads() == 2
+        assert Watching.threads == {2}
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_search_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    AMC().search(make_env())
+    assert not list(tmp_path.iterdir())
+
+
+def test_exploration_narrows_to_its_end_within_the_budget() -> None:
+    exploration = AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02)._exploration(200)
+    assert exploration.warm_up == 50
+    assert exploration.sigma_at(50) == 0.5
+    assert exploration.sigma_at(199) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("values", [{"warm_up": 1.5}, {"warm_up": -0.1}, {"sigma_end": 0.0}, {"sigma_end": 0.6}])
+def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        AMC(**values)
+
+
+def test_a_budget_of_one_episode_is_enough() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine()), 1)
+    AMC().search(env)
+    assert len(env.trials) == 1
