@@ -1,6 +1,5 @@
 """The search in one Python call, on any network and any data."""
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -137,5 +136,4 @@ def _join(name: str, batches: Batches, device: torch.device) -> tuple[Tensor, Te
 def _result(engine: TorchEngine, env: RecordTrials, input_shape: tuple[int, ...]) -> PruneResult:
     best = env.best
     kept = {layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)}
-    # Copied: what pruning left whole is shared with the engine's dense network, and the user may train this one.
-    return PruneResult(copy.deepcopy(engine.prune(best.strategy)), kept, best, env.trials, input_shape)
+    return PruneResult(engine.prune(best.strategy), kept, best, env.trials, input_shape)

@@ -68,6 +68,16 @@ def chosen(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
+def end_sweep() -> None:
+    """Start no further job of a sweep, since the user asked for an end; nothing to do for a single run.
+
+    Raises:
+        KeyboardInterrupt: this is a job of a sweep. Hydra lets it pass.
+    """
+    if _job_of_sweep():
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def _reporting(name: str, full_error: bool) -> Iterator[None]:
     """Turn an error into one line on stderr and an exit code."""

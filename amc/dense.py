@@ -23,7 +23,8 @@ from amc.training import Recipe, fit
 from amc.zoo.dataset import Splits
 
 log = logging.getLogger(__name__)
-FORMAT = 1
+# Part of every key: it counts up when the code of training comes to other weights.
+FORMAT = 2
 MAX_BYTES = 4 << 30
 
 

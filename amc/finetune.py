@@ -1,6 +1,5 @@
 """What happens to the best trials: fine-tuning, and the choice of a winner on the search split."""
 
-import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
@@ -107,8 +106,7 @@ class FineTuner:
 
     def _tune(self, strategy: Strategy, title: str) -> Tuned:
         bench = self._bench
-        # Copied: what pruning left whole is shared with the engine's dense network.
-        model = copy.deepcopy(bench.engine.prune(strategy))
+        model = bench.engine.prune(strategy)
         before = bench.engine.score(model)
         seed_everything(bench.cfg.seed)
         with TrainingProgress(title) as progress:

@@ -22,27 +22,33 @@ from envs.search import RecordTrials, SearchPolicy, Trial
 log = logging.getLogger(__name__)
 
 
-def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> None:
-    """Search, fine-tune the best trials, measure the winner, and leave everything in the run's folder."""
+def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
+    """Search, fine-tune the best trials, measure the winner, and leave everything in the run's folder.
+
+    Returns:
+        Whether the search was played to its end; ``False`` where a signal ended it early.
+    """
     policy = build.make_policy(cfg)
     bench = set_up(cfg)
     run = RunFolder(folder)
-    trials = search(bench, policy, run)
+    stop = StopOnSignal()
+    trials = search(bench, policy, run, stop)
     outcome = finetune_best(bench, trials)
     result = measure(bench, outcome, policy_name)
     report = publish(bench, run, result, outcome)
     get_console().print(terminal_table(result))
     # Not wrapped as log lines are, so that the path can be copied.
     get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
+    return not stop.asked
 
 
-def search(bench: Bench, policy: SearchPolicy, run: RunFolder) -> list[Trial]:
-    """Let the policy play its episodes, every trial put on disk; a signal ends it early with what was found."""
+def search(bench: Bench, policy: SearchPolicy, run: RunFolder, stop: StopOnSignal) -> list[Trial]:
+    """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found."""
     cfg, engine = bench.cfg, bench.engine
     log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
     seed_everything(cfg.seed)
     shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
-    with shown as progress, StopOnSignal() as stop:
+    with shown as progress, stop:
         env = RecordTrials(bench.problem, cfg.episodes, [run.record, progress, stop])
         try:
             policy.search(env)

@@ -1,6 +1,6 @@
 """``python -m amc.search``: searches keep ratios, fine-tunes the best networks, measures and reports the winner."""
 
-from amc.command import chosen, output_folder, run_command
+from amc.command import chosen, end_sweep, output_folder, run_command
 from amc.config import SearchConfig
 
 
@@ -9,7 +9,8 @@ def main(cfg: SearchConfig) -> None:
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.pipeline import run_search
 
-    run_search(cfg, chosen("policy"), output_folder())
+    if not run_search(cfg, chosen("policy"), output_folder()):
+        end_sweep()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def _validate_search(cfg: SearchConfig) -> None:
             f"target={cfg.target}: must be above 0 and at most 1, the fraction of {cfg.resource.name} to keep"
         )
     _check("episodes", cfg.episodes, cfg.episodes >= 1, "1 or more")
-    _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 1, "above 0, at most 1")
+    _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 0.99, "above 0, at most 0.99")
     _check("round_to", cfg.round_to, cfg.round_to is None or cfg.round_to >= 1, "1 or more, or null")
     _check("adaptive_bn", cfg.adaptive_bn, cfg.adaptive_bn >= 0, "0 or more")
     _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")

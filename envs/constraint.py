@@ -39,7 +39,7 @@ class Budget:
         engine: knows the cost of a strategy.
         resource: field of ``Cost`` that is limited: ``flops``, ``params``, ``memory`` or ``latency``.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
-        min_keep: no layer keeps less than this fraction of its units, in (0, 1].
+        min_keep: no layer keeps less than this fraction of its units, in (0, 1).
 
     Raises:
         TargetError: no strategy can meet the target.
@@ -54,8 +54,8 @@ class Budget:
     def __post_init__(self) -> None:
         if self.resource not in RESOURCES:
             raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
-        if not 0 < self.min_keep <= 1:
-            raise ValueError(f"min_keep={self.min_keep}: must be in (0, 1]")
+        if not 0 < self.min_keep < 1 - NEGLIGIBLE:
+            raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
         if not 0 < self.target <= 1:
             raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
         least = self.usage(self.floors) / self.dense
@@ -182,7 +182,7 @@ def uniform_ratio(budget: Budget) -> float:
     steps = range(len(budget.engine.layers))
     growth = [increment.factor for increment in increments(budget, (1.0,) * len(steps))]
     edges = [budget.min_keep, *growth, 1.0]
-    plateaus = [(low, high) for low, high in pairwise(edges) if high - low > NEGLIGIBLE] or [(1.0, 1.0)]
+    plateaus = [(low, high) for low, high in pairwise(edges) if high - low > NEGLIGIBLE]
 
     def fits(number: int) -> bool:
         middle = sum(plateaus[number]) / 2

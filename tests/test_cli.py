@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -187,10 +188,10 @@ def test_full_errors_are_had_by_asking(tmp_path: Path, cache: Path) -> None:
     assert "Traceback" in process.stderr
 
 
-@pytest.fixture
-def endless(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
+@contextmanager
+def searching(tmp_path: Path, cache: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A search in the middle of its episodes."""
-    args = ["amc.search", *SMOKE, "episodes=1000000"]
+    args = ["amc.search", *more, *SMOKE, "episodes=1000000"]
     with subprocess.Popen(
         command(args, cache), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
     ) as process:
@@ -203,6 +204,12 @@ def endless(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.fixture
+def endless(tmp_path: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
+    with searching(tmp_path, cache) as process:
+        yield process
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_search_and_keeps_what_was_found(
     number: signal.Signals, endless: subprocess.Popen[str], tmp_path: Path
@@ -213,6 +220,15 @@ def test_a_signal_ends_the_search_and_keeps_what_was_found(
     assert "stopping after this episode" in errors
     result = json.loads((tmp_path / FOLDER / "result.json").read_text())
     assert 0 < result["trials"] == len((tmp_path / FOLDER / "trials.jsonl").read_text().splitlines()) < 1_000_000
+
+
+def test_a_signal_ends_a_sweep_and_keeps_what_was_found(tmp_path: Path, cache: Path) -> None:
+    with searching(tmp_path, cache, "-m", "seed=0,1") as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert (tmp_path / FOLDER / "result.json").exists()
+    assert not (tmp_path / FOLDER).with_name("seed1").exists()
 
 
 def test_a_second_signal_stops_at_once(endless: subprocess.Popen[str], tmp_path: Path) -> None:

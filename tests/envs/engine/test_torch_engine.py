@@ -54,6 +54,8 @@ def test_the_network_given_is_not_touched(network: nn.Module, images: Tensor) ->
     before = copy.deepcopy(network.state_dict())
     engine = make_engine(network, images, EngineSettings(round_to=2, adaptive_bn=4))
     small = engine.prune(mixed_strategy(engine))
+    dense = {tensor.data_ptr() for tensor in (*engine.model.parameters(), *engine.model.buffers())}
+    assert dense.isdisjoint(tensor.data_ptr() for tensor in (*small.parameters(), *small.buffers()))
     with torch.no_grad():
         for parameter in small.parameters():
             parameter.add_(1.0)
