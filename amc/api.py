@@ -1,6 +1,5 @@
 """The search in one Python call, on any network and any data."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from amc.header import Header
 from amc.results import RunFolder
 from baselines.random_search import RandomSearch
 from baselines.uniform import Uniform
-from envs.engine.scoring import Score, top1_scorer
-from envs.engine.torch_engine import EngineSettings, TorchEngine
+from envs.engine.scoring import Score, Top1Scorer, metric_scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, Trial
@@ -113,15 +113,10 @@ def prune(
 
 def _make_scorer(validation: Batches | None, score: UserScore | None, device: torch.device) -> Score:
     if validation is not None and score is None:
-        return top1_scorer(*_join("validation", validation, device))
+        return Top1Scorer(*_join("validation", validation, device))
     if score is None or validation is not None:
         raise ValueError("give either validation batches or a score function")
-    return lambda candidate: _as_evaluation(score(candidate))
-
-
-def _as_evaluation(scored: float | Evaluation) -> Evaluation:
-    """Return a bare metric as an evaluation whose loss and number of samples are unknown."""
-    return scored if isinstance(scored, Evaluation) else Evaluation(float(scored), loss=math.nan, n_samples=0)
+    return metric_scorer(score)
 
 
 def _join(name: str, batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from amc import build
 from amc.config import SearchConfig
 from amc.dense import trained_network
 from amc.zoo.dataset import Splits
+from envs.engine.scoring import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
@@ -23,6 +24,7 @@ class Bench:
         device: where networks run.
         splits: the data.
         dense: the trained network, in eval mode.
+        score: scores a network on all images of the search split, in float32.
         engine: prunes it.
         problem: what policies play.
     """
@@ -31,6 +33,7 @@ class Bench:
     device: torch.device
     splits: Splits
     dense: nn.Module
+    score: Top1Scorer
     engine: TorchEngine
     problem: PruningEnv
 
@@ -49,5 +52,6 @@ def set_up(cfg: SearchConfig) -> Bench:
     device = build.prepare_torch(cfg)
     splits = build.load_splits(cfg)
     dense = trained_network(cfg, splits, device)
-    engine = build.make_engine(cfg, dense, splits, device)
-    return Bench(cfg, device, splits, dense, engine, build.make_env(cfg, engine))
+    score = build.make_score(splits.search, splits, device)
+    engine = build.make_engine(cfg, dense, splits, score, device)
+    return Bench(cfg, device, splits, dense, score, engine, build.make_env(cfg, engine))

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from amc.config import ModelConfig, SearchConfig, TrainConfig
+from amc.config import ModelConfig, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 from amc.seeding import seed_everything
 from amc.zoo.dataset import Source, Split, Splits, make_splits
@@ -15,8 +15,10 @@ from amc.zoo.datasets import DATASETS
 from amc.zoo.models import MODELS, ModelFactory
 from envs.constraint import TargetError
 from envs.engine.errors import GraphError
-from envs.engine.scoring import Score, top1_scorer
-from envs.engine.torch_engine import EngineSettings, TorchEngine
+from envs.engine.racing import RacingScorer
+from envs.engine.scoring import Top1Scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import PruningEnv
 from envs.search import SearchPolicy
 
@@ -81,13 +83,22 @@ def network_inputs(images: Tensor, splits: Splits, device: torch.device) -> Tens
     return splits.normalize(images).to(device)
 
 
-def make_score(split: Split, splits: Splits, device: torch.device) -> Score:
+def make_score(split: Split, splits: Splits, device: torch.device) -> Top1Scorer:
     """Return what measures a network's accuracy on a split."""
-    return top1_scorer(network_inputs(split.images, splits, device), split.labels.to(device))
+    return Top1Scorer(network_inputs(split.images, splits, device), split.labels.to(device))
 
 
-def make_engine(cfg: SearchConfig, model: nn.Module, splits: Splits, device: torch.device) -> TorchEngine:
+def make_engine(
+    cfg: SearchConfig, model: nn.Module, splits: Splits, score: Top1Scorer, device: torch.device
+) -> TorchEngine:
     """Trace the trained network and calibrate its repair.
+
+    Args:
+        cfg: the configuration.
+        model: the trained network.
+        splits: the data.
+        score: scores a network on the search split.
+        device: where candidates run.
 
     Raises:
         ModelError: the network cannot be traced or has nothing to prune.
@@ -99,10 +110,12 @@ def make_engine(cfg: SearchConfig, model: nn.Module, splits: Splits, device: tor
         reconstruct=cfg.reconstruct,
         adaptive_bn=cfg.adaptive_bn,
         seed=cfg.seed,
+        precision=cfg.precision.name,
     )
+    trial_score = RacingScorer(score) if cfg.scoring is Scoring.racing else score
     calibration = network_inputs(splits.calibration.images, splits, device)
     try:
-        return TorchEngine(model, calibration[:1], calibration, make_score(splits.search, splits, device), settings)
+        return TorchEngine(model, calibration[:1], calibration, trial_score, settings)
     except GraphError as error:
         raise ModelError(f"model={cfg.model.name}: {error}") from error
 

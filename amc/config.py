@@ -47,6 +47,21 @@ class Constraint(Enum):
     rescale = "rescale"
 
 
+class Precision(Enum):
+    """What candidates run in: ``auto`` takes bfloat16 where it is faster and agrees with float32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Scoring(Enum):
+    """How many images a candidate is scored on: all of them, or as many as show that it is behind the best."""
+
+    full = "full"
+    racing = "racing"
+
+
 class Tracker(Enum):
     """Where a run is reported to, beside its folder."""
 
@@ -171,6 +186,8 @@ class SearchConfig(TrainConfig):
         ignore: layers that keep all their channels.
         reconstruct: repair pruned networks by least squares.
         adaptive_bn: calibration images that batch norm statistics are measured anew on; 0 for none.
+        scoring: how many images of the search split a trial is scored on.
+        precision: what candidates run in; fine-tuned networks are always scored in float32.
         finetune: what happens to the best trials.
         export: further formats of the pruned network.
         tracker: where the run is reported to.
@@ -189,6 +206,8 @@ class SearchConfig(TrainConfig):
     ignore: list[str] = field(default_factory=list)
     reconstruct: bool = True
     adaptive_bn: int = 500
+    scoring: Scoring = Scoring.full
+    precision: Precision = Precision.auto
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: list[Export] = field(default_factory=list)
     tracker: Tracker = Tracker.none

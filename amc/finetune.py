@@ -107,11 +107,11 @@ class FineTuner:
     def _tune(self, strategy: Strategy, title: str) -> Tuned:
         bench = self._bench
         model = bench.engine.prune(strategy)
-        before = bench.engine.score(model)
+        before = bench.score(model)
         seed_everything(bench.cfg.seed)
         with TrainingProgress(title) as progress:
             fit(model, bench.splits, self._recipe, bench.cfg.seed, str(bench.device), progress)
-        return Tuned(strategy, model, before, bench.engine.score(model))
+        return Tuned(strategy, model, before, bench.score(model))
 
 
 def winner(candidates: Iterable[Tuned]) -> Tuned:

@@ -3,7 +3,7 @@
 import importlib.util
 from dataclasses import fields, is_dataclass
 
-from amc.config import Export, RecipeConfig, SearchConfig, TrainConfig
+from amc.config import Export, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
@@ -45,6 +45,8 @@ def _validate_search(cfg: SearchConfig) -> None:
         )
     _check("episodes", cfg.episodes, cfg.episodes >= 1, "1 or more")
     _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 0.99, "above 0, at most 0.99")
+    if cfg.scoring is Scoring.racing and cfg.reward is not Reward.accuracy:
+        raise ConfigError(f"scoring=racing needs reward=accuracy: reward={cfg.reward.name} is not what it races for")
     _check("round_to", cfg.round_to, cfg.round_to is None or cfg.round_to >= 1, "1 or more, or null")
     _check("adaptive_bn", cfg.adaptive_bn, cfg.adaptive_bn >= 0, "0 or more")
     _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")

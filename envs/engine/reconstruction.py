@@ -1,4 +1,4 @@
-"""Repair without training: least squares for every layer that reads fewer channels, adaptive batch norm behind it.
+"""Repair without training: least squares for every layer that reads fewer channels.
 
 With X the inputs of a layer, W its dense weights and S the columns that stay, what keeps its outputs best is
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from envs.engine.calibration import InputMoments, collect_moments
 from envs.engine.channels import ChannelGroup, Side, Site
 from envs.engine.graph import NetworkGraph
-from envs.engine.modules import BatchNorm, blocks_of, is_reconstructible, weight_of
+from envs.engine.modules import blocks_of, is_reconstructible, weight_of
 
 RIDGE = 1e-6
 """Ridge relative to the mean variance of a layer's inputs; it grows tenfold until redundant inputs can be factored."""
@@ -252,30 +252,3 @@ def find_readers(groups: Sequence[ChannelGroup], ranks: Sequence[Tensor]) -> dic
         )
         for name, entries in found.items()
     }
-
-
-def recalibrate_batch_norms(model: nn.Module, images: Tensor, batch_size: int) -> None:
-    """Measure the statistics of all batch norms anew, in place: adaptive batch norm.
-
-    Args:
-        model: a network in eval mode; it is left in eval mode, momenta as they were.
-        images: inputs on its device, without labels.
-        batch_size: images a forward pass; the statistics are the mean over the batches'.
-
-    References:
-        Li et al., 2020, "EagleEye", arXiv 2007.02491, section 3.2.
-    """
-    norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.running_mean is not None]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's cumulative average
-        norm.train()
-    with torch.no_grad():
-        for batch in images.split(batch_size):
-            model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()

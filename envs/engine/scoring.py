@@ -1,59 +1,90 @@
 """How good a network is: a metric and a loss on a split that stays on the device."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from envs.engine.precision import full_precision
 from envs.engine.types import Evaluation
 
 Score = Callable[[nn.Module], Evaluation]
 
 
-def top1_scorer(images: Tensor, labels: Tensor, batch_size: int = 100) -> Score:
-    """Return a function that measures top-1 accuracy and mean cross-entropy.
+class Answers(NamedTuple):
+    """What a classifier made of some images, on the host.
 
-    Args:
-        images: the network's input, shape ``(n, ...)``, on the device that networks run on.
-        labels: class numbers, shape ``(n,)``.
-        batch_size: images a forward pass.
-
-    Raises:
-        ValueError: there is no image, or not one label an image.
+    Attributes:
+        correct: whether the class of highest score is the right one, bool, shape ``(n,)``.
+        loss: cross-entropy summed over the images.
     """
-    if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels: scoring needs as many, and at least one")
-    if images.ndim == 4:
-        images = images.contiguous(memory_format=torch.channels_last)
-    labels = labels.to(images.device)
 
-    def score(model: nn.Module) -> Evaluation:
-        correct = torch.zeros((), dtype=torch.int64, device=images.device)
-        loss = torch.zeros((), dtype=torch.float64, device=images.device)
+    correct: Tensor
+    loss: float
+
+
+class Top1Scorer:
+    """Measures top-1 accuracy and mean cross-entropy of a classifier, on a whole split or a slice of it."""
+
+    def __init__(self, images: Tensor, labels: Tensor, batch_size: int = 100) -> None:
+        """Hold the split.
+
+        Args:
+            images: the network's input, shape ``(n, ...)``, on the device that networks run on.
+            labels: class numbers, shape ``(n,)``.
+            batch_size: images a forward pass.
+
+        Raises:
+            ValueError: there is no image, or not one label an image.
+        """
+        if len(images) == 0 or len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and {len(labels)} labels: scoring needs as many, and at least one")
+        self._images = images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+        self._labels = labels.to(images.device)
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._labels)
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """Score a network in eval mode on the whole split."""
+        correct, loss = self.answers(model, 0, len(self))
+        return Evaluation(int(correct.sum()) / len(self), loss / len(self), len(self))
+
+    def answers(self, model: nn.Module, start: int, stop: int) -> Answers:
+        """Run a network in eval mode on the images from ``start`` up to ``stop``."""
+        images, labels = self._images[start:stop], self._labels[start:stop]
+        correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
+        loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+        # The host waits once, at the end: on a GPU batches queue up behind each other.
         with torch.inference_mode():
-            for batch, target in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-                logits = model(batch).float()
-                correct += (logits.argmax(1) == target).sum()
-                loss += cross_entropy(logits, target, reduction="sum")
-        return Evaluation(int(correct) / len(labels), float(loss) / len(labels), len(labels))
+            for first in range(0, len(labels), self._batch_size):
+                part = slice(first, first + self._batch_size)
+                logits = model(images[part]).float()
+                correct[part] = logits.argmax(1) == labels[part]
+                loss += cross_entropy(logits, labels[part], reduction="sum")
+        return Answers(correct.cpu(), float(loss))
 
-    return score
 
+def metric_scorer(score: Callable[[nn.Module], float | Evaluation]) -> Score:
+    """Turn any function of a network into a scorer; where it returns a bare metric, loss and images are unknown.
 
-def metric_scorer(score: Callable[[nn.Module], Any]) -> Score:
-    """Turn any ``score(model) -> float``, higher being better, into a scorer without a loss.
+    The function always sees float32: what it does with a network's outputs is not known to bear less.
 
     Raises:
         ValueError: when called, if the score is not a finite number.
     """
 
     def evaluate(model: nn.Module) -> Evaluation:
-        with torch.inference_mode():
-            metric = float(score(model))
-        if metric != metric or metric in (float("inf"), float("-inf")):
-            raise ValueError(f"score(model) returned {metric}: it must be a finite number")
-        return Evaluation(metric, float("nan"), 0)
+        with torch.inference_mode(), full_precision():
+            scored = score(model)
+        evaluation = scored if isinstance(scored, Evaluation) else Evaluation(float(scored), math.nan, 0)
+        if not math.isfinite(evaluation.metric):
+            raise ValueError(f"score(model) returned {evaluation.metric}: it must be a finite number")
+        return evaluation
 
     return evaluate

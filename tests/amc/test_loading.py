@@ -15,7 +15,7 @@ from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header, ModelSpec
 from amc.loading import LoadError, load, read_header
 from amc.zoo.models import MODELS, build_model
-from envs.engine.scoring import top1_scorer
+from envs.engine.scoring import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 
 WIDTH, CLASSES = 0.25, 10
@@ -60,7 +60,7 @@ def pruned_by_engine(name: str) -> tuple[nn.Module, float]:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     images = torch.randn(32, *SHAPE[1:], generator=generator)
-    score = top1_scorer(images, torch.zeros(32, dtype=torch.int64))
+    score = Top1Scorer(images, torch.zeros(32, dtype=torch.int64))
     engine = TorchEngine(build_model(name, CLASSES, SHAPE[1], WIDTH).eval(), images[:1], images, score)
     strategy = tuple((0.2 + 0.8 * torch.rand(len(engine.layers), generator=generator)).tolist())
     return engine.prune(strategy).eval(), engine.cost(strategy).flops

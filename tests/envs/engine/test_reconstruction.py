@@ -3,10 +3,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
+from envs.engine.adaptive_bn import recalibrate_batch_norms
 from envs.engine.calibration import InputMoments, sample_inputs
 from envs.engine.channels import Side, Site
 from envs.engine.modules import blocks_of
-from envs.engine.reconstruction import LayerSolver, Reader, cholesky_with_ridge, recalibrate_batch_norms
+from envs.engine.reconstruction import LayerSolver, Reader, cholesky_with_ridge
 
 IMAGES = 300
 LAYERS = {

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from envs.engine.calls import flatten_outputs
-from envs.engine.compact import fold_batch_norms
+from envs.engine.channel_pruner import channel_choices
 from envs.engine.errors import GraphError
 from envs.engine.scoring import metric_scorer
-from envs.engine.torch_engine import EngineSettings, TorchEngine, channel_choices
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 
 PLAIN = EngineSettings(round_to=2, reconstruct=False, adaptive_bn=0)
@@ -34,8 +35,8 @@ def test_masked_and_compact_networks_agree(network: nn.Module, images: Tensor) -
     strategy = mixed_strategy(engine)
     small = engine.prune(strategy)
     assert sum(p.numel() for p in small.parameters()) < 0.8 * sum(p.numel() for p in network.parameters())
-    masked = outputs(engine.mask(strategy), images)
-    for found in (small, fold_batch_norms(small, engine.graph.folds)):
+    masked = outputs(engine.pruner.mask(engine.kept(strategy)), images)
+    for found in (small, engine.pruner.for_inference(small)):
         for a, b in zip(outputs(found, images), masked, strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 

@@ -1,0 +1,144 @@
+"""Granularity channel: whole channels go, with everything coupled to them, and the network becomes smaller."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.calls import Inputs
+from envs.engine.channels import ChannelGroup, Place, Side
+from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.criteria import CRITERIA, ranking, reading_rows
+from envs.engine.door import keep_removable
+from envs.engine.errors import GraphError
+from envs.engine.graph import NetworkGraph, trace
+from envs.engine.reconstruction import build_reconstruction
+from envs.engine.resources import ResourceModel, multiply_accumulates
+from envs.engine.settings import EngineSettings
+from envs.engine.types import Cost, Layer
+
+COARSEST, FEWEST_CHOICES = 8, 8
+
+
+def channel_choices(units: int, round_to: int | None) -> tuple[int, ...]:
+    """Return the numbers of units that may stay: multiples of ``round_to``, and all."""
+    multiple = round_to
+    if multiple is None:
+        multiple = COARSEST
+        while multiple > 1 and units < multiple * FEWEST_CHOICES:
+            multiple //= 2
+    return (*range(multiple, units, multiple), units)
+
+
+class ChannelPruner:
+    """Prunes channels and repairs the layers that read them; one step is one channel group.
+
+    Attributes:
+        layers: one a channel group.
+        graph: the groups, and what was left whole.
+        ranks: for every group its units from most to least important.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: Inputs, calibration: Tensor, settings: EngineSettings) -> None:
+        """Trace the network and run the calibration pass.
+
+        Args:
+            model: the dense network in eval mode; it must not change afterwards.
+            example_inputs: what it is called with.
+            calibration: calibration inputs on its device, shape ``(n, ...)``.
+            settings: how to choose channels and repair.
+
+        Raises:
+            GraphError: the network cannot be traced or has nothing to prune.
+        """
+        graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
+        self.graph = _without_single_choices(graph, settings.round_to)
+        self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
+        criterion = CRITERIA[settings.criterion]
+        self.ranks = [ranking(criterion(reading_rows(model, group))).cpu() for group in self.graph.groups]
+        self._model = model
+        self._resources = ResourceModel(model, self.graph)
+        self._reconstruction = (
+            build_reconstruction(model, self.graph, self.ranks, calibration, settings.seed)
+            if settings.reconstruct
+            else None
+        )
+
+    @property
+    def left_whole(self) -> dict[str, str]:
+        """Modules that keep all their output channels, with the reason."""
+        return self.graph.left_whole
+
+    def cost(self, kept: Sequence[int]) -> Cost:
+        """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
+        return self._resources.cost(kept)
+
+    def prune(self, kept: Sequence[int]) -> nn.Module:
+        """Return the physically smaller network, repaired by least squares if the settings say so."""
+        channels = self._channels(kept)
+        solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
+        small = compact(self._model, channels, {name: solution.weight for name, solution in solutions.items()})
+        for name, solution in solutions.items():
+            if solution.shift is not None and self._reconstruction is not None:
+                outputs = channels.get((name, Side.OUT), slice(None))
+                self._reconstruction.shift_outputs(small, name, solution.shift[outputs])
+        return small
+
+    def for_inference(self, model: nn.Module) -> nn.Module:
+        """Fold batch norms into the layers before them."""
+        return fold_batch_norms(model, self.graph.folds)
+
+    def mask(self, kept: Sequence[int]) -> nn.Module:
+        """Return a dense-sized network that reads zero for the channels that go, not repaired."""
+        return mask_inputs(self._model, self._channels(kept))
+
+    def _channels(self, kept: Sequence[int]) -> dict[Place, Tensor]:
+        masks = []
+        for rank, count in zip(self.ranks, kept, strict=True):
+            mask = torch.zeros(len(rank), dtype=torch.bool)
+            mask[rank[:count]] = True
+            masks.append(mask)
+        return kept_channels(self.graph.groups, masks)
+
+
+def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:
+    """Drop groups that rounding leaves no choice.
+
+    Raises:
+        GraphError: no group is left.
+    """
+    left_whole = dict(graph.left_whole)
+    groups = []
+    for group in graph.groups:
+        if len(channel_choices(group.units, round_to)) > 1:
+            groups.append(group)
+            continue
+        reason = f"has {group.units} channels to choose from, too few for round_to={round_to}"
+        left_whole.update({site.module: reason for site in group.sites if site.side is not Side.IN})
+    if not groups:
+        reasons = (
+            "; ".join(f"{name} {reason}" for name, reason in left_whole.items()) or "it has no layers with weights"
+        )
+        raise GraphError(f"the model has nothing to prune: {reasons}")
+    return replace(graph, groups=tuple(groups), left_whole=left_whole)
+
+
+def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to: int | None) -> Layer:
+    """Describe a group by the first layer that reads it."""
+    name = min((site.module for site in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
+    module, call = model.get_submodule(name), graph.calls[name]
+    linear = isinstance(module, nn.Linear)
+    pixels = (1, 1) if linear else (1, *call.inputs[2:])[-2:]
+    return Layer(
+        name=name,
+        units=group.units,
+        choices=channel_choices(group.units, round_to),
+        outputs=int(module.out_features if linear else module.out_channels),  # type: ignore[arg-type]
+        inputs=int(module.in_features if linear else module.in_channels),  # type: ignore[arg-type]
+        height=pixels[0],
+        width=pixels[1],
+        stride=1 if linear else int(module.stride[-1]),  # type: ignore[index]
+        kernel=1 if linear else int(module.kernel_size[-1]),  # type: ignore[index]
+        flops=multiply_accumulates(module, call),
+    )

@@ -1,0 +1,29 @@
+"""What a granularity has to offer: from numbers of kept units to a pruned network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import nn
+
+from envs.engine.types import Cost, Layer
+
+
+class Pruner(Protocol):
+    """Prunes one dense network in one granularity.
+
+    Attributes:
+        layers: the steps of the MDP, in forward order.
+        left_whole: modules that keep everything, with the reason.
+    """
+
+    layers: tuple[Layer, ...]
+    left_whole: Mapping[str, str]
+
+    def cost(self, kept: Sequence[int]) -> Cost:
+        """Return what the network takes with ``kept`` units left in every layer, without running it."""
+
+    def prune(self, kept: Sequence[int]) -> nn.Module:
+        """Return the pruned network, its weights repaired and its batch norms as they were; it owns its tensors."""
+
+    def for_inference(self, model: nn.Module) -> nn.Module:
+        """Return a copy of a network made by ``prune`` that gives the same outputs in less time."""
