@@ -1,6 +1,6 @@
 """One pass over calibration data: the second moments of every reading layer's inputs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,6 +14,8 @@ from envs.engine.modules import blocks_of, weight_of
 POINTS_PER_IMAGE = 10
 """Output pixels sampled of every feature map, as in AMC's released code."""
 BATCH_SIZE = 100
+STRIPE = 512
+"""Columns of a Gram matrix that are computed at once; its lower triangle is half the work of the whole."""
 
 
 @dataclass
@@ -25,7 +27,8 @@ class InputMoments:
     Attributes:
         count: samples so far.
         total: their sum, float64, shape ``(blocks, columns)``.
-        gram: their sum of outer products, float64, shape ``(blocks, columns, columns)``.
+        gram: their sum of outer products, float64, shape ``(blocks, columns, columns)``, from the diagonal down;
+            above it, only what lies in the same stripe is filled.
     """
 
     count: int
@@ -43,7 +46,9 @@ class InputMoments:
         """Add samples, shape ``(blocks, n, columns)``."""
         self.count += samples.shape[1]
         self.total += samples.sum(1, dtype=torch.float64)
-        self.gram += samples.transpose(1, 2) @ samples
+        for left in range(0, samples.shape[2], STRIPE):
+            stripe = samples[:, :, left : left + STRIPE]
+            self.gram[:, left:, left : left + STRIPE] += samples[:, :, left:].transpose(1, 2) @ stripe
 
     @property
     def mean(self) -> Tensor:
@@ -53,8 +58,11 @@ class InputMoments:
     def second_moment(self, centered: bool) -> Tensor:
         """Return the mean outer product, about the mean if ``centered``, shape ``(blocks, columns, columns)``."""
         moment = self.gram / self.count
+        for left in range(0, moment.shape[2], STRIPE):
+            right = left + STRIPE
+            moment[:, left:right, right:] = moment[:, right:, left:right].transpose(1, 2)
         if centered:
-            moment -= self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+            moment.baddbmm_(self.mean.unsqueeze(2), self.mean.unsqueeze(1), alpha=-1)
         return moment
 
 
@@ -97,7 +105,7 @@ def _windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
 
 def collect_moments(
     model: nn.Module, names: Iterable[str], images: Tensor, seed: int, points: int = POINTS_PER_IMAGE
-) -> Mapping[str, InputMoments]:
+) -> dict[str, InputMoments]:
     """Run the dense network over calibration data once and return the input moments of the named layers.
 
     Memory does not grow with the number of images.

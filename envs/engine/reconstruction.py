@@ -94,7 +94,7 @@ class LayerSolver:
             raise ValueError("the calibration data makes the network's activations infinite or NaN")
         self.order = self._column_order() if len(reader.groups) == 1 else None
         if self.order is not None:
-            gram = gram[:, self.order][:, :, self.order]
+            gram = gram[:, self.order.unsqueeze(1), self.order]
         self.factor = cholesky_with_ridge(gram)  # of no use without an order, but it settles the ridge
         if self.order is None:
             self.gram = gram
@@ -234,7 +234,8 @@ def build_reconstruction(
     for name, reader in readers.items():
         module = model.get_submodule(name)
         intercept = isinstance(module.bias, Tensor) or name in folds
-        solvers[name] = LayerSolver(module, reader, moments[name], intercept)
+        # Taken out, so that its memory is free for the next layer's factor.
+        solvers[name] = LayerSolver(module, reader, moments.pop(name), intercept)
     return Reconstruction(solvers, folds)
 
 

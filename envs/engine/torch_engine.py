@@ -89,6 +89,10 @@ class TorchEngine:
                 self._evaluations[kept] = self.score(candidate)
         return self._evaluations[kept]
 
+    def forget(self) -> None:
+        """Drop every remembered evaluation, such as when ``score`` was exchanged."""
+        self._evaluations.clear()
+
     def prune(self, strategy: Strategy) -> nn.Module:
         """Return the pruned network, repaired and not folded: what fine-tuning and export take."""
         pruned = self.pruner.prune(self.kept(strategy))

@@ -106,3 +106,23 @@ def test_adaptive_batch_norm_measures_the_statistics() -> None:
     torch.testing.assert_close(model[1].running_var, expected)
     assert not model[1].training
     assert model[1].momentum == 0.1
+
+
+@pytest.mark.parametrize("stripe", [1, 3, 8, 100])
+@pytest.mark.parametrize("kind", ["grouped", "linear"])
+def test_moments_equal_those_of_all_samples_at_once(kind: str, stripe: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envs.engine.calibration.STRIPE", stripe)
+    module = LAYERS[kind]()
+    inputs = layer_inputs(module)
+    moments = InputMoments.empty(module)
+    for batch in inputs.split(70):
+        moments.add(sample_inputs(module, batch, EVERYTHING, torch.Generator().manual_seed(0)))
+    columns = plain_columns(module, inputs).double()
+    expected = torch.stack([block.T.cov(correction=0) for block in columns])
+    torch.testing.assert_close(moments.second_moment(centered=True), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        moments.second_moment(centered=False),
+        columns.transpose(1, 2) @ columns / columns.shape[1],
+        atol=1e-4,
+        rtol=1e-5,
+    )

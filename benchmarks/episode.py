@@ -1,0 +1,207 @@
+"""Seconds an episode: the engine against AMC's procedure, against the fastest forward pass there is, and racing.
+
+    python benchmarks/episode.py                       # a quarter of an hour to an hour on 2 cores
+    python benchmarks/episode.py --seeds 1 --episodes 20 --strategies 1
+
+Times are those of all cores together (CPU seconds); with one thread they are what wall time would be on an idle
+machine. What is compared takes turns in one process.
+"""
+
+import argparse
+import copy
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from reference_procedure import ReferenceProcedure
+from rich.console import Console
+from rich.table import Table
+from setting import Clock, Setting, clocked, make_setting, print_json
+from torch import Tensor, nn
+
+from amc.agent.policy import AMC
+from envs.constraint import Budget, rescale
+from envs.engine.adaptive_bn import recalibrate_batch_norms
+from envs.engine.precision import running_in
+from envs.engine.racing import RacingScorer
+from envs.engine.scoring import Score, Top1Scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import ADAPTIVE_BATCH, TorchEngine
+from envs.engine.types import Strategy
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials
+
+KEYS = ("model=mobilenet", "data=fashion_mnist", "data.calibration=3000", "train.epochs=3", "threads=1")
+MIN_KEEP = 0.1
+CPU = torch.device("cpu")
+
+
+def random_strategies(engine: TorchEngine, target: float, count: int) -> list[Strategy]:
+    """Return random strategies that meet the target."""
+    rng = np.random.default_rng(0)
+    budget = Budget(engine, "flops", target, MIN_KEEP)
+    return [rescale(budget, tuple(rng.uniform(MIN_KEEP, 1, len(engine.layers)))) for _ in range(count)]
+
+
+class Stages:
+    """The parts of an episode, one clock each."""
+
+    def __init__(self, engine: TorchEngine, calibration: Tensor, score: Score) -> None:
+        self.engine, self.calibration, self.score = engine, calibration, score
+        self.clocks = {name: Clock([], []) for name in ("least squares and slicing", "adaptive", "folding", "scoring")}
+
+    def run(self, strategy: Strategy, adaptive: bool) -> float:
+        """Evaluate a strategy and return its accuracy."""
+        engine, clocks = self.engine, self.clocks
+        kept = engine.kept(strategy)
+        small = clocked(clocks["least squares and slicing"], lambda: engine.pruner.prune(kept))
+        with running_in(engine.precision, CPU):
+            if adaptive:
+                images = self.calibration[:500]
+                clocked(clocks["adaptive"], lambda: recalibrate_batch_norms(small, images, ADAPTIVE_BATCH))
+            folded = clocked(clocks["folding"], lambda: engine.pruner.for_inference(small))
+            return clocked(clocks["scoring"], lambda: self.score(folded)).metric
+
+    def seconds(self, *names: str) -> float:
+        """Return the median seconds of some stages together."""
+        return sum(self.clocks[name].median() for name in names)
+
+
+def forward_pass(model: nn.Module, images: Tensor, batch_size: int, precision: str) -> None:
+    """Run all images through a network in eager mode."""
+    with torch.inference_mode(), running_in(precision, CPU):
+        for batch in images.split(batch_size):
+            model(batch)
+
+
+def compiled_pass(model: nn.Module, images: Tensor, batch_size: int) -> Callable[[], None]:
+    """Return a pass of the network compiled by inductor with frozen weights, in bfloat16, compiled beforehand."""
+    import torch._inductor.config as inductor
+
+    inductor.freezing = True
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    fast = torch.compile(half)
+    batches = [batch.to(torch.bfloat16) for batch in images.split(batch_size) if len(batch) == batch_size]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                fast(batch)
+
+    run()
+    return run
+
+
+def floors(engine: TorchEngine, strategy: Strategy, images: Tensor, rounds: int) -> dict[str, float]:
+    """Return the seconds that all images take through the same compact network, in several ways."""
+    folded = engine.pruner.for_inference(engine.pruner.prune(engine.kept(strategy)))
+    images = images.contiguous(memory_format=torch.channels_last)
+    ways: dict[str, Callable[[], None]] = {
+        f"eager {precision}, batches of {size}": partial(forward_pass, folded, images, size, precision)
+        for precision in ("fp32", "bf16")
+        for size in (50, 100, 200)
+    }
+    ways["compiled bf16, batches of 100"] = compiled_pass(folded, images, 100)
+    clocks = {name: Clock([], []) for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            clocked(clocks[name], way)
+    return {name: clock.median() for name, clock in clocks.items()}
+
+
+def searches(setting: Setting, engine: TorchEngine, target: float, seeds: int, episodes: int) -> dict[str, float]:
+    """Search with and without racing and return seconds an episode, images an episode, and the best ones' quality."""
+    scorer = Top1Scorer(setting.search, setting.labels)
+    found: dict[str, list[float]] = {name: [] for name in ("full", "racing", "images", "policy", "difference")}
+    for seed in range(seeds):
+        best = {}
+        for name, score in (("full", scorer), ("racing", RacingScorer(scorer))):
+            engine.score = score
+            engine.forget()
+            env = RecordTrials(PruningEnv(engine, target=target), episodes)
+            clock = Clock([], [])
+            clocked(clock, partial(AMC(seed=seed).search, env))
+            found[name].append(clock.cpu[0] / episodes)
+            best[name] = engine_accuracy(engine, env.best.strategy, scorer)
+            if name == "full":
+                engine_share = sum(t.engine_seconds for t in env.trials) / sum(t.seconds for t in env.trials)
+                found["policy"].append(found["full"][-1] * (1 - engine_share))
+            else:
+                found["images"].append(statistics.mean(trial.evaluation.n_samples for trial in env.trials))
+        found["difference"].append(best["racing"] - best["full"])
+    return {name: statistics.mean(values) for name, values in found.items()}
+
+
+def engine_accuracy(engine: TorchEngine, strategy: Strategy, scorer: Top1Scorer) -> float:
+    """Score a strategy on every image."""
+    with running_in(engine.precision, CPU):
+        return scorer(engine.pruner.for_inference(engine.prune(strategy))).metric
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, and one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategies", type=int, default=3, help="random strategies a target")
+    parser.add_argument("--rounds", type=int, default=3, help="passes that the floor is the median of")
+    parser.add_argument("--seeds", type=int, default=5, help="searches with and without racing")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes of each search")
+    parser.add_argument("keys", nargs="*", help="keys of amc.search, such as cache_dir=... or data.search=1000")
+    args = parser.parse_args(arguments)
+    setting = make_setting(*KEYS, *args.keys)
+    scorer = Top1Scorer(setting.search, setting.labels)
+    engine = TorchEngine(setting.model, setting.calibration[:1], setting.calibration, scorer, EngineSettings())
+    reference = ReferenceProcedure(engine.model, engine.pruner, setting.calibration, engine.settings.seed)
+    stages = Stages(engine, setting.calibration, scorer)
+    console = Console()
+    rows, differences = {}, []
+    for target in (0.5, 0.2):
+        clocks = {"least squares by SVD": Clock([], []), "masked scoring": Clock([], [])}
+        stages.clocks = {name: Clock([], []) for name in stages.clocks}
+        for strategy in random_strategies(engine, target, args.strategies):
+            masked = clocked(clocks["least squares by SVD"], lambda s=strategy: reference.prune(engine.kept(s)))
+            theirs = clocked(
+                clocks["masked scoring"], lambda m=masked: reference.accuracy(m, setting.search, setting.labels)
+            )
+            ours = stages.run(strategy, adaptive=False)
+            stages.run(strategy, adaptive=True)
+            differences.append(ours - theirs)
+        rows[target] = {name: clock.median() for name, clock in (clocks | stages.clocks).items()}
+    floor = floors(engine, random_strategies(engine, 0.5, 1)[0], setting.search, args.rounds)
+    search = searches(setting, engine, 0.5, args.seeds, args.episodes)
+
+    table = Table("CPU seconds", *(f"target {target}" for target in rows))
+    for name in rows[0.5]:
+        table.add_row(name, *(f"{row[name]:.3f}" for row in rows.values()))
+    console.print(table)
+    table = Table("forward pass at target 0.5", "CPU seconds")
+    for name, seconds in floor.items():
+        table.add_row(name, f"{seconds:.3f}")
+    console.print(table)
+
+    def of(target: float, *names: str) -> float:
+        return sum(rows[target][name] for name in names)
+
+    ours = ("least squares and slicing", "folding", "scoring")
+    theirs = ("least squares by SVD", "masked scoring")
+    print_json(
+        {
+            "speedup": round(of(0.5, *theirs) / of(0.5, *ours), 2),
+            "speedup_target_0.2": round(of(0.2, *theirs) / of(0.2, *ours), 2),
+            "speedup_racing": round(of(0.5, *theirs) / search["racing"], 2),
+            "over_floor": round((of(0.5, *ours) + search["policy"]) / min(floor.values()), 3),
+            "accuracy_difference": round(max(map(abs, differences)), 5),
+            "adaptive_share": round(of(0.5, "adaptive") / of(0.5, "adaptive", *ours), 3),
+            "racing_images": round(search["images"]),
+            "racing_over_full": round(search["racing"] / search["full"], 3),
+            "racing_best_difference": round(search["difference"], 5),
+            "policy_seconds": round(search["policy"], 4),
+            "reference_seconds": round(of(0.5, *theirs), 3),
+            "episode_seconds": round(of(0.5, *ours), 3),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

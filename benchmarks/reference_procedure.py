@@ -1,0 +1,119 @@
+"""AMC's evaluation of a strategy as its authors describe it, written plainly: what the engine is compared with.
+
+Every episode prunes one layer after the other: the inputs of a layer that go are set to zero, and the weights that
+stay are fitted by least squares (SVD) on the recorded inputs and outputs of the dense network. The network keeps its
+dense size, and the hooks that recorded features stay on while it is scored.
+
+References:
+    He et al., 2018, "AMC", arXiv 1802.03494, section 3.3; He, Zhang, Sun, 2017, "Channel Pruning for Accelerating
+    Very Deep Neural Networks", arXiv 1707.06168.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+
+from envs.engine.calibration import sample_inputs
+from envs.engine.channel_pruner import ChannelPruner
+from envs.engine.channels import Side
+
+BATCH_SIZE = 50
+CALIBRATION_BATCH = 100
+
+
+class ReferenceProcedure:
+    """Masks, solves and scores a network of convolutions without bias, each followed by a batch norm.
+
+    Which channels go, which pixels are sampled and the intercept are as in the engine, so that both solve the same
+    least-squares problems and must come to the same accuracies.
+    """
+
+    def __init__(
+        self, model: nn.Module, pruner: ChannelPruner, calibration: Tensor, seed: int, points: int = 10
+    ) -> None:
+        """Record the features of the dense network.
+
+        Args:
+            model: the dense network in eval mode.
+            pruner: knows channel groups and ranks.
+            calibration: calibration inputs.
+            seed: chooses the sampled pixels.
+            points: output pixels an image.
+        """
+        self.model = model
+        self.pruner = pruner
+        self.norm_behind = dict(pruner.graph.folds)
+        readers = [site.module for group in pruner.graph.groups for site in group.at(Side.IN)]
+        self.inputs = self._record(list(dict.fromkeys(readers)), calibration, seed, points)
+
+    def _record(self, names: Sequence[str], images: Tensor, seed: int, points: int) -> dict[str, np.ndarray]:
+        generator = torch.Generator().manual_seed(seed)
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        handles = []
+        for name in names:
+
+            def hook(module: nn.Module, args: tuple[Tensor, ...], name: str = name) -> None:
+                found[name].append(sample_inputs(module, args[0], points, generator)[0])
+
+            handles.append(self.model.get_submodule(name).register_forward_pre_hook(hook))
+        with torch.no_grad():
+            for batch in images.split(CALIBRATION_BATCH):
+                self.model(batch)
+        for handle in handles:
+            handle.remove()
+        return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+
+    def prune(self, kept: Sequence[int]) -> nn.Module:
+        """Return the masked network with its weights fitted layer by layer."""
+        masked = copy.deepcopy(self.model)
+        for group, rank, count in zip(self.pruner.graph.groups, self.pruner.ranks, kept, strict=True):
+            units = torch.zeros(group.units, dtype=torch.bool)
+            units[rank[:count]] = True
+            if units.all():
+                continue
+            for site in group.at(Side.IN):
+                self._fit(masked, site.module, site.channels(units))
+        return masked
+
+    def _fit(self, masked: nn.Module, name: str, channels: Tensor) -> None:
+        layer = masked.get_submodule(name)
+        weight = layer.weight.detach().flatten(1)
+        columns = channels.repeat_interleave(weight.shape[1] // len(channels)).numpy()
+        x = self.inputs[name]
+        y = x @ weight.numpy().T
+        x_mean, y_mean = x.mean(0), y.mean(0)
+        solved, *_ = scipy.linalg.lstsq(
+            x[:, columns] - x_mean[columns], y - y_mean, lapack_driver="gelsd", check_finite=False
+        )
+        fitted = np.zeros_like(weight.numpy())
+        fitted[:, columns] = solved.T
+        shift = torch.from_numpy(y_mean - x_mean @ fitted.T)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(fitted).view_as(layer.weight))
+            if layer.bias is not None:
+                layer.bias += shift
+            else:
+                masked.get_submodule(self.norm_behind[name]).running_mean -= shift
+
+    @torch.no_grad()
+    def accuracy(self, masked: nn.Module, images: Tensor, labels: Tensor) -> float:
+        """Score the dense-sized network, features being recorded all along."""
+        features: dict[str, tuple[Tensor, Tensor]] = {}
+        handles = []
+        for name, module in masked.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+
+                def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
+                    features[name] = (args[0].clone(), output.clone())
+
+                handles.append(module.register_forward_hook(hook))
+        correct = 0
+        for batch, target in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
+            correct += int((masked(batch).argmax(1) == target).sum())
+        for handle in handles:
+            handle.remove()
+        return correct / len(labels)

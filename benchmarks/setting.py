@@ -1,0 +1,96 @@
+"""The trained network, the data and the engine that benchmarks run on: those of a run with the same keys."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from amc import build
+from amc.config import CONF, SearchConfig, register_schemas
+from amc.dense import trained_network
+from amc.validation import validate
+from amc.zoo.dataset import Splits
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+        cfg: the configuration.
+        model: the trained dense network in eval mode.
+        splits: the data.
+        calibration: inputs that repair candidates, shape ``(n, ...)``.
+        search: inputs that candidates are scored on.
+        labels: their classes.
+    """
+
+    cfg: SearchConfig
+    model: nn.Module
+    splits: Splits
+    calibration: Tensor
+    search: Tensor
+    labels: Tensor
+
+
+def make_setting(*keys: str) -> Setting:
+    """Compose the configuration of ``python -m amc.search`` with the same keys, and train what is not in its cache."""
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = OmegaConf.to_object(compose("search", list(keys)))
+    assert isinstance(cfg, SearchConfig)
+    validate(cfg)
+    device = build.prepare_torch(cfg)
+    splits = build.load_splits(cfg)
+    model = trained_network(cfg, splits, device)
+    calibration = build.network_inputs(splits.calibration.images, splits, device)
+    search = build.network_inputs(splits.search.images, splits, device)
+    return Setting(cfg, model, splits, calibration, search, splits.search.labels.to(device))
+
+
+@dataclass
+class Clock:
+    """Seconds of something that was run several times: wall time and the time of all cores."""
+
+    wall: list[float]
+    cpu: list[float]
+
+    def median(self) -> float:
+        """Return the median of the cores' time, which other work on the machine disturbs less than wall time."""
+        return statistics.median(self.cpu)
+
+
+def clocked(clock: Clock, work: Callable[[], Result]) -> Result:
+    """Run ``work`` and note how long it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    clock.cpu.append(time.process_time() - cpu)
+    clock.wall.append(time.perf_counter() - wall)
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures depend on."""
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def print_json(figures: dict[str, Any]) -> None:
+    """Print the last line of a benchmark."""
+    print(json.dumps(figures | {"machine": machine()}))
