@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import cast
 
 from matplotlib.axes import Axes
@@ -12,11 +13,13 @@ WIDTH_INCHES = 5.0
 DOTS_PER_INCH = 180
 NORMAL, SMALL = 10, 9
 SERIES_A_LINE = 3
+LONGEST_NAME = 28
+Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a picture: paper and ink, quiet lines, single trials, and the two networks compared."""
+    """Colours of a picture: paper and ink, quiet lines, trials, the two networks compared, and further series."""
 
     paper: str
     ink: str
@@ -24,10 +27,27 @@ class Palette:
     trial: str
     found: str
     uniform: str
+    others: tuple[str, ...]
 
 
-LIGHT = Palette(paper="#ffffff", ink="#1c2530", quiet="#d9dee4", trial="#87919d", found="#0072b2", uniform="#d55e00")
-DARK = Palette(paper="#161b22", ink="#e4e9ef", quiet="#37404b", trial="#8d98a5", found="#56b4e9", uniform="#e69f00")
+LIGHT = Palette(
+    paper="#ffffff",
+    ink="#1c2530",
+    quiet="#d9dee4",
+    trial="#87919d",
+    found="#0072b2",
+    uniform="#d55e00",
+    others=("#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#1c2530", "#8c4bb8"),
+)
+DARK = Palette(
+    paper="#161b22",
+    ink="#e4e9ef",
+    quiet="#37404b",
+    trial="#8d98a5",
+    found="#56b4e9",
+    uniform="#e69f00",
+    others=("#2fc49a", "#e19cc3", "#f0e442", "#9db7ff", "#e4e9ef", "#c39be0"),
+)
 
 
 def new_axes(height_inches: float, palette: Palette) -> Axes:
@@ -73,3 +93,25 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
         borderaxespad=0.2,
     )
     return cast(Figure, axes.figure)
+
+
+def cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
+    """Spend the height on the better half of the points.
+
+    Points far below are marked at the lower edge instead of hidden, under the label returned.
+    """
+    heights = [height for _, height in points]
+    top, middle = max(heights), median(heights)
+    floor = top - 3 * (top - middle)
+    below = [x for x, height in points if height < floor]
+    label = f"{len(below)} further below"
+    if below and floor < top:
+        margin = 0.06 * (top - floor)
+        axes.set_ylim(floor - margin, top + margin)
+        axes.scatter(below, [floor] * len(below), s=16, color=palette.trial, marker="v", label=label)
+    return label
+
+
+def short(name: str) -> str:
+    """Return the end of a name that is too long to stand beside a picture."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
