@@ -10,9 +10,9 @@ from amc.comparison.names import printable
 from amc.errors import UserError
 from amc.results import Result, find_runs, is_finished, read_result, read_trials
 from amc.settings import POLICY, Setting
+from amc.tables import RESOURCES
 from envs.search import Trial, quality
 
-# Keys that stand in a result by themselves, or that only say how a policy works.
 TARGET_POLICY = f"{POLICY}_target_"
 MOST_LAYERS = 2000
 
@@ -113,17 +113,26 @@ def _read(path: Path, name: str) -> Run | LeftOut:
         result = read_result(path)
     except (UserError, OSError) as error:
         return LeftOut(name, printable(f"damaged: {error}".replace(f"{path}/", ""), longest=200))
-    if result.trials != len(trials):
-        return LeftOut(name, f"damaged: {len(trials)} trials are left of {result.trials}")
-    if not any(trial.feasible for trial in trials):
-        return LeftOut(name, "damaged: no trial is within the target")
-    if not 1 <= len(result.strategy) <= MOST_LAYERS or len(result.strategy) != len(result.uniform_strategy):
-        return LeftOut(name, f"damaged: strategies of {len(result.strategy)} and {len(result.uniform_strategy)} layers")
-    if any(layer.of < 1 for layer in (*result.strategy, *result.uniform_strategy)):
-        return LeftOut(name, "damaged: a layer without channels")
-    if min(result.dense.flops, result.dense.params, result.dense.memory_bytes, result.dense.latency_ms) <= 0:
-        return LeftOut(name, "damaged: a dense network without a size")
+    if wrong := _damage(result, trials):
+        return LeftOut(name, f"damaged: {wrong}")
     return Run(name, result, trials)
+
+
+def _damage(result: Result, trials: Sequence[Trial]) -> str:
+    """Say what in a run that can be read makes no sense; nothing where all does."""
+    layers = (*result.strategy, *result.uniform_strategy)
+    field, resource = RESOURCES.get(result.resource, RESOURCES["flops"])
+    if result.trials != len(trials):
+        return f"{len(trials)} trials are left of {result.trials}"
+    if not any(trial.feasible for trial in trials):
+        return "no trial is within the target"
+    if not 1 <= len(result.strategy) == len(result.uniform_strategy) <= MOST_LAYERS:
+        return f"strategies of {len(result.strategy)} and {len(result.uniform_strategy)} layers"
+    if not all(0 <= layer.kept <= layer.of and layer.of > 0 for layer in layers):
+        return "a layer keeps more than it has"
+    if getattr(result.dense, field) <= 0:
+        return f"a dense network without {resource}"
+    return ""
 
 
 def _problem_key(run: Run) -> object:
