@@ -61,4 +61,4 @@ def _estimate_cell(value: Estimate, write: Callable[[float], str]) -> Cell:
 
 def _number(text: str) -> str:
     """Leave the unit to the mean, which stands beside the interval."""
-    return text.rstrip("% ms")
+    return text.rstrip("% msx")

@@ -62,7 +62,7 @@ def curves_figure(problem: Problem, palette: Palette = LIGHT) -> Figure:
     axes.set(xlabel="evaluations", ylabel="top-1 on the search split", xlim=(0, longest + 1))
     axes.set_ylim(*_worth_seeing(list(curves.values())))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _percent_heights(axes)
     return finish(axes, "Best so far", [_label(policy) for policy in curves], palette)
 
 
@@ -92,7 +92,7 @@ def front_figure(problem: Problem, palette: Palette = LIGHT) -> Figure:
     axes.set_ylim(*_upper_half(heights))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _percent_heights(axes)
     return finish(axes, f"Accuracy against {resource}", [*map(_label, names), FOUND, TARGET], palette)
 
 
@@ -136,6 +136,11 @@ def _feasible(run: Run) -> list[tuple[float, float]]:
     dense: float = getattr(run.result.dense, field)
     costs = [(getattr(trial.cost, cost), trial.evaluation.metric) for trial in run.trials if trial.feasible]
     return [(value / dense, metric) for value, metric in costs if value is not None]
+
+
+def _percent_heights(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
 def _worth_seeing(curves: Sequence[Curves]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from amc.comparison.figures import comparison_figures
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
-from amc.comparison.text import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT
+from amc.comparison.wording import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT, LEGEND, LEGEND_TITLE
 from amc.report import Picture, picture, template
 from amc.settings import Setting
 
@@ -37,6 +37,8 @@ def render(study: Study) -> str:
         against_title=AGAINST_TITLE,
         correlation_title=CORRELATION,
         left_out_title=LEFT_OUT,
+        legend=LEGEND,
+        legend_title=LEGEND_TITLE,
         light=LIGHT,
         dark=DARK,
     )

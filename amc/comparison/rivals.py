@@ -10,11 +10,6 @@ from amc.tables import Cell, percent
 
 AGAINST = "amc"
 CHANCE = 0.05
-P_NOTE = (
-    "Differences are the policy's minus {against}'s, seed by seed, in percentage points with a bootstrap interval. "
-    "p is two-sided, of the exact sign-flip permutation test of these differences, and not corrected for the number "
-    "of policies."
-)
 
 
 class Duel(NamedTuple):
@@ -52,16 +47,15 @@ def duel(policy: Policy, other: Policy) -> Duel | None:
     return Duel(search, test)
 
 
-def paired_table(problem: Problem, against: str = AGAINST) -> Table | None:
-    """Return every policy against one; none where that one, or every other, was not run."""
+def paired_table(problem: Problem) -> Table | None:
+    """Return every policy against the method; none where that one, or every other, was not run."""
     policies = {policy.name: policy for policy in problem.policies}
-    if against not in policies or len(policies) == 1:
+    if AGAINST not in policies or len(policies) == 1:
         return None
-    duels = {name: duel(policy, policies[against]) for name, policy in policies.items() if name != against}
+    duels = {name: duel(policy, policies[AGAINST]) for name, policy in policies.items() if name != AGAINST}
     rows = tuple((Cell(name), *_cells(fought)) for name, fought in duels.items())
     smallest = {fought.test.n: fought.test.smallest_p for fought in duels.values() if fought is not None}
-    notes = [P_NOTE.format(against=against)]
-    notes += [f"With {counted(n, 'seed')} the smallest p there can be is {p:.2g}." for n, p in sorted(smallest.items())]
+    notes = [f"With {counted(n, 'seed')} the smallest p there can be is {p:.2g}." for n, p in sorted(smallest.items())]
     return Table(("policy", "shared seeds", "search", "p", "test", "p"), rows, tuple(notes))
 
 

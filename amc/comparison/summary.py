@@ -4,19 +4,13 @@ from collections.abc import Sequence
 
 from amc.comparison.cells import NOTHING, Table, mean_cell, reached_cell
 from amc.comparison.rivals import final_metric, mean_over_seeds, search_metric
-from amc.comparison.statistics import CONFIDENCE, estimate, rank_correlation, reached, threshold
+from amc.comparison.statistics import estimate, rank_correlation, reached, threshold
 from amc.comparison.study import Policy, Problem, Run
 from amc.results import PrunedScores, Result, Scores
 from amc.tables import RESOURCES, Cell, milliseconds, percent
 
 UNIFORM = "uniform"
 UNKNOWN = "not recorded"
-NOTE = (
-    "Means over seeds, with a {confidence:.0%} bootstrap interval of the mean where seeds differ; from few seeds it "
-    "comes out too narrow. Search: top-1 on the search split of the trial that the search chose. Test before, test: "
-    "top-1 of the network found on the test split, before and after fine-tuning. To 99%: until the best so far on the "
-    "search split is at least {reached}, 99% of the best that any run reached."
-)
 
 
 def policy_table(problem: Problem) -> Table:
@@ -27,7 +21,7 @@ def policy_table(problem: Problem) -> Table:
         rows.append(_uniform_row(problem.runs))
     ranked = [row for _, row in sorted(rows, key=lambda pair: pair[0], reverse=True)]
     _, resource = limited(problem.runs[0].result)
-    of_network = ("test before", "test", f"{resource} kept", "latency")
+    of_network = ("test before", "test", f"{resource} kept", "latency", "speed-up")
     columns = ("policy", "seeds", "search", *of_network, "evaluations to 99%", "seconds to 99%")
     return Table(columns, (_dense_row(problem.runs), *ranked), _notes(problem.runs, top))
 
@@ -50,15 +44,16 @@ def facts(problem: Problem) -> list[tuple[str, str]]:
     """Return what was asked in words, as far as the runs say it."""
     asked, result = problem.settings, problem.runs[0].result
     _, resource = limited(result)
-    epochs = asked.get("finetune.epochs")
-    return [
+    known = [
         ("target", f"{result.target:g} of the dense network's {resource}"),
-        ("constraint", str(asked.get("constraint", UNKNOWN))),
-        ("budget", f"{asked['episodes']} evaluations" if "episodes" in asked else UNKNOWN),
         ("granularity", f"{result.granularity}, ranked by {result.criterion}"),
-        ("fine-tuning", UNKNOWN if epochs is None else f"best {asked.get('finetune.top_k')}, {epochs} epochs"),
         ("images", ", ".join(f"{name} {number}" for name, number in result.images.items()) or UNKNOWN),
     ]
+    if not result.settings:
+        return [*known, ("constraint, budget", f"{UNKNOWN}, so only runs of one study are compared")]
+    tuned = f"best {asked.get('finetune.top_k')}, epochs: {asked.get('finetune.epochs')}"
+    budget = f"{asked.get('episodes')} evaluations"
+    return [*known, ("constraint", str(asked.get("constraint"))), ("budget", budget), ("fine-tuning", tuned)]
 
 
 def limited(result: Result) -> tuple[str, str]:
@@ -77,6 +72,11 @@ def best_run(policy: Policy) -> Run:
     return max(policy.runs, key=lambda run: run.result.pruned.search_top1)
 
 
+def times(value: float) -> str:
+    """Write a speed-up."""
+    return f"{value:.2f}x"
+
+
 def _policy_row(policy: Policy, top: float) -> tuple[Cell, ...]:
     soon = reached([run.trials for run in policy.runs], threshold(top))
     return (
@@ -93,7 +93,7 @@ def _uniform_row(runs: Sequence[Run]) -> tuple[float, tuple[Cell, ...]]:
     """Uniform ratios as the runs measured them beside their own network, one run a seed."""
     results = list({run.result.seed: run.result for run in reversed(runs)}.values())
     cells = _network_cells([(result.uniform, result) for result in results])
-    row = (Cell(UNIFORM, "of other runs"), Cell(str(len(results))), NOTHING, *cells, NOTHING, NOTHING)
+    row = (Cell(UNIFORM, "ratios"), Cell(str(len(results))), NOTHING, *cells, NOTHING, NOTHING)
     return estimate([result.uniform.test_top1 for result in results]).mean, row
 
 
@@ -103,17 +103,18 @@ def _network_cells(networks: Sequence[tuple[PrunedScores, Result]]) -> tuple[Cel
         mean_cell([scores.test_top1 for scores, _ in networks], percent),
         mean_cell([kept(scores, result) for scores, result in networks], lambda value: f"{value:.1%}"),
         mean_cell([scores.latency_ms for scores, _ in networks], milliseconds),
+        mean_cell([result.dense.latency_ms / scores.latency_ms for scores, result in networks], times),
     )
 
 
 def _dense_row(runs: Sequence[Run]) -> tuple[Cell, ...]:
     top1 = mean_cell([run.result.dense.test_top1 for run in runs], percent)
     latency = mean_cell([run.result.dense.latency_ms for run in runs], milliseconds)
-    return (Cell("dense", "not pruned"), *[NOTHING] * 3, top1, Cell("100%"), latency, NOTHING, NOTHING)
+    return (Cell("dense"), *[NOTHING] * 3, top1, Cell("100%"), latency, *[NOTHING] * 3)
 
 
 def _notes(runs: Sequence[Run], top: float) -> tuple[str, ...]:
-    notes = [NOTE.format(confidence=CONFIDENCE, reached=percent(threshold(top)))]
+    notes = [f"99% of the best on the search split is {percent(threshold(top))}."]
     if len({(row.device, row.threads) for run in runs for row in run.result.latencies}) > 1:
         notes.append("Latencies were measured on different devices or threads and do not compare.")
     if len({run.result.dense.test_top1 for run in runs}) > 1:
