@@ -29,10 +29,10 @@ def compare(folder: Path, output: Path) -> None:
     study = read_study(folder)
     if not study.problems:
         raise ConfigError(f"{folder}: nothing to compare, {_why_none([left.name for left in study.left_out])}")
-    print_study(study, get_console())
     pictures = [_pictures(number, problem, output) for number, problem in enumerate(study.problems, 1)]
     write_file(output / MARKDOWN, markdown_page(study, pictures))
     page = write_file(output / PAGE, render(study))
+    print_study(study, get_console())
     # Not wrapped as other lines are, so that the path can be copied.
     get_console().print(f"\ncomparison: {os.path.relpath(page)}", soft_wrap=True, highlight=False, markup=False)
 
