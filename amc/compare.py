@@ -22,13 +22,15 @@ def main(arguments: Sequence[str]) -> None:
     """Compare the runs of a folder.
 
     Raises:
-        ConfigError: an argument is wrong, or the folder holds no finished run.
+        ConfigError: an argument is wrong, or there is no such folder or no finished run in it.
         StorageError: a folder cannot be read or written.
     """
     parser = _Parser("python -m amc.compare", description="Which search policy is best, from finished runs.")
     parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
     parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
     asked = parser.parse_args(arguments)
+    if not asked.study.is_dir():
+        raise ConfigError(f"{asked.study}: no such folder; runs are left in outputs/<name>")
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.comparison.publish import compare
 

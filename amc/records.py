@@ -1,18 +1,18 @@
 """Values read from JSON as typed records: what a file from outside holds is checked before it is used."""
 
-import math
 from collections.abc import Hashable, Mapping
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+LARGEST = 1e300
 Record = TypeVar("Record")
 
 
 def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
     """Build a named tuple or a dataclass, every value checked against its annotation.
 
-    Numbers have to be finite. A whole number may stand as ``1.0``, so ``int`` takes what ``float`` takes.
+    Numbers have to be finite and below 1e300. A whole number may stand as ``1.0``, so ``int`` takes what ``float`` takes.
 
     Raises:
         ValueError: a value is not of its type, or no field has its name.
@@ -37,7 +37,8 @@ def _annotations(kind: Hashable) -> dict[str, Any]:
 def _is(value: object, hint: Any) -> bool:  # noqa: ANN401
     """Whether ``value`` is what the annotation ``hint`` says."""
     if hint in (int, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        # Whole numbers can be too large for a float; nan fails every comparison.
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
     inner = get_args(hint)
     origin = get_origin(hint)
     if origin in (Union, UnionType):

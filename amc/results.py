@@ -191,7 +191,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     whole, _, _ = read_file(path).rpartition(b"\n")
     try:
         return [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: a line is no JSON ({error})") from error
 
 

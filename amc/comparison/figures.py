@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from amc.canvas import LIGHT, SMALL, Palette, finish, new_axes, short
 from amc.comparison.names import drawn
+from amc.comparison.rivals import AGAINST
 from amc.comparison.statistics import best_metrics, pareto
 from amc.comparison.study import Policy, Problem, Run
 from amc.comparison.summary import UNIFORM, best_run, kept, limited
 from amc.results import LayerKept
 from amc.tables import RESOURCES
 
-AGAINST = "amc"
 HEIGHT_INCHES = 3.6
-ROW_INCHES, MOST_INCHES = 0.21, 40.0
+ROW_INCHES, MOST_INCHES = 0.21, 24.0
 MARKERS = "osD^vPX*"
 LONGEST_LABEL = 20
 MOST_UPRIGHT = 4
@@ -99,22 +99,19 @@ def front_figure(problem: Problem, palette: Palette = LIGHT) -> Figure:
 def strategies_figure(problem: Problem, palette: Palette = LIGHT) -> Figure:
     """Draw the share of channels that each layer keeps: uniform ratios, then the best seed of each policy."""
     best = {policy.name: best_run(policy).result for policy in problem.policies}
-    columns = {_label(name): result.strategy for name, result in best.items() if name != UNIFORM}
-    columns = {UNIFORM: next(iter(best.values())).uniform_strategy, **columns}
-    layers = next(iter(columns.values()))
+    columns = [(UNIFORM, next(iter(best.values())).uniform_strategy)]
+    columns += [(_label(name), result.strategy) for name, result in best.items() if name != UNIFORM]
+    _, layers = columns[0]
     axes = new_axes(min(1.2 + ROW_INCHES * len(layers), MOST_INCHES), palette)
-    shares = np.array([[_share(layer) for layer in column] for column in columns.values()]).T
+    shares = np.array([[_share(layer) for layer in column] for _, column in columns]).T
     colours = LinearSegmentedColormap.from_list("kept", [palette.paper, palette.found])
     axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
     if ROW_INCHES * len(layers) < MOST_INCHES:
         _write_cells(axes, shares, palette)
-    axes.set_yticks(range(len(layers)), [short(drawn(layer.layer)) for layer in layers])
-    axes.set_xticks(
-        range(len(columns)),
-        list(columns),
-        rotation=30 if len(columns) > 3 else 0,
-        ha="left" if len(columns) > 3 else "center",
-    )
+        axes.set_yticks(range(len(layers)), [short(drawn(layer.layer)) for layer in layers])
+    slanted = len(columns) > MOST_UPRIGHT
+    names = [name for name, _ in columns]
+    axes.set_xticks(range(len(names)), names, rotation=30 * slanted, ha="left" if slanted else "center")
     axes.tick_params(labeltop=True, labelbottom=False)
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)

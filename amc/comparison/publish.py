@@ -21,11 +21,9 @@ def compare(folder: Path, output: Path) -> None:
     """Print the comparison of a folder's runs, and write it as Markdown, pictures and a page.
 
     Raises:
-        ConfigError: there is no such folder, or no finished run in it.
+        ConfigError: no run in it is finished.
         StorageError: a folder cannot be read or written.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; runs are left in outputs/<name>")
     study = read_study(folder)
     if not study.problems:
         raise ConfigError(f"{folder}: nothing to compare, {_why_none([left.name for left in study.left_out])}")

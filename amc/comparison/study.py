@@ -132,6 +132,8 @@ def _damage(result: Result, trials: Sequence[Trial]) -> str:
         return "a layer keeps more than it has"
     if getattr(result.dense, field) <= 0:
         return f"a dense network without {resource}"
+    if min(network.latency_ms for network in (result.dense, result.uniform, result.pruned)) <= 0:
+        return "a network that takes no time"
     return ""
 
 

@@ -40,6 +40,7 @@ def test_a_record_holds_what_it_was_made_of() -> None:
         {"share": None},
         {"share": True},
         {"whole": [1]},
+        {"whole": 10**400},
         {"flag": 1},
         {"perhaps": "x"},
         {"unknown": 1},

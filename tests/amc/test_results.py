@@ -122,7 +122,7 @@ def test_runs_are_found_finished_or_not_and_in_order(
     assert [is_finished(run) for run in found] == [True, False, False]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}', "\x00", "[" * 100_000])
 def test_a_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / RESULT).write_text(content)
     with pytest.raises(RefusedInput, match=RESULT):
@@ -134,7 +134,7 @@ def test_a_missing_result_is_refused(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
-@pytest.mark.parametrize("line", ["{}", '{"index": 0}', "no json", "[1]"])
+@pytest.mark.parametrize("line", ["{}", '{"index": 0}', "no json", "[1]", "[" * 100_000])
 def test_a_line_that_is_no_trial_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / TRIALS).write_text(line + "\n")
     (tmp_path / TIMINGS).write_text("")

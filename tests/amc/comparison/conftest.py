@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,40 +37,50 @@ def trials(metrics: Sequence[float], seconds: float = 2.0) -> list[Trial]:
     ]
 
 
+def write_run(
+    study: Path,
+    sample: Result,
+    policy: str,
+    seed: int,
+    metrics: Sequence[float],
+    test: float,
+    **changes: Any,  # noqa: ANN401
+) -> Path:
+    """Write a finished run as ``amc.search`` leaves it, and return its folder."""
+    own = changes.pop("own", {})
+    best = max(metrics)
+    result = replace(
+        sample,
+        policy=policy,
+        seed=seed,
+        trials=len(metrics),
+        pruned=replace(sample.pruned, search_top1=best + 0.02, test_top1=test),
+        finetuned=(FineTuned(0, best, best + 0.02), FineTuned(1, best - 0.01, best + 0.01)),
+        settings=SETTINGS | own,
+    )
+    result = replace(result, **changes)
+    folder = study / f"{result.model}-{result.data}" / policy / f"seed{seed}"
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}-again")
+    run = RunFolder(folder)
+    for trial in trials(metrics):
+        run.record(trial)
+    run.write_result(result)
+    return folder
+
+
 @pytest.fixture
 def add_run(tmp_path: Path, sample_result: Result) -> Callable[..., Path]:
-    """Write a finished run as ``amc.search`` leaves it, and return its folder."""
-
-    def add(policy: str, seed: int, metrics: Sequence[float], test: float, **changes: Any) -> Path:  # noqa: ANN401
-        own = changes.pop("own", {})
-        best = max(metrics)
-        result = replace(
-            sample_result,
-            policy=policy,
-            seed=seed,
-            trials=len(metrics),
-            pruned=replace(sample_result.pruned, search_top1=best + 0.02, test_top1=test),
-            finetuned=(FineTuned(0, best, best + 0.02), FineTuned(1, best - 0.01, best + 0.01)),
-            settings=SETTINGS | own,
-        )
-        result = replace(result, **changes)
-        folder = tmp_path / f"{result.model}-{result.data}" / policy / f"seed{seed}"
-        while folder.exists():
-            folder = folder.with_name(f"{folder.name}-again")
-        run = RunFolder(folder)
-        for trial in trials(metrics):
-            run.record(trial)
-        run.write_result(result)
-        return folder
-
-    return add
+    """Write a run into the test's folder."""
+    return partial(write_run, tmp_path, sample_result)
 
 
-@pytest.fixture
-def problem(add_run: Callable[..., Path], tmp_path: Path) -> Problem:
+@pytest.fixture(scope="session")
+def problem(tmp_path_factory: pytest.TempPathFactory, sample_result: Result) -> Problem:
     """Three seeds of two policies; random is ahead on every seed, by 1, 2 and 3 points on test."""
+    folder = tmp_path_factory.mktemp("study")
     for seed in range(3):
-        add_run("amc", seed, [0.5, 0.6, 0.7, 0.8 + seed / 100, 0.75], 0.9)
-        add_run("random", seed, [0.7, 0.9, 0.6, 0.5, 0.4], 0.91 + seed / 100)
-    (only,) = read_study(tmp_path).problems
+        write_run(folder, sample_result, "amc", seed, [0.5, 0.6, 0.7, 0.8 + seed / 100, 0.75], 0.9)
+        write_run(folder, sample_result, "random", seed, [0.7, 0.9, 0.6, 0.5, 0.4], 0.91 + seed / 100)
+    (only,) = read_study(folder).problems
     return only

@@ -124,6 +124,10 @@ def _changed(**change: object) -> Callable[[Path], None]:
             _changed(dense={"test_top1": 1, "flops": 0, "params": 1, "memory_bytes": 1, "latency_ms": 1}),
             "without FLOPs",
         ),
+        (
+            _changed(dense={"test_top1": 1, "flops": 1, "params": 1, "memory_bytes": 1, "latency_ms": 0}),
+            "takes no time",
+        ),
     ],
 )
 def test_a_damaged_run_is_named_and_the_others_are_compared(
