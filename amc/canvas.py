@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,6 +14,8 @@ WIDTH_INCHES = 5.0
 DOTS_PER_INCH = 180
 NORMAL, SMALL = 10, 9
 SERIES_A_LINE = 3
+# Points: the width that names of series may take, that of a letter, and that of what else belongs to a series.
+LEGEND_WIDTH, LETTER_WIDTH, HANDLE_WIDTH = 315.0, 5.0, 32.0
 LONGEST_NAME = 28
 Points = Sequence[tuple[float, float]]
 
@@ -75,7 +78,8 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
     """
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     named = [label for label in series if label in drawn]
-    lines = math.ceil(len(named) / SERIES_A_LINE)
+    columns = _legend_columns(named)
+    lines = math.ceil(len(named) / columns)
     pad = NORMAL + lines * 1.5 * SMALL
     axes.set_title(title, loc="left", fontsize=NORMAL + 1, fontweight="bold", color=palette.ink, pad=pad)
     axes.legend(
@@ -83,7 +87,7 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
         named,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=SERIES_A_LINE,
+        ncols=columns,
         frameon=False,
         fontsize=SMALL,
         labelcolor=palette.ink,
@@ -93,6 +97,15 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
         borderaxespad=0.2,
     )
     return cast(Figure, axes.figure)
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of labels fit beside each other; matplotlib fills the first columns first."""
+    for columns in range(min(SERIES_A_LINE, len(labels)), 1, -1):
+        longest = [max(map(len, column)) for column in np.array_split(np.array(labels, dtype=object), columns)]
+        if sum(HANDLE_WIDTH + LETTER_WIDTH * letters for letters in longest) <= LEGEND_WIDTH:
+            return columns
+    return 1
 
 
 def cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:

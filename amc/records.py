@@ -12,7 +12,7 @@ Record = TypeVar("Record")
 def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
     """Build a named tuple or a dataclass, every value checked against its annotation.
 
-    Numbers have to be finite and below 1e300. A whole number may stand as ``1.0``, so ``int`` takes what ``float`` takes.
+    Numbers have to be finite and below 1e300. A whole number may stand as ``1.0``: ``int`` takes what ``float`` takes.
 
     Raises:
         ValueError: a value is not of its type, or no field has its name.

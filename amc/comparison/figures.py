@@ -22,7 +22,7 @@ from amc.tables import RESOURCES
 HEIGHT_INCHES = 3.6
 ROW_INCHES, MOST_INCHES = 0.21, 24.0
 MARKERS = "osD^vPX*"
-LONGEST_LABEL = 20
+LONGEST_LABEL = 24
 MOST_UPRIGHT = 4
 Curves = NDArray[np.float64]
 FOUND, TARGET = "networks found", "target"

@@ -20,5 +20,6 @@ def markdown(name: str) -> str:
 
 def drawn(name: str, longest: int = LONGEST) -> str:
     """Return a name for matplotlib: no formula, no hidden label, and only letters that its font has."""
-    letters = printable(name, longest).encode("latin-1", "replace").decode("latin-1").replace("$", r"\$")
-    return f" {letters}" if letters.startswith("_") else letters
+    letters = name.encode("latin-1", "replace").decode("latin-1")
+    short = printable(letters, longest).replace("$", r"\$")
+    return f" {short}" if short.startswith("_") else short

@@ -15,6 +15,7 @@ from envs.search import Trial, quality
 
 TARGET_POLICY = f"{POLICY}_target_"
 MOST_LAYERS = 2000
+LONGEST_POLICY = 40
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _variants(name: str, runs: list[Run], left_out: list[LeftOut]) -> Iterable[P
                 same = by_seed[run.result.seed].name
                 left_out.append(LeftOut(run.name, f"the same policy, seed and problem as {same}"))
         ordered = tuple(by_seed[seed] for seed in sorted(by_seed))
-        yield Policy(printable(f"{name} ({suffix})" if suffix else name), ordered)
+        yield Policy(printable(f"{name} ({suffix})" if suffix else name, LONGEST_POLICY), ordered)
 
 
 def _own(run: Run) -> dict[str, Setting]:

@@ -26,3 +26,4 @@ def test_a_drawn_name_is_no_formula_and_not_hidden() -> None:
     assert drawn("$x$") == r"\$x\$"
     assert not drawn("_hidden").startswith("_")
     assert drawn("\u6f22") == "?"
+    assert drawn("optuna (sampler=cmaes)", longest=12) == "optuna…maes)"
