@@ -23,7 +23,7 @@ def policy_table(problem: Problem) -> Table:
     _, resource = limited(problem.runs[0].result)
     of_network = ("test before", "test", f"{resource} kept", "latency", "speed-up")
     columns = ("policy", "seeds", "search", *of_network, "evaluations to 99%", "seconds to 99%")
-    return Table(columns, (_dense_row(problem.runs), *ranked), _notes(problem.runs, top))
+    return Table(columns, (_dense_row(problem.runs), *ranked), _notes(problem, top))
 
 
 def correlation(problem: Problem) -> str:
@@ -113,10 +113,15 @@ def _dense_row(runs: Sequence[Run]) -> tuple[Cell, ...]:
     return (Cell("dense"), *[NOTHING] * 3, top1, Cell("100%"), latency, *[NOTHING] * 3)
 
 
-def _notes(runs: Sequence[Run], top: float) -> tuple[str, ...]:
+def _notes(problem: Problem, top: float) -> tuple[str, ...]:
+    runs = problem.runs
     notes = [f"99% of the best on the search split is {percent(threshold(top))}."]
     if len({(row.device, row.threads) for run in runs for row in run.result.latencies}) > 1:
         notes.append("Latencies were measured on different devices or threads and do not compare.")
     if len({run.result.dense.test_top1 for run in runs}) > 1:
         notes.append("The dense networks differ in accuracy: the runs may not have pruned the same one.")
+    for policy in problem.policies:
+        played = sorted({len(run.trials) for run in policy.runs})
+        if len(played) > 1:
+            notes.append(f"Runs of {policy.name} played {played[0]} to {played[-1]} evaluations: some ended early.")
     return tuple(notes)

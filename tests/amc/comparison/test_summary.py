@@ -74,6 +74,14 @@ def test_different_dense_networks_are_noticed(add_run: AddRun, sample_result: Re
     assert "may not have pruned the same one" in policy_table(only_problem(tmp_path)).notes[1]
 
 
+def test_runs_that_ended_early_are_noticed(add_run: AddRun, tmp_path: Path) -> None:
+    add_run("amc", 0, [0.5, 0.6, 0.7], 0.9)
+    add_run("amc", 1, [0.5], 0.9)
+    add_run("uniform", 0, [0.5], 0.9)
+    _, early = policy_table(only_problem(tmp_path)).notes
+    assert early == "Runs of amc played 1 to 3 evaluations: some ended early."
+
+
 @pytest.mark.parametrize(
     ("finetuned", "said"),
     [
