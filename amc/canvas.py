@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,11 +14,15 @@ WIDTH_INCHES = 5.0
 DOTS_PER_INCH = 180
 NORMAL, SMALL = 10, 9
 SERIES_A_LINE = 3
+# Points: the width that names of series may take, that of a letter, and that of what else belongs to a series.
+LEGEND_WIDTH, LETTER_WIDTH, HANDLE_WIDTH = 315.0, 5.0, 32.0
+LONGEST_NAME = 28
+Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a picture: paper and ink, quiet lines, single trials, and the two networks compared."""
+    """Colours of a picture: paper and ink, quiet lines, trials, the two networks compared, and further series."""
 
     paper: str
     ink: str
@@ -24,10 +30,27 @@ class Palette:
     trial: str
     found: str
     uniform: str
+    others: tuple[str, ...]
 
 
-LIGHT = Palette(paper="#ffffff", ink="#1c2530", quiet="#d9dee4", trial="#87919d", found="#0072b2", uniform="#d55e00")
-DARK = Palette(paper="#161b22", ink="#e4e9ef", quiet="#37404b", trial="#8d98a5", found="#56b4e9", uniform="#e69f00")
+LIGHT = Palette(
+    paper="#ffffff",
+    ink="#1c2530",
+    quiet="#d9dee4",
+    trial="#87919d",
+    found="#0072b2",
+    uniform="#d55e00",
+    others=("#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#1c2530", "#8c4bb8"),
+)
+DARK = Palette(
+    paper="#161b22",
+    ink="#e4e9ef",
+    quiet="#37404b",
+    trial="#8d98a5",
+    found="#56b4e9",
+    uniform="#e69f00",
+    others=("#2fc49a", "#e19cc3", "#f0e442", "#9db7ff", "#e4e9ef", "#c39be0"),
+)
 
 
 def new_axes(height_inches: float, palette: Palette) -> Axes:
@@ -55,7 +78,8 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
     """
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     named = [label for label in series if label in drawn]
-    lines = math.ceil(len(named) / SERIES_A_LINE)
+    columns = _legend_columns(named)
+    lines = math.ceil(len(named) / columns)
     pad = NORMAL + lines * 1.5 * SMALL
     axes.set_title(title, loc="left", fontsize=NORMAL + 1, fontweight="bold", color=palette.ink, pad=pad)
     axes.legend(
@@ -63,7 +87,7 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
         named,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=SERIES_A_LINE,
+        ncols=columns,
         frameon=False,
         fontsize=SMALL,
         labelcolor=palette.ink,
@@ -73,3 +97,34 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
         borderaxespad=0.2,
     )
     return cast(Figure, axes.figure)
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of labels fit beside each other; matplotlib fills the first columns first."""
+    for columns in range(min(SERIES_A_LINE, len(labels)), 1, -1):
+        longest = [max(map(len, column)) for column in np.array_split(np.array(labels, dtype=object), columns)]
+        if sum(HANDLE_WIDTH + LETTER_WIDTH * letters for letters in longest) <= LEGEND_WIDTH:
+            return columns
+    return 1
+
+
+def cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
+    """Spend the height on the better half of the points.
+
+    Points far below are marked at the lower edge instead of hidden, under the label returned.
+    """
+    heights = [height for _, height in points]
+    top, middle = max(heights), median(heights)
+    floor = top - 3 * (top - middle)
+    below = [x for x, height in points if height < floor]
+    label = f"{len(below)} further below"
+    if below and floor < top:
+        margin = 0.06 * (top - floor)
+        axes.set_ylim(floor - margin, top + margin)
+        axes.scatter(below, [floor] * len(below), s=16, color=palette.trial, marker="v", label=label)
+    return label
+
+
+def short(name: str) -> str:
+    """Return the end of a name that is too long to stand beside a picture."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

@@ -47,14 +47,14 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
     def job(composed: DictConfig) -> None:
-        with _reporting(name, full_error):
+        with reporting(name, full_error):
             if missing := OmegaConf.missing_keys(composed):
                 raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
             cfg = cast(TrainConfig, OmegaConf.to_object(composed))
             validate(cfg)
             task(cfg)
 
-    with _reporting(name, full_error), _hydra_lets_errors_pass():
+    with reporting(name, full_error), _hydra_lets_errors_pass():
         job()
 
 
@@ -79,7 +79,7 @@ def end_sweep() -> None:
 
 
 @contextmanager
-def _reporting(name: str, full_error: bool) -> Iterator[None]:
+def reporting(name: str, full_error: bool) -> Iterator[None]:
     """Turn an error into one line on stderr and an exit code."""
     try:
         yield

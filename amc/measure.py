@@ -8,6 +8,7 @@ from amc.bench import Bench
 from amc.finetune import Outcome, Tuned
 from amc.latency import Latency, measure_latency
 from amc.results import SCHEMA, FineTuned, LayerKept, PrunedScores, Result, Scores
+from amc.settings import run_settings
 from envs.engine.scoring import Score
 from envs.engine.types import Cost, Strategy
 
@@ -48,6 +49,7 @@ def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
         versions={"amc-search": amc.__version__, "torch": torch.__version__},
         images={name: len(getattr(splits, name).labels) for name in ("train", "calibration", "search", "test")},
         latencies=latencies,
+        settings=run_settings(cfg),
     )
 
 

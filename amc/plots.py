@@ -9,24 +9,20 @@ References:
 
 import io
 from collections.abc import Sequence
-from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from amc.canvas import LIGHT, SMALL, Palette, finish, new_axes
+from amc.canvas import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
 from amc.results import LayerKept, Result
+from amc.tables import RESOURCES
 from envs.search import Trial, quality
 
 HEIGHT_INCHES = 3.4
 BAR_INCHES = 0.21
-LONGEST_NAME = 28
 TRIALS, OVER, TARGET = "trials", "over the target", "target"
-# Resource of a search -> its field of ``Scores``, and its name in words.
-RESOURCES = {"flops": ("flops", "FLOPs"), "params": ("params", "parameters"), "memory": ("memory_bytes", "memory")}
-Points = Sequence[tuple[float, float]]
 
 
 def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> dict[str, Figure]:
@@ -68,7 +64,7 @@ def reward_figure(trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure:
         axes.step(x, y, where="post", color=palette.found, linewidth=2, label="best so far")
     axes.set(xlabel="episode", ylabel="reward", xlim=(0, len(trials) + 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below = _cut_the_bottom(axes, [(trial.index + 1, trial.reward) for trial in trials], palette)
+    below = cut_the_bottom(axes, [(trial.index + 1, trial.reward) for trial in trials], palette)
     return finish(axes, f"Reward over {len(trials)} episodes", ("best so far", TRIALS, OVER, below), palette)
 
 
@@ -93,7 +89,7 @@ def resource_figure(result: Result, trials: Sequence[Trial], palette: Palette = 
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    below = _cut_the_bottom(axes, points, palette)
+    below = cut_the_bottom(axes, points, palette)
     series = ("found, fine-tuned", "uniform, fine-tuned", TRIALS, TARGET, below)
     return finish(axes, f"Accuracy against {name}", series, palette)
 
@@ -108,7 +104,7 @@ def channels_figure(found: Sequence[LayerKept], uniform: Sequence[LayerKept], pa
     ticks = axes.scatter(x, y, s=80, color=palette.uniform, marker="|", linewidths=2.4, label="uniform", zorder=3)
     ticks.set_path_effects([withStroke(linewidth=5, foreground=palette.paper)])
     # Names are drawn as they are: a dollar sign in the name of a user's layer starts no formula.
-    axes.set_yticks(rows, [_short(layer.layer) for layer in found], parse_math=False)
+    axes.set_yticks(rows, [short(layer.layer) for layer in found], parse_math=False)
     for row, layer in enumerate(found):
         axes.text(1.02, row, f"{layer.kept} of {layer.of}", va="center", fontsize=SMALL - 1, color=palette.ink)
     axes.set(xlim=(0, 1), ylim=(len(found) - 0.4, -0.6))
@@ -122,24 +118,3 @@ def _scatter_trials(axes: Axes, points: Points, label: str, palette: Palette, *,
         x, y = zip(*points, strict=True)
         face = palette.trial if filled else "none"
         axes.scatter(x, y, s=13, facecolors=face, edgecolors=palette.trial, linewidths=0.8, label=label)
-
-
-def _cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
-    """Spend the height on the better half of the points.
-
-    Points far below are marked at the lower edge instead of hidden, under the label returned.
-    """
-    heights = [height for _, height in points]
-    top, middle = max(heights), median(heights)
-    floor = top - 3 * (top - middle)
-    below = [x for x, height in points if height < floor]
-    label = f"{len(below)} further below"
-    if below and floor < top:
-        margin = 0.06 * (top - floor)
-        axes.set_ylim(floor - margin, top + margin)
-        axes.scatter(below, [floor] * len(below), s=16, color=palette.trial, marker="v", label=label)
-    return label
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib.figure import Figure
 
 from amc.canvas import DARK, LIGHT
 from amc.latency import Latency
@@ -83,11 +84,7 @@ def render(
         splits: number of images by split, where known.
         latencies: the measurements behind ``latency_ms``, where known.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters.update(percent=percent, milliseconds=milliseconds)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         run=result,
         target=f"{100 * result.target:g}%",
         resource=RESOURCE_NAMES.get(result.resource, result.resource),
@@ -105,6 +102,15 @@ def render(
         light=LIGHT,
         dark=DARK,
     )
+
+
+def template(name: str) -> Template:
+    """Return a page's template; everything put into it is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters.update(percent=percent, milliseconds=milliseconds)
+    return environment.get_template(name)
 
 
 def tiles(result: Result) -> list[Tile]:
@@ -129,7 +135,12 @@ def tiles(result: Result) -> list[Tile]:
 def pictures(result: Result, trials: Sequence[Trial]) -> dict[str, Picture]:
     """Draw the run's pictures for light and dark screens, by name."""
     light, dark = figures(result, trials, LIGHT), figures(result, trials, DARK)
-    return {name: Picture(_base64(png(light[name])), _base64(png(dark[name]))) for name in light}
+    return {name: picture(light[name], dark[name]) for name in light}
+
+
+def picture(light: Figure, dark: Figure) -> Picture:
+    """Return a figure that was drawn for light and for dark screens as a page embeds it."""
+    return Picture(_base64(png(light)), _base64(png(dark)))
 
 
 def layer_rows(result: Result) -> list[LayerRow]:

@@ -10,7 +10,8 @@ A kill at any moment leaves every file whole, see ``amc.durable``.
 """
 
 import json
-import math
+import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,14 @@ from typing import Any, NamedTuple
 from amc.durable import append_line, read_file, write_file
 from amc.errors import RefusedInput, StorageError
 from amc.latency import Latency
-from envs.engine.types import Cost, Evaluation
+from amc.records import record
+from amc.settings import Setting
+from amc.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dict
 from envs.search import Trial
 
 SCHEMA = 1
 TRIALS, TIMINGS, RESULT = "trials.jsonl", "timings.jsonl", "result.json"
+_PARTS = re.compile(r"(\d*)(\D*)")
 
 
 class LayerKept(NamedTuple):
@@ -65,8 +69,9 @@ class PrunedScores(Scores):
 class Result:
     """What ``result.json`` holds.
 
-    ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split, and
-    ``latencies`` what stands behind ``latency_ms``.
+    ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
+    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.settings``); runs of
+    before there were settings have none.
     """
 
     schema: int
@@ -89,6 +94,7 @@ class Result:
     versions: dict[str, str]
     images: dict[str, int] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
+    settings: dict[str, Setting] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -114,9 +120,8 @@ class RunFolder:
 
     def record(self, trial: Trial) -> None:
         """Append a trial; it is on disk when this returns. A sink of ``RecordTrials``."""
-        seconds = {"index": trial.index, "seconds": trial.seconds, "engine_seconds": trial.engine_seconds}
-        append_line(self.folder / TRIALS, _trial_as_dict(trial))
-        append_line(self.folder / TIMINGS, seconds)
+        append_line(self.folder / TRIALS, trial_as_dict(trial))
+        append_line(self.folder / TIMINGS, timing_as_dict(trial))
 
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a file of the run and return its path."""
@@ -130,21 +135,38 @@ class RunFolder:
         return self.write(RESULT, json.dumps(as_dict, indent=1, allow_nan=False) + "\n")
 
 
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run folders below ``folder``, finished or not, in the order a reader expects: seed2 before seed10.
+
+    Links to folders are not followed.
+
+    Raises:
+        StorageError: a folder cannot be read.
+    """
+    runs = [Path(where) for where, _, files in os.walk(folder, onerror=_cannot_walk) if {TRIALS, RESULT} & set(files)]
+    return sorted(runs, key=lambda run: [(int(digits or 0), text) for digits, text in _PARTS.findall(str(run))])
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run left its result."""
+    return (folder / RESULT).exists()
+
+
 def read_trials(folder: Path) -> list[Trial]:
     """Read the trials of a run, finished or not; a torn last line is left out, an untimed trial took ``nan`` seconds.
 
     Raises:
         RefusedInput: the file is missing, or a line is no trial.
     """
-    timings = {row["index"]: row for row in _read_lines(folder / TIMINGS)}
     try:
-        return [_trial_from_dict(row, timings.get(row["index"], {})) for row in _read_lines(folder / TRIALS)]
+        timings = {row["index"]: record(Timing, row) for row in _read_lines(folder / TIMINGS)}
+        return [trial_from_dict(row, timings) for row in _read_lines(folder / TRIALS)]
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedInput(f"{folder / TRIALS}: a line is no trial ({error!r})") from error
 
 
 def read_result(folder: Path) -> Result:
-    """Read ``result.json``.
+    """Read ``result.json``; every value in it is checked.
 
     Raises:
         RefusedInput: the file is missing or is no result of this schema.
@@ -155,44 +177,13 @@ def read_result(folder: Path) -> Result:
         if content["schema"] != SCHEMA:
             raise RefusedInput(f"{path}: schema {content['schema']}, this version reads {SCHEMA}")
         for key, kind in (("dense", Scores), ("uniform", PrunedScores), ("pruned", PrunedScores)):
-            content[key] = kind(**content[key])
-        for key, row in (("strategy", LayerKept), ("uniform_strategy", LayerKept), ("finetuned", FineTuned)):
-            content[key] = tuple(row(**values) for values in content[key])
-        content["latencies"] = tuple(Latency(**values) for values in content["latencies"])
-        return Result(**content)
-    except (KeyError, TypeError, ValueError) as error:
+            content[key] = record(kind, content[key])
+        rows = {"strategy": LayerKept, "uniform_strategy": LayerKept, "finetuned": FineTuned, "latencies": Latency}
+        for key, row in rows.items():
+            content[key] = tuple(record(row, values) for values in content.get(key, ()))
+        return record(Result, content)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: no result of a run ({error!r})") from error
-
-
-def _trial_as_dict(trial: Trial) -> dict[str, Any]:
-    """Everything of a trial but its seconds; JSON knows no nan, so an absent loss is null."""
-    evaluation = trial.evaluation._asdict() | {"loss": _none_if_nan(trial.evaluation.loss)}
-    return {
-        "index": trial.index,
-        "reward": trial.reward,
-        "feasible": trial.feasible,
-        "evaluation": evaluation,
-        "cost": trial.cost._asdict(),
-        "strategy": list(trial.strategy),
-    }
-
-
-def _trial_from_dict(row: dict[str, Any], timing: dict[str, float]) -> Trial:
-    loss = row["evaluation"]["loss"]
-    return Trial(
-        index=row["index"],
-        strategy=tuple(row["strategy"]),
-        reward=row["reward"],
-        evaluation=Evaluation(**row["evaluation"] | {"loss": math.nan if loss is None else loss}),
-        cost=Cost(**row["cost"]),
-        feasible=row["feasible"],
-        seconds=timing.get("seconds", math.nan),
-        engine_seconds=timing.get("engine_seconds", math.nan),
-    )
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -200,5 +191,9 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     whole, _, _ = read_file(path).rpartition(b"\n")
     try:
         return [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: a line is no JSON ({error})") from error
+
+
+def _cannot_walk(error: OSError) -> None:
+    raise StorageError(f"{error.filename}: cannot be read ({error.strerror})") from error

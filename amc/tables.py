@@ -9,6 +9,8 @@ from rich.text import Text
 from amc.results import Result
 
 NETWORKS = ("dense", "uniform", "found")
+# Resource of a search -> its field of ``Scores``, and its name in words.
+RESOURCES = {"flops": ("flops", "FLOPs"), "params": ("params", "parameters"), "memory": ("memory_bytes", "memory")}
 
 
 class Cell(NamedTuple):

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from PIL import Image
 
-from amc.canvas import DARK, LIGHT, Palette
+from amc.canvas import DARK, LIGHT, Palette, finish, new_axes
 from amc.plots import best_so_far, channels_figure, figures, png, resource_figure, reward_figure
 from amc.results import LayerKept, Result
 from envs.search import Trial
@@ -101,3 +101,18 @@ def test_bars_are_as_long_as_what_is_kept(sample_result: Result) -> None:
     assert [bar.get_width() for bar in found] == [8 / 16, 32 / 128]
     (ticks,) = axes.collections
     assert np.asarray(ticks.get_offsets()).tolist() == [[12 / 16, 0], [90 / 128, 1]]
+
+
+@pytest.mark.parametrize("letters", [3, 12, 20])
+@pytest.mark.parametrize("number", [1, 3, 4, 8])
+def test_the_names_of_the_series_stay_inside_the_picture(number: int, letters: int) -> None:
+    axes = new_axes(3, LIGHT)
+    labels = [f"{name}".ljust(letters, "n") for name in range(number)]
+    for label in labels:
+        axes.plot([0, 1], [0.5, 0.95], label=label)
+    axes.set_ylabel("a name")
+    figure = finish(axes, "title", labels, LIGHT)
+    opened(figure)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().x1 <= figure.bbox.x1

@@ -7,7 +7,7 @@ import pytest
 
 from amc.durable import write_file
 from amc.errors import RefusedInput, StorageError
-from amc.results import RESULT, TIMINGS, TRIALS, Result, RunFolder, read_result, read_trials
+from amc.results import RESULT, TIMINGS, TRIALS, Result, RunFolder, find_runs, is_finished, read_result, read_trials
 from envs.search import Trial
 
 
@@ -58,7 +58,71 @@ def test_a_new_run_removes_what_an_earlier_one_left(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}', "\x00"])
+def test_settings_come_back_and_a_result_without_them_is_read(sample_result: Result, tmp_path: Path) -> None:
+    asked = replace(sample_result, settings={"constraint": "bound", "episodes": 40, "round_to": None, "target": 0.5})
+    path = RunFolder(tmp_path).write_result(asked)
+    assert read_result(tmp_path) == asked
+    older = json.loads(path.read_text())
+    del older["settings"]
+    path.write_text(json.dumps(older))
+    assert read_result(tmp_path) == sample_result
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("seed", "seven"),
+        ("target", None),
+        ("model", 3),
+        ("versions", {"torch": 2}),
+        ("images", []),
+        ("settings", {"a": []}),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(where: str, value: object, sample_result: Result, tmp_path: Path) -> None:
+    path = RunFolder(tmp_path).write_result(sample_result)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {where: value}))
+    with pytest.raises(RefusedInput, match=where):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "Infinity", '"high"', "null", "[]"])
+def test_a_score_that_is_no_number_is_refused(wrong: str, sample_result: Result, tmp_path: Path) -> None:
+    path = RunFolder(tmp_path).write_result(sample_result)
+    path.write_text(path.read_text().replace('"test_top1": 0.97,', f'"test_top1": {wrong},'))
+    with pytest.raises(RefusedInput, match="test_top1"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [('"metric": 0.1', '"metric": NaN'), ("true", "1"), ("49000000.0", '"few"')]
+)
+def test_a_trial_whose_values_are_no_numbers_is_refused(
+    right: str, wrong: str, sample_trials: list[Trial], tmp_path: Path
+) -> None:
+    RunFolder(tmp_path).record(replace(sample_trials[0], evaluation=sample_trials[0].evaluation._replace(metric=0.1)))
+    lines = (tmp_path / TRIALS).read_text()
+    assert right in lines
+    (tmp_path / TRIALS).write_text(lines.replace(right, wrong))
+    with pytest.raises(RefusedInput, match="no trial"):
+        read_trials(tmp_path)
+
+
+def test_runs_are_found_finished_or_not_and_in_order(
+    sample_trials: list[Trial], sample_result: Result, tmp_path: Path
+) -> None:
+    names = ["net-data/amc/seed2", "net-data/amc/seed10", "net-data/random/seed0"]
+    for name in reversed(names):
+        RunFolder(tmp_path / name).record(sample_trials[0])
+    RunFolder(tmp_path / names[0]).write_result(sample_result)
+    (tmp_path / "net-data" / "empty").mkdir()
+    (tmp_path / "net-data" / "link").symlink_to(tmp_path, target_is_directory=True)
+    found = find_runs(tmp_path)
+    assert [str(run.relative_to(tmp_path)) for run in found] == names
+    assert [is_finished(run) for run in found] == [True, False, False]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1}', "\x00", "[" * 100_000])
 def test_a_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / RESULT).write_text(content)
     with pytest.raises(RefusedInput, match=RESULT):
@@ -70,7 +134,7 @@ def test_a_missing_result_is_refused(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
-@pytest.mark.parametrize("line", ["{}", '{"index": 0}', "no json", "[1]"])
+@pytest.mark.parametrize("line", ["{}", '{"index": 0}', "no json", "[1]", "[" * 100_000])
 def test_a_line_that_is_no_trial_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / TRIALS).write_text(line + "\n")
     (tmp_path / TIMINGS).write_text("")

@@ -1,0 +1,42 @@
+"""``python -m amc.compare outputs/study``: which search policy is best, from the folders of finished runs."""
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from amc.command import FULL_ERROR, reporting
+from amc.errors import ConfigError
+
+
+class _Parser(ArgumentParser):
+    """Reports a wrong argument as the other commands report a wrong key."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --help says what can be asked")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Compare the runs of a folder.
+
+    Raises:
+        ConfigError: an argument is wrong, or there is no such folder or no finished run in it.
+        StorageError: a folder cannot be read or written.
+    """
+    parser = _Parser("python -m amc.compare", description="Which search policy is best, from finished runs.")
+    parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
+    parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
+    asked = parser.parse_args(arguments)
+    if not asked.study.is_dir():
+        raise ConfigError(f"{asked.study}: no such folder; runs are left in outputs/<name>")
+    # Imported late: a typo on the command line is answered before torch is there.
+    from amc.comparison.publish import compare
+
+    compare(asked.study, asked.output or asked.study)
+
+
+if __name__ == "__main__":
+    with reporting("compare", os.environ.get(FULL_ERROR) == "1"):
+        main(sys.argv[1:])

@@ -1,0 +1,39 @@
+"""What a run was asked, as flat names and plain values: two runs with the same settings pose the same problem."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+
+from amc.config import SearchConfig
+
+Setting = str | int | float | bool | None
+# Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
+NOT_ASKED = {"name", "seed", "policy.seed", "device", "threads", "cache_dir", "data.folder", "export", "tracker"}
+POLICY = "policy."
+
+
+def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
+    """Return every key of a configuration that can change what the search finds, policy included.
+
+    Names are as on the command line (``finetune.epochs``); a list is joined by commas.
+    """
+    return {name: value for name, value in _flat(asdict(cfg), "") if name not in NOT_ASKED}
+
+
+def _flat(values: Mapping[str, object], prefix: str) -> list[tuple[str, Setting]]:
+    pairs: list[tuple[str, Setting]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{name}.")
+        else:
+            pairs.append((name, _plain(value)))
+    return pairs
+
+
+def _plain(value: object) -> Setting:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(_plain(item)) for item in value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
