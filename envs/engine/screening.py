@@ -1,41 +1,42 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.engine.calls import Call, Inputs, batch_size, flatten_outputs, forward, map_tensors, record_calls
+from envs.engine.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
 from envs.engine.errors import GraphError
 from envs.engine.isolation import first_line
 
-READS = ("aten._local_scalar_dense", "aten.is_nonzero", "aten.equal")
-"""Operations by which Python code learns the value of a tensor."""
-FACTORS = (-1.0, 100.0, 0.01)
+READS = frozenset(
+    {"__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__"}
+    | {"allclose", "equal", "is_nonzero", "item", "numpy", "tolist"}
+)
+"""Functions by which Python code learns the values of a tensor."""
 
 
-@dataclass
-class Values(TorchDispatchMode):
-    """Records the tensor values that Python code reads, each with the module that reads it.
+class ValueReads(TorchFunctionMode):
+    """Follows what is computed from a network's inputs, and notes which modules turn its values into Python's.
 
-    Attributes:
-        path: names of the modules being called, outermost first.
-        read: (module, value) in order.
+    Args:
+        inputs: the network's inputs.
+        path: names of the modules being called, kept up to date by someone else.
     """
 
-    path: list[str] = field(default_factory=list)
-    read: list[tuple[str, float]] = field(default_factory=list)
+    def __init__(self, inputs: Inputs, path: Sequence[str]) -> None:
+        super().__init__()
+        self.modules: list[str] = []
+        self._path = path
+        # By identity, and kept alive so that no identity is used again.
+        self._derived = {id(tensor): tensor for tensor in flatten_outputs(inputs)}
 
-    def __post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
+    def __torch_function__(
         self,
         func: Any,  # noqa: ANN401
         types: Any,  # noqa: ANN401
@@ -43,13 +44,15 @@ class Values(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
-        if str(func).startswith(READS):
-            self.read.append((self.path[-1], float(result)))
+        if any(id(value) in self._derived for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)):
+            self._derived.update({id(value): value for value in tree_leaves(result) if isinstance(value, Tensor)})
+            if getattr(func, "__name__", "") in READS:
+                self.modules.append(self._path[-1] if self._path else "")
         return result
 
 
 def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict[str, Call]:
-    """Run a network on its example input and on variations of it, and return how its modules are called.
+    """Run a network on its example input a few times and return how its modules are called.
 
     Args:
         model: the network, in eval mode.
@@ -57,22 +60,28 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
         ignore: modules that stay whole; what these make of values is theirs.
 
     Raises:
-        GraphError: the forward pass fails, gives no tensor or NaN, is random, or takes another path on other values.
+        GraphError: the forward pass fails, gives no tensor or NaN, is random, or its path depends on values.
     """
-    values, calls, outputs = _observed(model, inputs)
+    path: list[str] = []
+    reads = ValueReads(inputs, path)
+    try:
+        with _followed(model, path), reads:
+            record_calls(model, inputs)
+        # Not the pass above: torch takes other kernels while it is watched.
+        calls, outputs = record_calls(model, inputs)
+        _, again = record_calls(model, inputs)
+    except Exception as error:  # whatever the user's forward raises
+        name = path[-1] if path and path[-1] else type(model).__name__
+        raise GraphError(f"the model fails on the example input: {name}: {first_line(error)}") from error
     if not outputs:
         raise GraphError("the model returns no tensor on the example input: return tensors, in tuples, lists or dicts")
     if any(bool(output.isnan().any()) for output in outputs):
         raise GraphError("the model returns NaN on the example input: give an input like those it was trained on")
-    _, _, again = _observed(model, inputs)
-    if any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(outputs, again, strict=True)):
+    if [a.shape for a in outputs] != [b.shape for b in again] or not all(map(torch.equal, outputs, again)):
         raise GraphError("two forward passes in eval mode differ: make the model deterministic in eval mode")
-    for other in _variations(inputs):
-        try:
-            read, called, _ = _observed(model, other)
-        except GraphError:  # an input that the network does not accept says nothing about its path
-            continue
-        _check_same_path(calls, called, values, read, ignore)
+    for name in reads.modules:
+        if not is_inside(name, ignore):
+            raise GraphError(_reads_values(name))
     return calls
 
 
@@ -84,15 +93,15 @@ def count_flops(model: nn.Module, inputs: Inputs) -> float:
     return counter.get_total_flops() / 2 / batch_size(inputs)
 
 
-def _observed(model: nn.Module, inputs: Inputs) -> tuple[Values, dict[str, Call], list[Tensor]]:
-    values = Values()
-    try:
-        with _followed(model, values.path), values:
-            calls, outputs = record_calls(model, inputs)
-    except Exception as error:  # whatever the user's forward raises
-        name = values.path[-1] if values.path and values.path[-1] else type(model).__name__
-        raise GraphError(f"the model fails on the example input: {name}: {first_line(error)}") from error
-    return values, calls, outputs
+def is_inside(name: str, modules: Sequence[str]) -> bool:
+    """Whether a module is one of ``modules`` or inside one of them."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def _reads_values(name: str) -> str:
+    where = name or "the model's own forward"
+    advice = f"ignore=[{name!r}] leaves it whole" if name else "move that into a module of its own and ignore it"
+    return f"{where} makes Python values of tensors (if, item(), ...), so that its path depends on the data: {advice}"
 
 
 @contextmanager
@@ -107,41 +116,3 @@ def _followed(model: nn.Module, path: list[str]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _variations(inputs: Inputs) -> Iterable[Inputs]:
-    """Yield inputs of the same shapes with quite other values."""
-    tensors = flatten_outputs(inputs)
-    if any(tensor.is_floating_point() for tensor in tensors):
-        for factor in FACTORS:
-            yield map_tensors(inputs, partial(_scaled, factor=factor))
-    if any(not tensor.is_floating_point() for tensor in tensors):
-        yield map_tensors(inputs, lambda t: t if t.is_floating_point() else torch.zeros_like(t))
-        yield map_tensors(inputs, lambda t: t if t.is_floating_point() else t.flip(t.ndim - 1) if t.ndim else t)
-
-
-def _scaled(tensor: Tensor, factor: float) -> Tensor:
-    return tensor * factor if tensor.is_floating_point() else tensor
-
-
-def _check_same_path(
-    calls: dict[str, Call], called: dict[str, Call], values: Values, read: Values, ignore: Sequence[str]
-) -> None:
-    for name in sorted(calls.keys() | called.keys()):
-        if not is_inside(name, ignore) and (
-            name not in calls or name not in called or calls[name].count != called[name].count
-        ):
-            raise GraphError(
-                f"{name} is called on some inputs only: the path depends on the data; ignore=[{name!r}] leaves it whole"
-            )
-    before, after = ([item for item in v.read if not is_inside(item[0], ignore)] for v in (values, read))
-    if before != after:
-        name = next((a[0] for a, b in zip(before, after, strict=False) if a != b), (before or after)[0][0])
-        where = name or "the model's own forward"
-        advice = f"ignore=[{name!r}] leaves it whole" if name else "move that into a module of its own and ignore it"
-        raise GraphError(f"{where} reads values of tensors (if, item()), its path depends on the data; {advice}")
-
-
-def is_inside(name: str, modules: Sequence[str]) -> bool:
-    """Whether a module is one of ``modules`` or inside one of them."""
-    return any(name == module or name.startswith(f"{module}.") for module in modules)

@@ -22,7 +22,7 @@ class Net(nn.Module):
             else:
                 setattr(self, name, layer)
 
-    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> Any:  # noqa: ANN401
         return self.function(self, *args, **kwargs)
 
 
@@ -49,7 +49,7 @@ class Case:
         torch.manual_seed(0)
         return shake_norms(self.build())
 
-    def example(self, batch: int = 1, seed: int = 1) -> Any:
+    def example(self, batch: int = 1, seed: int = 1) -> Any:  # noqa: ANN401
         generator = torch.Generator().manual_seed(seed)
 
         def tensor(shape: tuple[int, ...]) -> Tensor:

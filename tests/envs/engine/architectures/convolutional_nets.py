@@ -1,5 +1,7 @@
 """Networks for images, signals and volumes, without attention."""
 
+from collections.abc import Callable
+
 import torch
 from net_builder import Case, Net
 from torch import Tensor, nn
@@ -147,8 +149,9 @@ def complex_skip() -> nn.Module:
 
 def in_place() -> nn.Module:
     def forward(net: Net, images: Tensor) -> Tensor:
-        features = net.a(images).relu_()
-        features += net.b(features)
+        shortcut = net.a(images).relu_()
+        features = net.b(shortcut)
+        features += shortcut
         features.mul_(0.5).clamp_(max=4.0)
         return net.head(pooled(net.c(features)))
 
@@ -196,8 +199,7 @@ def hard_coded() -> nn.Module:
     return Net(forward, a=conv(3, 16), b=conv(16, 32), c=conv(32, 16), head=nn.Linear(16, 4))
 
 
-def weight_norm(old: bool) -> nn.Module:
-    norm = nn.utils.weight_norm if old else nn.utils.parametrizations.weight_norm
+def computed_weights(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
     layers = (unit(3, 16), norm(conv(16, 16)), nn.ReLU(), unit(16, 32), unit(32, 16))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
 
@@ -314,7 +316,7 @@ CONVOLUTIONAL: dict[str, Case] = {
         lambda: nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 4)), ((8,),)
     ),
     "group_norms": Case(group_norms, IMAGE),
-    "layer_norm": Case(layer_norm, IMAGE, 0.6, (("0", "LayerNorm"), ("4", "LayerNorm"))),
+    "layer_norm": Case(layer_norm, IMAGE, 0.6, (("0", "GroupNorm"), ("4", "LayerNorm"))),
     "channel_shuffle": Case(
         lambda: plain(unit(3, 16), Shuffle(16), unit(16, 16), nn.ChannelShuffle(4), unit(16, 16)), IMAGE
     ),
@@ -331,12 +333,16 @@ CONVOLUTIONAL: dict[str, Case] = {
         ),
         IMAGE,
     ),
-    "parametrized": Case(lambda: weight_norm(old=False), IMAGE, 0.6, (("1", "parametri"),)),
-    "weight_norm_hook": Case(lambda: weight_norm(old=True), IMAGE, 0.6, (("1", "parametri"),)),
+    "parametrized": Case(
+        lambda: computed_weights(nn.utils.parametrizations.weight_norm),
+        IMAGE,
+        0.6,
+        (("1", "parametrization"), ("0.0", "ParametrizedConv2d")),
+    ),
     "recurrent": Case(recurrent, SIGNAL, 0.6, (("b", "GRU"),)),
     "text": Case(text, ((12,),), classes=50),
-    "channel_tensors": Case(channel_tensors, IMAGE, 0.6, (("a", "when made smaller"),)),
-    "functional_norm": Case(functional_norm, IMAGE, 0.6, (("a", "when made smaller"),)),
+    "channel_tensors": Case(channel_tensors, IMAGE, 0.6, (("a", "when made smaller"), ("b", "parameter of its own"))),
+    "functional_norm": Case(functional_norm, IMAGE, 0.6, (("a", "parameter of its own"),)),
     "hard_coded": Case(hard_coded, IMAGE, 0.6, (("a", "when made smaller"),)),
     "nested": Case(multi_level, IMAGE),
     "in_place": Case(in_place, IMAGE),
