@@ -23,16 +23,17 @@ ROUNDS = 2
 NOISE = 0.1
 
 
-def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs) -> str:
+def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, rounds: int = ROUNDS) -> str:
     """Remove half of every group and compare with a masked network; return what is wrong, or nothing.
 
     Args:
         model: the dense network in eval mode; better with weights that hide nothing (:func:`shaken`).
         groups: the groups to cut; those of one unit stay whole.
         inputs: an example input.
+        rounds: how many random halves are tried.
     """
     generator = torch.Generator().manual_seed(0)
-    faults = (_fault(model, groups, inputs, generator) for _ in range(ROUNDS))
+    faults = (_fault(model, groups, inputs, generator) for _ in range(rounds))
     return next((fault for fault in faults if fault), "")
 
 
@@ -65,12 +66,12 @@ def _training_fault(model: nn.Module, small: nn.Module, inputs: Inputs) -> str:
     A network that does not run in training mode on the example input (as one that wants targets then) is not tried.
     """
     try:
-        _run_in_training(copy.deepcopy(model), inputs)
-    except Exception:  # the user's forward wants something else in training
-        return ""
-    try:
         _run_in_training(small, inputs)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
+        try:
+            _run_in_training(copy.deepcopy(model), inputs)
+        except Exception:  # the user's forward wants something else in training
+            return ""
         return f"fails in training mode when made smaller ({first_line(error)})"
     return ""
 
@@ -194,13 +195,17 @@ def _prunable(graph: NetworkGraph) -> int:
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     if not removal_fault(model, graph.groups, inputs):
         return graph
+    faults = [removal_fault(model, [group], inputs, rounds=1) for group in graph.groups]
+    alone = [group for group, fault in zip(graph.groups, faults, strict=True) if not fault]
+    if removal_fault(model, alone, inputs):
+        # Some groups fail in company only: each is tried with those before it.
+        alone = []
+        for number, group in enumerate(graph.groups):
+            faults[number] = faults[number] or removal_fault(model, [*alone, group], inputs)
+            if not faults[number]:
+                alone.append(group)
     left_whole = dict(graph.left_whole)
-    sound: list[ChannelGroup] = []
-    for group in graph.groups:
-        # Together with those before it: some groups fail in company only.
-        fault = removal_fault(model, [*sound, group], inputs)
+    for group, fault in zip(graph.groups, faults, strict=True):
         if fault:
             left_whole.update({site.module: fault for site in group.sites if site.side is not Side.IN})
-        else:
-            sound.append(group)
-    return replace(graph, groups=tuple(sound), left_whole=left_whole)
+    return replace(graph, groups=tuple(alone), left_whole=left_whole)

@@ -3,20 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from torch import nn
 
-from envs.engine.calls import Call, Inputs
+from envs.engine.calls import Call, Inputs, forward
 from envs.engine.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.deadline import TimeIsUp, time_limit
 from envs.engine.dependencies import Folds, tie_by_autograd
 from envs.engine.errors import GraphError
 from envs.engine.isolation import copy_network, first_line, random_state_kept
 from envs.engine.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
-from envs.engine.probing import tie_by_probing
+from envs.engine.probing import count_passes, tie_by_probing
 from envs.engine.screening import count_flops, is_inside, screen
 
-TRACE_SECONDS, PROBE_SECONDS = 20.0, 60.0
+TRACE_SECONDS, PROBE_SECONDS = 20.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,12 @@ def probe(
         GraphError: the network cannot be probed, or not within ``PROBE_SECONDS``.
     """
     ties = _new_ties(model, calls, ignore)
+    started = perf_counter()
     try:
         with time_limit(PROBE_SECONDS), random_state_kept():
+            forward(model, inputs)
+            if (perf_counter() - started) * count_passes(ties) > PROBE_SECONDS:
+                raise TimeIsUp
             tie_by_probing(ties, model, inputs, calls)
     except TimeIsUp as error:
         raise GraphError(
@@ -152,6 +157,8 @@ def _unsafe_modules(model: nn.Module, calls: dict[str, Call], ignore: Sequence[s
             continue
         if is_inside(name, ignore):
             yield name, "is ignored"
+        elif not calls[name].inputs or not calls[name].outputs:
+            yield name, "is not called with a tensor, or returns no tensor"
         elif calls[name].count > 1:
             yield name, f"is called {calls[name].count} times"
         else:

@@ -17,7 +17,8 @@ def random_state_kept() -> Iterator[None]:
     """Leave the random states of Python, NumPy and torch, on all devices, as they were before the block."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the user's forward may use it
     try:
-        with torch.random.fork_rng():
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(devices=list(devices)):
             yield
     finally:
         random.setstate(python)

@@ -44,6 +44,15 @@ class Probe:
     output: bool = False
 
 
+def count_passes(ties: ChannelTies) -> int:
+    """Return how many forward passes :func:`tie_by_probing` takes."""
+    return sum(2 * _digits(width) for (_, side), width in ties.widths.items() if side is Side.OUT)
+
+
+def _digits(width: int) -> int:
+    return max(1, (width - 1).bit_length())
+
+
 def tie_by_probing(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: dict[str, Call]) -> None:
     """Tie channels that are read together, in place.
 
@@ -64,9 +73,8 @@ def _tie_readers(ties: ChannelTies, source: Place, model: nn.Module, inputs: Inp
     width = ties.widths[source]
     numbers = torch.arange(width)
     fits: dict[Place, Tensor] = {}
-    digits = max(1, (width - 1).bit_length())
     reached, stops = False, set()
-    for digit in range(digits):
+    for digit in range(_digits(width)):
         ones = (numbers >> digit & 1).bool()
         passes = []
         for channels in (ones, ~ones):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from convolutional_nets import computed_weights, conv, pooled, unit
+from blocks import conv, pooled, unit
+from composed_nets import computed_weights
 from net_builder import Net
 from torch import Tensor, nn
 
