@@ -64,11 +64,15 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
             raise GraphError(f"ignore names {name!r}, which is no module of {type(model).__name__}")
     with random_state_kept():
         calls = screen(model, example_inputs, ignore)
-        flops = count_flops(model, example_inputs)
+        try:
+            flops = count_flops(model, example_inputs)
+        except Exception as error:  # whatever the user's forward raises
+            raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
         try:
             with time_limit(TRACE_SECONDS):
                 ties = _new_ties(model, calls, ignore)
-                folds = tie_by_autograd(ties, model, example_inputs, calls)
+                # On a copy: torch-pruning's hooks stay behind when it fails.
+                folds = tie_by_autograd(ties, copy_network(model), example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
             return probe(model, example_inputs, calls, flops, ignore)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))

@@ -82,6 +82,7 @@ VECTOR = torch.randn(1, 8)
         (nn.Sequential(nn.Linear(8, 4)), VECTOR, "nothing to prune: 0 is an output of the network"),
         (nn.Sequential(nn.Flatten(), nn.ReLU()), VECTOR, "nothing to prune"),
         (body(failing), IMAGE, r"fails on the example input: b\.0: Given groups=1"),
+        (body(lambda net, x: net.head.bias.mul_(1.0) + tied(net, x)), IMAGE, "fails when gradients are on: a leaf"),
         (body(lambda net, x: tied(net, x) / 0 * 0), IMAGE, "returns NaN"),
         (body(lambda net, x: tied(net, x).tolist()), IMAGE, "returns no tensor"),
         (nn.Sequential(nn.Linear(8, 8), nn.LSTM(8, 4)), VECTOR, "nothing to prune.*1 is recurrent"),
