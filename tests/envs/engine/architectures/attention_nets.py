@@ -121,13 +121,13 @@ def convnext() -> nn.Module:
 
 
 ATTENTION: dict[str, Case] = {
-    "multi_head_attention": Case(lambda: nn.Sequential(MultiHead(16), MultiHead(16)), TOKENS, 0.6),
-    "hand_written_attention": Case(lambda: nn.Sequential(HandWritten(16), HandWritten(16)), TOKENS, 0.6),
+    "multi_head_attention": Case(lambda: nn.Sequential(MultiHead(16), MultiHead(16)), TOKENS),
+    "hand_written_attention": Case(lambda: nn.Sequential(HandWritten(16), HandWritten(16)), TOKENS),
     "separate_projections": Case(lambda: nn.Sequential(Separate(16), Separate(16)), TOKENS),
-    "vit": Case(lambda: ViT(MultiHead), PICTURE, 0.6),
-    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, 0.6),
-    "encoder_layers": Case(encoder, TOKENS, 0.6),
+    "vit": Case(lambda: ViT(MultiHead), PICTURE),
+    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE),
+    "encoder_layers": Case(encoder, TOKENS),
     "convnext": Case(convnext, PICTURE),
     "mixer": Case(mixer, TOKENS),
-    "language_model": Case(language, ((12,),), 0.6, classes=20),
+    "language_model": Case(language, ((12,),), classes=20),
 }

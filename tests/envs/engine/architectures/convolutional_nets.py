@@ -76,7 +76,7 @@ CONVOLUTIONAL: dict[str, Case] = {
         lambda: nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 4)), ((8,),)
     ),
     "group_norms": Case(group_norms, IMAGE),
-    "layer_norm": Case(layer_norm, IMAGE, 0.6, (("0", "GroupNorm"), ("4", "LayerNorm"))),
+    "layer_norm": Case(layer_norm, IMAGE, whole=(("0", "GroupNorm"), ("4", "LayerNorm"))),
     "channel_shuffle": Case(
         lambda: plain(unit(3, 16), Shuffle(16), unit(16, 16), nn.ChannelShuffle(4), unit(16, 16)),
         IMAGE,
@@ -99,14 +99,13 @@ CONVOLUTIONAL: dict[str, Case] = {
     "parametrized": Case(
         lambda: computed_weights(nn.utils.parametrizations.weight_norm),
         IMAGE,
-        0.6,
-        (("1", "parametrization"), ("0.0", "ParametrizedConv2d")),
+        whole=(("1", "parametrization"), ("0.0", "ParametrizedConv2d")),
     ),
-    "recurrent": Case(recurrent, SIGNAL, 0.6, (("b", "GRU"),)),
+    "recurrent": Case(recurrent, SIGNAL, whole=(("b", "GRU"),)),
     "text": Case(text, ((12,),), classes=50),
-    "channel_tensors": Case(channel_tensors, IMAGE, 0.6, (("a", "when made smaller"), ("b", "parameter of its own"))),
-    "functional_norm": Case(functional_norm, IMAGE, 0.6, (("a", "parameter of its own"),)),
-    "hard_coded": Case(hard_coded, IMAGE, 0.6, (("a", "when made smaller"),)),
+    "channel_tensors": Case(channel_tensors, IMAGE, whole=(("a", "when made smaller"), ("b", "parameter of its own"))),
+    "functional_norm": Case(functional_norm, IMAGE, whole=(("a", "parameter of its own"),)),
+    "hard_coded": Case(hard_coded, IMAGE, whole=(("a", "when made smaller"),)),
     "nested": Case(multi_level, IMAGE),
     "in_place": Case(in_place, IMAGE),
     "complex_skip": Case(complex_skip, IMAGE),
@@ -116,6 +115,6 @@ CONVOLUTIONAL: dict[str, Case] = {
         ),
         IMAGE,
     ),
-    "called_twice": Case(twice, IMAGE, 0.7, (("again", "called 2 times"),)),
-    "auxiliary_head": Case(auxiliary, IMAGE, 0.6, (("a.0", "in training mode"),)),
+    "called_twice": Case(twice, IMAGE, whole=(("again", "called 2 times"),)),
+    "auxiliary_head": Case(auxiliary, IMAGE, whole=(("a.0", "in training mode"),)),
 }
