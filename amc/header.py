@@ -38,7 +38,8 @@ class Header:
     """How to rebuild a pruned network and what to feed it.
 
     Attributes:
-        input_shape: shape of one batch, usually of a single image.
+        input_shape: shape of one batch, usually of a single image; empty for a network that takes something else
+            than one tensor of floats.
         model: the network of the zoo it was cut from, ``None`` for a user's own.
         mean: per-channel mean of the training images, empty where unknown.
         std: per-channel standard deviation, as long as ``mean``.
@@ -86,7 +87,7 @@ class Header:
 
 def _input_shape(value: object) -> tuple[int, ...]:
     shape = tuple(_integer("input_shape", size, 1, MAX_INPUT_ELEMENTS) for size in _sequence("input_shape", value))
-    if not 1 <= len(shape) <= MAX_DIMENSIONS or math.prod(shape) > MAX_INPUT_ELEMENTS:
+    if len(shape) > MAX_DIMENSIONS or math.prod(shape) > MAX_INPUT_ELEMENTS:
         raise ValueError(f"its input_shape {list(shape)} is out of range")
     return shape
 

@@ -46,7 +46,9 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
             _check_tensor(name, tensor, dense[name])
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
         network.load_state_dict(tensors, assign=True)
-        _try_forward(network.eval(), header)
+        network.eval()
+        if header.input_shape:
+            _try_forward(network, header)
     return network
 
 

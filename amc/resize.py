@@ -64,6 +64,11 @@ def _(module: nn.Linear, shapes: Shapes) -> None:
 
 
 @resize_layer.register
+def _(module: nn.Embedding, shapes: Shapes) -> None:
+    module.num_embeddings, module.embedding_dim = shapes["weight"]
+
+
+@resize_layer.register
 def _(module: _NormBase, shapes: Shapes) -> None:
     # Without affine weights the running statistics give the size.
     module.num_features = shapes["weight" if "weight" in shapes else "running_mean"][0]
@@ -71,9 +76,11 @@ def _(module: _NormBase, shapes: Shapes) -> None:
 
 @resize_layer.register
 def _(module: nn.GroupNorm, shapes: Shapes) -> None:
-    module.num_channels = shapes["weight"][0]
-    if module.num_channels % module.num_groups:
-        raise ValueError(f"{module.num_channels} channels in {module.num_groups} groups")
+    # Groups stay as wide as they were; whole ones go.
+    width, channels = module.num_channels // module.num_groups, shapes["weight"][0]
+    if channels % width:
+        raise ValueError(f"{channels} channels in groups of {width}")
+    module.num_channels, module.num_groups = channels, channels // width
 
 
 @resize_layer.register

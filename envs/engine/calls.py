@@ -1,13 +1,11 @@
 """How a forward pass calls the modules of a network: shapes, order and counts, seen by hooks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from envs.engine.errors import GraphError
 
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """What a network is called with: one tensor, positional arguments or keyword arguments."""
@@ -22,12 +20,14 @@ class Call:
         count: how often it was called.
         inputs: shape of its first input, with the batch.
         outputs: shape of its output, with the batch.
+        batch: samples in the network's input; a layer's own first dimension may be another.
     """
 
     order: int
     count: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    batch: int = 1
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:  # noqa: ANN401
@@ -48,15 +48,30 @@ def flatten_outputs(outputs: Any) -> list[Tensor]:  # noqa: ANN401
     return []
 
 
+def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """Apply ``function`` to every tensor among the inputs of a network."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: function(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Return the first dimension of the first tensor among the inputs of a network."""
+    return next((len(tensor) for tensor in flatten_outputs(inputs) if tensor.ndim), 1)
+
+
 def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], list[Tensor]]:
     """Run one forward pass and return the calls of every leaf module by name, and the output tensors."""
     calls: dict[str, Call] = {}
+    batch = batch_size(inputs)
 
     def hook(name: str, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
         shape = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
         out = tuple(output.shape) if isinstance(output, Tensor) else ()
         seen = calls.get(name)
-        calls[name] = Call(len(calls), 1, shape, out) if seen is None else _once_more(seen)
+        calls[name] = Call(len(calls), 1, shape, out, batch) if seen is None else _once_more(seen)
 
     leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
     handles = [
@@ -73,23 +88,4 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
 
 
 def _once_more(call: Call) -> Call:
-    return Call(call.order, call.count + 1, call.inputs, call.outputs)
-
-
-def check_repeatable(model: nn.Module, inputs: Inputs) -> dict[str, Call]:
-    """Run two forward passes, demand equal outputs, and return the calls.
-
-    Raises:
-        GraphError: the forward pass fails, gives no tensor, or is random.
-    """
-    try:
-        calls, first = record_calls(model, inputs)
-        _, second = record_calls(model, inputs)
-    except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GraphError(f"the model fails on the example input: {message}") from error
-    if not first:
-        raise GraphError("the model returns no tensor on the example input")
-    if any(not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
-        raise GraphError("two forward passes in eval mode differ: make the model deterministic in eval mode")
-    return calls
+    return replace(call, count=call.count + 1)

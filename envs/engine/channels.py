@@ -17,7 +17,7 @@ class Side(Enum):
     IN = "in"
     """The weights that read one input channel."""
     BOTH = "both"
-    """One value a channel, in and out alike: batch norm, depthwise convolution, PReLU."""
+    """The same channels in and out: batch norm, group norm, depthwise convolution, PReLU."""
 
 
 Place = tuple[str, Side]
@@ -56,10 +56,12 @@ class ChannelGroup:
     Attributes:
         units: how many units there are.
         sites: everywhere the channels appear.
+        flops: multiply-accumulates outside of layers, such as attention's, that go with a unit, for one sample.
     """
 
     units: int
     sites: tuple[Site, ...]
+    flops: float = 0.0
 
     def at(self, side: Side) -> tuple[Site, ...]:
         """Return the sites of one side."""
@@ -112,6 +114,16 @@ class ChannelTies:
             first = self._root(start)
             for block in range(1, groups):
                 self._parent[self._root(start + block * width)] = first
+
+    def tie_runs(self, place: Place, length: int) -> None:
+        """Tie channels that stand next to each other, ``length`` at a time: they go together or not at all."""
+        start = self._start[place]
+        for index in range(self.widths[place]):
+            self._parent[self._root(start + index)] = self._root(start + index - index % length)
+
+    def freeze_channel(self, place: Place, index: int, reason: str) -> None:
+        """Leave one channel, and what is tied to it."""
+        self._frozen.setdefault(self._start[place] + index, reason)
 
     def freeze(self, place: Place, reason: str) -> None:
         """Leave all channels of a place whole, and what is tied to them."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from envs.engine.channels import ChannelGroup, Place, Side
-from envs.engine.modules import Transposed, blocks_of, is_depthwise, weight_of
+from envs.engine.modules import Transposed, blocks_of, is_depthwise, multiplier_of, weight_of
 
 PER_CHANNEL_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
@@ -79,6 +79,10 @@ def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | Non
     if Side.BOTH in sides:
         _shrink_per_channel(module, sides[Side.BOTH])
         return
+    if isinstance(module, nn.Embedding):
+        _replace(module, "weight", weight_of(module)[:, sides[Side.OUT].to(weight_of(module).device)])
+        module.embedding_dim = len(sides[Side.OUT])
+        return
     small = weight_of(module) if weight is None else weight.clone()
     groups, transposed = blocks_of(module), isinstance(module, Transposed)
     if weight is None and Side.IN in sides:
@@ -115,13 +119,21 @@ def take_outputs(weight: Tensor, index: Tensor, groups: int = 1, transposed: boo
 
 
 def _shrink_per_channel(module: nn.Module, index: Tensor) -> None:
+    multiplier = multiplier_of(module)
     for name in PER_CHANNEL_TENSORS:
         tensor = getattr(module, name, None)
         if isinstance(tensor, Tensor):
-            _replace(module, name, tensor[index.to(tensor.device)])
+            # A transposed depthwise weight is stored by input channels.
+            by_input = name == "weight" and isinstance(module, Transposed)
+            rows = index[::multiplier] // multiplier if by_input else index
+            _replace(module, name, tensor[rows.to(tensor.device)])
     count = len(index)
     if is_depthwise(module):
-        module.in_channels = module.out_channels = module.groups = count
+        module.in_channels = module.groups = count // multiplier
+        module.out_channels = count
+    elif isinstance(module, nn.GroupNorm):
+        module.num_groups = count // (module.num_channels // module.num_groups)
+        module.num_channels = count
     elif isinstance(module, nn.PReLU):
         module.num_parameters = count
     else:

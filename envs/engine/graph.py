@@ -1,23 +1,23 @@
-"""From a network and an example input to its channel groups, through torch-pruning's dependency graph."""
+"""From a network and an example input to its channel groups."""
 
-import copy
-import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from time import perf_counter
 
-import torch
-import torch_pruning
-from torch import Tensor, nn
-from torch_pruning.ops import OPTYPE
+from torch import nn
 
-from envs.engine.calls import Call, Inputs, check_repeatable
-from envs.engine.channels import ChannelGroup, ChannelTies, Place, Side
+from envs.engine.calls import Call, Inputs, forward
+from envs.engine.channels import ChannelGroup, ChannelTies, Side
+from envs.engine.deadline import TimeIsUp, time_limit
+from envs.engine.dependencies import Folds, tie_by_autograd
 from envs.engine.errors import GraphError
-from envs.engine.modules import BatchNorm, Convolution, is_depthwise, places_of
+from envs.engine.isolation import copy_network, first_line, random_state_kept
+from envs.engine.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
+from envs.engine.probing import count_passes, tie_by_probing
+from envs.engine.screening import count_flops, is_inside, screen
 
-PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
+TRACE_SECONDS, PROBE_SECONDS = 20.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,25 @@ class NetworkGraph:
         calls: how the leaf modules are called on the example input, by name.
         folds: (convolution or linear layer, batch norm) pairs where the norm alone reads the layer directly.
         left_whole: modules that keep all their output channels, with the reason.
+        flops: multiply-accumulates of the dense network for one sample, also those outside of layers.
+        ignore: modules that were not to be pruned.
+        probed: whether the groups were found by experiment, not from torch-pruning's graph.
     """
 
     groups: tuple[ChannelGroup, ...]
     calls: dict[str, Call]
-    folds: tuple[tuple[str, str], ...]
+    folds: Folds
     left_whole: dict[str, str]
+    flops: float = 0.0
+    ignore: tuple[str, ...] = ()
+    probed: bool = False
 
 
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
     """Find what can be pruned in ``model`` and what each removal takes with it.
+
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, or takes longer than
+    ``TRACE_SECONDS``, channels are followed by experiment (:mod:`envs.engine.probing`).
 
     Args:
         model: the network, which is not touched.
@@ -48,14 +57,56 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
     Raises:
         GraphError: the network cannot be traced, or ``ignore`` names a module that it does not have.
     """
-    model = copy.deepcopy(model).eval().requires_grad_(True)
+    model = copy_network(model).requires_grad_(True)
     modules = dict(model.named_modules())
     for name in ignore:
         if name not in modules:
             raise GraphError(f"ignore names {name!r}, which is no module of {type(model).__name__}")
-    calls = check_repeatable(model, example_inputs)
-    dependencies = _build_dependencies(model, example_inputs)
-    names = {module: name for name, module in modules.items()}
+    with random_state_kept():
+        calls = screen(model, example_inputs, ignore)
+        try:
+            flops = count_flops(model, example_inputs)
+        except Exception as error:  # whatever the user's forward raises
+            raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
+        try:
+            with time_limit(TRACE_SECONDS):
+                ties = _new_ties(model, calls, ignore)
+                # On a copy: torch-pruning's hooks stay behind when it fails.
+                folds = tie_by_autograd(ties, copy_network(model), example_inputs, calls)
+        except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
+            return probe(model, example_inputs, calls, flops, ignore)
+    return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
+
+
+def probe(
+    model: nn.Module, inputs: Inputs, calls: dict[str, Call], flops: float, ignore: Sequence[str]
+) -> NetworkGraph:
+    """Find the channel groups by experiment.
+
+    Raises:
+        GraphError: the network cannot be probed, or not within ``PROBE_SECONDS``.
+    """
+    ties = _new_ties(model, calls, ignore)
+    started = perf_counter()
+    try:
+        with time_limit(PROBE_SECONDS), random_state_kept():
+            forward(model, inputs)
+            if (perf_counter() - started) * count_passes(ties) > PROBE_SECONDS:
+                raise TimeIsUp
+            tie_by_probing(ties, model, inputs, calls)
+    except TimeIsUp as error:
+        raise GraphError(
+            f"cannot trace {type(model).__name__} within {TRACE_SECONDS + PROBE_SECONDS:.0f} s: "
+            "smaller example inputs may help"
+        ) from error
+    except Exception as error:  # whatever the user's forward raises
+        raise GraphError(f"cannot trace {type(model).__name__}: {first_line(error)}") from error
+    return _graph(model, ties, NetworkGraph((), calls, (), {}, flops, tuple(ignore), probed=True))
+
+
+def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> ChannelTies:
+    """Return all channels with the ties that single modules make."""
+    modules = dict(model.named_modules())
     places = {}
     for name in sorted(calls, key=lambda name: calls[name].order):
         places.update(places_of(name, modules[name]))
@@ -63,93 +114,58 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
     for name, reason in _unsafe_modules(model, calls, ignore):
         for place in places_of(name, modules[name]):
             ties.freeze(place, reason)
-    _tie_grouped_convolutions(ties, modules)
-    for group in dependencies.get_all_groups():
-        _tie_group(ties, group, names)
+    for place in ties.widths:
+        module = modules[place[0]]
+        if is_depthwise(module):
+            ties.tie_runs(place, multiplier_of(module))
+        elif isinstance(module, Convolution):
+            ties.tie_positions(place, blocks_of(module))
+        elif isinstance(module, nn.GroupNorm):
+            # What is normalised together goes together, or the statistics of what stays would change.
+            ties.tie_runs(place, module.num_channels // module.num_groups)
+    return ties
+
+
+def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkGraph:
+    """Fill in the groups and what stays whole."""
     groups, left_whole = ties.groups()
-    readable = [group for group in groups if group.at(Side.IN)]
-    ordered = sorted(readable, key=lambda group: min(calls[site.module].order for site in group.at(Side.IN)))
-    return NetworkGraph(tuple(ordered), calls, _foldable(dependencies, names, calls), left_whole)
+    for group in groups:
+        if group.units == 1:  # nothing to choose from
+            mixed = "is mixed with other channels on the way" if len(group.sites[0].unit) > 1 else "has one channel"
+            left_whole.update({site.module: mixed for site in group.sites if site.side is not Side.IN})
+    readable = [group for group in groups if group.units > 1 and group.at(Side.IN)]
+    ordered = sorted(readable, key=lambda group: min(empty.calls[site.module].order for site in group.at(Side.IN)))
+    return replace(empty, groups=tuple(ordered), left_whole=left_whole | _whole_by_kind(model))
 
 
-def _build_dependencies(model: nn.Module, example_inputs: Inputs) -> Any:  # noqa: ANN401
-    inputs = [example_inputs] if isinstance(example_inputs, Tensor) else example_inputs
-    try:
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            return torch_pruning.DependencyGraph().build_dependency(model, inputs, verbose=False)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GraphError(f"cannot trace {type(model).__name__}: {reason}") from error
+def _whole_by_kind(model: nn.Module) -> dict[str, str]:
+    """Return the modules that are never made smaller, with the reason."""
+    reasons = {}
+    for name, module in model.named_modules():
+        if computes_weights(module):
+            reasons[name] = "computes its weights (parametrization, weight norm): remove that before pruning"
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            reasons[name] = "is recurrent: its states feed back into all of its gates"
+        elif isinstance(module, nn.MultiheadAttention):
+            reasons[name] = "keeps all heads: its class wants them to add up to its width"
+    return reasons
 
 
 def _unsafe_modules(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> Iterable[tuple[str, str]]:
     """Yield modules whose channels must stay whole, with the reason."""
-    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    users: dict[int, list[str]] = defaultdict(list)
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        users[id(parameter)].append(path.rpartition(".")[0])
     for name, module in model.named_modules(remove_duplicate=False):
         if name not in calls:
             continue
-        if any(name == skipped or name.startswith(f"{skipped}.") for skipped in ignore):
+        if is_inside(name, ignore):
             yield name, "is ignored"
+        elif not calls[name].inputs or not calls[name].outputs:
+            yield name, "is not called with a tensor, or returns no tensor"
         elif calls[name].count > 1:
             yield name, f"is called {calls[name].count} times"
-        elif any(uses[id(parameter)] > 1 for parameter in module.parameters(recurse=False)):
-            yield name, "shares its weights with another module"
-
-
-def _tie_grouped_convolutions(ties: ChannelTies, modules: dict[str, nn.Module]) -> None:
-    for name, side in ties.widths:
-        module = modules[name]
-        if side is not Side.BOTH and isinstance(module, Convolution) and module.groups > 1:
-            ties.tie_positions((name, side), module.groups)
-
-
-def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401
-    """Tie what one group of torch-pruning couples; freeze it where it reaches what must stay whole."""
-    members: dict[int, list[tuple[Place, int]]] = {}
-    root_place = _place_of(group[0].dep, names)
-    reason = ""
-    for item in group:
-        node = item.dep.target
-        place = _place_of(item.dep, names)
-        if place is not None and place in ties.widths:
-            for root, index in zip(item.root_idxs, item.idxs, strict=True):
-                members.setdefault(root, []).append((place, index))
-        elif node.type not in PASSIVE and node.type is not OPTYPE.OUTPUT:
-            reason = reason or f"is coupled to {type(node.module).__name__}, which cannot be made smaller"
-        reads = place is not None and place[1] is Side.IN
-        if not reads and (node.type is OPTYPE.OUTPUT or not node.outputs):
-            reason = "is an output of the network"
-    for channels in members.values():
-        ties.tie(channels)
-    if reason and root_place in ties.widths:
-        ties.freeze(root_place, reason)
-
-
-def _place_of(dep: Any, names: dict[nn.Module, str]) -> Place | None:  # noqa: ANN401
-    """Return the place that a dependency of torch-pruning prunes, ``None`` for operations without parameters."""
-    module = dep.target.module
-    if not isinstance(module, nn.Module) or module not in names:
-        return None
-    name = names[module]
-    if is_depthwise(module):
-        return name, Side.BOTH
-    if isinstance(module, Convolution | nn.Linear):
-        return name, Side.OUT if dep.handler.__name__ == "prune_out_channels" else Side.IN
-    return name, Side.BOTH
-
-
-def _foldable(
-    dependencies: Any,  # noqa: ANN401
-    names: dict[nn.Module, str],
-    calls: dict[str, Call],
-) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for module, node in dependencies.module2node.items():
-        if not isinstance(module, BatchNorm) or len(node.inputs) != 1:
-            continue
-        source = node.inputs[0]
-        direct = isinstance(source.module, Convolution | nn.Linear) and len(source.outputs) == 1
-        if direct and calls[names[module]].count == calls[names[source.module]].count == 1:
-            pairs.append((names[source.module], names[module]))
-    return tuple(pairs)
+        else:
+            sharing = {user for parameter in module.parameters(recurse=False) for user in users[id(parameter)]} - {name}
+            if sharing:
+                yield name, f"shares its weights with {', '.join(sorted(sharing))}"

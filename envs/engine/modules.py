@@ -3,6 +3,7 @@
 from typing import TypeGuard
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from envs.engine.channels import Place, Side
 
@@ -14,8 +15,13 @@ Normalization = BatchNorm | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceN
 
 
 def is_depthwise(module: nn.Module) -> TypeGuard[Convolution]:
-    """Whether a module is a convolution that gives every channel one filter of its own."""
-    return isinstance(module, Convolution) and module.groups == module.in_channels == module.out_channels > 1
+    """Whether a module is a convolution that gives every channel filters of its own: one, or a fixed number."""
+    return isinstance(module, Convolution) and module.groups == module.in_channels > 1
+
+
+def multiplier_of(module: nn.Module) -> int:
+    """Return how many output channels a depthwise convolution makes of one input channel, 1 for all else."""
+    return module.out_channels // module.in_channels if is_depthwise(module) else 1
 
 
 def is_reconstructible(module: nn.Module) -> bool:
@@ -40,16 +46,30 @@ def blocks_of(module: nn.Module) -> int:
     return module.groups if isinstance(module, Convolution) else 1
 
 
+def computes_weights(module: nn.Module) -> bool:
+    """Whether a module's weight is computed from other parameters: weight norm, spectral norm, parametrizations."""
+    return "weight" in vars(module) or is_parametrized(module)
+
+
 def places_of(name: str, module: nn.Module) -> dict[Place, int]:
-    """Return the sides of a module that channels can be removed from, with their widths."""
+    """Return the sides of a module that channels can be removed from, with their widths.
+
+    A depthwise convolution has one side, with its output channels; all that come from one input channel are tied.
+    """
+    if computes_weights(module):
+        return {}
     if is_depthwise(module):
         return {(name, Side.BOTH): module.out_channels}
     if isinstance(module, Convolution):
         return {(name, Side.IN): module.in_channels, (name, Side.OUT): module.out_channels}
     if isinstance(module, nn.Linear):
         return {(name, Side.IN): module.in_features, (name, Side.OUT): module.out_features}
+    if isinstance(module, nn.Embedding):
+        return {(name, Side.OUT): module.embedding_dim}
     if isinstance(module, Normalization):
         return {(name, Side.BOTH): module.num_features}
+    if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
+        return {(name, Side.BOTH): module.num_channels}
     if isinstance(module, nn.PReLU) and module.num_parameters > 1:
         return {(name, Side.BOTH): module.num_parameters}
     return {}

@@ -10,7 +10,7 @@ from torch import nn
 from envs.engine.calls import Call
 from envs.engine.channels import ChannelGroup, Side
 from envs.engine.graph import NetworkGraph
-from envs.engine.modules import Convolution, Transposed, is_depthwise
+from envs.engine.modules import Convolution, Transposed, computes_weights, is_depthwise
 from envs.engine.types import Cost
 
 FloatArray = NDArray[np.float64]
@@ -24,12 +24,14 @@ def multiply_accumulates(module: nn.Module, call: Call) -> float:
         call: its call, with the shapes that it saw.
     """
     if isinstance(module, nn.Linear):
-        return float(prod(call.outputs) // call.outputs[0] * module.in_features)
+        return prod(call.outputs) * module.in_features / call.batch
     if isinstance(module, Convolution):
         # A transposed convolution applies its kernel at every pixel of its input, not of its output.
-        pixels = prod(call.inputs[2:]) if isinstance(module, Transposed) else prod(call.outputs[2:])
+        channels, shape = (
+            (module.in_channels, call.inputs) if isinstance(module, Transposed) else (module.out_channels, call.outputs)
+        )
         per_pixel = module.in_channels * module.out_channels // module.groups * prod(module.kernel_size)
-        return float(pixels * per_pixel)
+        return prod(shape) // channels * per_pixel / call.batch
     return 0.0
 
 
@@ -37,7 +39,8 @@ class ResourceModel:
     """FLOPs, parameters and bytes of a network as functions of the numbers of kept units.
 
     Every layer's figure is (input channels) x (output channels) x a constant, and channels are linear in the
-    numbers of kept units, so a cost takes two small matrix products.
+    numbers of kept units, so a cost takes two small matrix products. What else the network multiplies (attention,
+    layers called twice, functional weights) counts as in the dense network, less what goes with every unit.
     """
 
     def __init__(self, model: nn.Module, graph: NetworkGraph) -> None:
@@ -46,6 +49,7 @@ class ResourceModel:
         row = {name: index for index, name in enumerate(names)}
         modules = [model.get_submodule(name) for name in names]
         self._per_unit = {side: _channels_per_unit(graph.groups, row, side) for side in (Side.IN, Side.OUT, Side.BOTH)}
+        self._functional = np.array([group.flops for group in graph.groups], dtype=np.float64)
         self._units = np.array([group.units for group in graph.groups], dtype=np.float64)
         products = [_product_terms(module, graph.calls.get(name)) for name, module in zip(names, modules, strict=True)]
         self._inputs, self._outputs, self._flops, self._weights = np.array(products, dtype=np.float64).T
@@ -55,6 +59,7 @@ class ResourceModel:
         counted = float(self._weights @ (self._inputs * self._outputs) + self._parameters @ self._outputs)
         total = float(sum(parameter.numel() for parameter in model.parameters()))
         self._other_parameters = total - counted
+        self._other_flops = graph.flops - float(self._flops @ (self._inputs * self._outputs))
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return the cost for one sample with ``kept`` units left in every group."""
@@ -64,7 +69,8 @@ class ResourceModel:
         products = inputs * outputs
         params = float(self._weights @ products + self._parameters @ outputs) + self._other_parameters
         memory = (params + float(self._buffers @ outputs)) * self._bytes
-        return Cost(flops=float(self._flops @ products), params=params, memory=memory)
+        flops = float(self._flops @ products - self._functional @ gone) + self._other_flops
+        return Cost(flops=flops, params=params, memory=memory)
 
 
 def _channels_per_unit(groups: Sequence[ChannelGroup], row: dict[str, int], side: Side) -> FloatArray:
@@ -82,6 +88,8 @@ def _product_terms(module: nn.Module, call: Call | None) -> tuple[float, float, 
 
     A depthwise convolution counts one input channel, as each of its filters reads one.
     """
+    if computes_weights(module):
+        return 0.0, 0.0, 0.0, 0.0
     if isinstance(module, nn.Linear):
         inputs, outputs = module.in_features, module.out_features
     elif isinstance(module, Convolution):
@@ -96,16 +104,25 @@ def _product_terms(module: nn.Module, call: Call | None) -> tuple[float, float, 
 
 def _values_per_output(module: nn.Module) -> tuple[float, float]:
     """Return the one-dimensional parameters (bias, gamma, ...) and buffer values per output channel of a module."""
-    channels = _channels(module)
+    channels = 0 if computes_weights(module) else _channels(module)
     if channels == 0:
         return 0.0, 0.0
+    if isinstance(module, nn.Embedding):
+        return float(module.num_embeddings), 0.0
     vectors = sum(p.numel() for p in module.parameters(recurse=False) if p.shape == (channels,))
     buffers = sum(b.numel() for b in module.buffers(recurse=False) if b.shape == (channels,))
     return vectors / channels, buffers / channels
 
 
 def _channels(module: nn.Module) -> int:
-    for attribute in ("out_channels", "out_features", "num_features", "num_parameters"):
+    for attribute in (
+        "out_channels",
+        "out_features",
+        "num_features",
+        "num_parameters",
+        "embedding_dim",
+        "num_channels",
+    ):
         if hasattr(module, attribute):
             return int(getattr(module, attribute))
     return 0

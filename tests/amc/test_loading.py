@@ -30,7 +30,7 @@ class OwnNet(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1),
-            nn.GroupNorm(4, channels),
+            nn.GroupNorm(channels // 4, channels),  # pruning takes whole groups
             nn.PReLU(channels),
             nn.Conv2d(channels, channels, 3, padding=1, groups=4),
             nn.ConvTranspose2d(channels, channels // 2, 2, stride=2, groups=2),

@@ -1,0 +1,45 @@
+import pytest
+from attention_nets import ATTENTION
+from convolutional_nets import CONVOLUTIONAL
+
+from envs.engine.graph import NetworkGraph, probe, trace
+from envs.engine.isolation import copy_network
+
+CASES = {**CONVOLUTIONAL, **ATTENTION}
+
+WRONG_IN_AUTOGRAD = {"channel_shuffle", "complex_skip", "mixer", "pixel_shuffle", "separate_projections"}
+"""What torch-pruning couples here does not survive the check at the door."""
+WHOLE_IN_AUTOGRAD = {"channel_tensors", "functional_norm", "vit_hand_written"}
+"""Here torch-pruning sees a parameter, or heads, that probing leaves to the check at the door."""
+
+
+def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
+    """Return what goes together, as sets of (module, side, channel)."""
+    return {
+        frozenset(
+            (site.module, site.side.name, int(channel))
+            for site in group.sites
+            for channel in (site.unit == unit).nonzero().flatten()
+        )
+        for group in graph.groups
+        for unit in range(group.units)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - WRONG_IN_AUTOGRAD - WHOLE_IN_AUTOGRAD))
+def test_experiment_and_autograd_find_the_same_units(name: str) -> None:
+    model, inputs = CASES[name].model(), CASES[name].example()
+    graph = trace(model, inputs)
+    assert units(probe(copy_network(model), inputs, graph.calls, graph.flops, ())) == units(graph)
+
+
+def test_coupled_skips_are_tied_through_concatenations() -> None:
+    """Channel i of ``a + b`` and of ``a`` stand at i and 16 + i of a concatenation, to which c is added."""
+    model, inputs = CASES["complex_skip"].model(), CASES["complex_skip"].example()
+    graph = trace(model, inputs)
+    found = units(probe(copy_network(model), inputs, graph.calls, graph.flops, ()))
+    for i in range(16):
+        unit = next(unit for unit in found if ("a.0", "OUT", i) in unit)
+        assert {channel for module, side, channel in unit if (module, side) == ("c.0", "IN")} == {i, 16 + i}
+        assert {channel for module, side, channel in unit if (module, side) == ("c.0", "OUT")} == {i, 16 + i}
+        assert {channel for module, side, channel in unit if (module, side) == ("b.0", "OUT")} == {i}
