@@ -1,12 +1,11 @@
 """The engine for real networks: prunes, repairs, scores."""
 
-import copy
-
 from torch import Tensor, nn
 
 from envs.engine.adaptive_bn import recalibrate_batch_norms
 from envs.engine.calls import Inputs
 from envs.engine.channel_pruner import ChannelPruner
+from envs.engine.isolation import copy_network
 from envs.engine.precision import choose_precision, running_in
 from envs.engine.scoring import Score
 from envs.engine.settings import EngineSettings
@@ -50,7 +49,7 @@ class TorchEngine:
         """
         self.settings = settings or EngineSettings()
         self.score = score
-        self.model = copy.deepcopy(model).eval()
+        self.model = copy_network(model)
         self.pruner = ChannelPruner(self.model, example_inputs, calibration, self.settings)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, calibration.device)
         self._calibration = calibration[: self.settings.adaptive_bn]
