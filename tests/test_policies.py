@@ -76,7 +76,7 @@ class Recorded:
         return ENGINE.cost(strategy)
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
-        random.random()
+        random.random()  # noqa: S311
         np.random.random()  # noqa: NPY002
         torch.rand(1)
         del strategy
