@@ -1,9 +1,14 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from baselines.optuna_search import play as play_strategy
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
+from envs.constraint import rescale
 from envs.engine.analytic import AnalyticEngine
 from envs.pareto import pareto_front
 from envs.pruning_env import PruningEnv
@@ -40,6 +45,14 @@ def test_networks_of_all_sizes_are_tried(resource: str) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_its_front_is_above_that_of_random_search(seed: int) -> None:
     assert area(play(ParetoSearch(seed))) > area(play(RandomSearch(seed)))
+
+
+@settings(deadline=None)  # tests check no timing
+@given(st.lists(st.floats(0.1, 1.0), min_size=14, max_size=14), st.floats(0.05, TARGET))
+def test_bound_plays_what_was_scaled_to_a_smaller_share_as_it_is(ratios: list[float], share: float) -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine(), target=TARGET, constraint="bound"), 1)
+    wanted = rescale(replace(env.problem.budget, target=share), tuple(ratios))
+    assert play_strategy(env, wanted).strategy == wanted
 
 
 def test_a_target_that_leaves_no_choice_is_met() -> None:

@@ -1,7 +1,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.engine.types import Cost, Evaluation
@@ -25,6 +25,7 @@ def beaten(trial: Trial, others: list[Trial]) -> bool:
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25)
 
 
+@settings(deadline=None)  # tests check no timing
 @given(POINTS)
 def test_the_front_is_what_no_other_beats(points: list[tuple[int, int]]) -> None:
     trials = [make_trial(index, metric, flops) for index, (metric, flops) in enumerate(points)]
@@ -37,6 +38,7 @@ def test_the_front_is_what_no_other_beats(points: list[tuple[int, int]]) -> None
     assert pareto_front(trials, "flops") == sorted(expected, key=lambda trial: trial.cost.flops)
 
 
+@settings(deadline=None)  # tests check no timing
 @given(POINTS, st.randoms())
 def test_the_order_of_trials_does_not_matter(points: list[tuple[int, int]], shuffle: Random) -> None:
     trials = [make_trial(index, metric, flops) for index, (metric, flops) in enumerate(points)]

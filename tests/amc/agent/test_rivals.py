@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from amc.agent.sac import SACSearch
 from amc.agent.td3 import TD3Search
 from envs.engine.analytic import AnalyticEngine
+from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
 
@@ -13,8 +15,27 @@ EPISODES = 8
 AGENTS = [TD3Search, SACSearch]
 
 
-def make_env(constraint: str = "rescale") -> RecordTrials:
-    return RecordTrials(PruningEnv(AnalyticEngine(), constraint=constraint, min_keep=0.2), EPISODES)
+def make_env(constraint: str = "rescale", engine: AnalyticEngine | None = None) -> RecordTrials:
+    return RecordTrials(PruningEnv(engine or AnalyticEngine(), constraint=constraint, min_keep=0.2), EPISODES)
+
+
+class Drawing(AnalyticEngine):
+    """Uses random numbers of torch in every evaluation."""
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        torch.rand(3)
+        return super().evaluate(strategy)
+
+
+@pytest.mark.parametrize("policy", AGENTS)
+def test_what_an_evaluation_draws_changes_no_weight(policy: type[TD3Search | SACSearch]) -> None:
+    weights = []
+    for engine in (AnalyticEngine(), Drawing()):
+        env = make_env(engine=engine)
+        agent = policy()._agent(env)
+        agent.learn(EPISODES * len(env.problem.engine.layers))
+        weights.append(torch.cat([weight.detach().ravel() for weight in agent.policy.parameters()]))
+    assert torch.equal(*weights)
 
 
 @pytest.mark.parametrize("policy", AGENTS)
