@@ -29,8 +29,8 @@ class OptunaSearch:
             one objective, or independent draws.
         seed: the same seed gives the same trials.
         tell_executed: tell the sampler the ratios that the environment executed instead of those it proposed. On the
-            network in closed form that helped TPE with ``rescale`` and hurt it with ``bound``, and CMA-ES and the
-            Gaussian process found more by what they proposed.
+            network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
+            and hurt in the other cases: most of all the Gaussian process with ``bound``.
 
     Raises:
         ValueError: there is no such sampler.
