@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from amc.agent.policy import AMC
+from amc.agent.sac import SACSearch
+from amc.agent.td3 import TD3Search
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
 from amc.results import RunFolder
+from baselines.optuna_search import OptunaSearch
+from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
 from baselines.uniform import Uniform
 from envs.engine.scoring import Score, Top1Scorer, metric_scorer
@@ -24,7 +28,11 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 UserScore = Callable[[nn.Module], float | Evaluation]
 POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
     "amc": lambda seed: AMC(seed=seed),
+    "optuna": lambda seed: OptunaSearch(seed=seed),
+    "pareto": lambda seed: ParetoSearch(seed=seed),
     "random": lambda seed: RandomSearch(seed=seed),
+    "sac": lambda seed: SACSearch(seed=seed),
+    "td3": lambda seed: TD3Search(seed=seed),
     "uniform": lambda _: Uniform(),
 }
 
@@ -82,7 +90,8 @@ def prune(
         validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
-        policy: ``amc``, ``random``, ``uniform``, or an object with a method ``search(env)``.
+        policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
+            ``constraint="bound"``.
         episodes: strategies that may be scored.
         resource: ``flops`` or ``params``.
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.

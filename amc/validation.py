@@ -3,10 +3,11 @@
 import importlib.util
 from dataclasses import fields, is_dataclass
 
-from amc.config import Export, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
+from amc.config import Constraint, Export, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
+PARETO = "baselines.pareto.ParetoSearch"
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -52,6 +53,9 @@ def _validate_search(cfg: SearchConfig) -> None:
     _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")
     _check("finetune.top_k", cfg.finetune.top_k, cfg.finetune.top_k >= 1, "1 or more")
     _check("finetune.lr_factor", cfg.finetune.lr_factor, 0 < cfg.finetune.lr_factor <= 1, "above 0, at most 1")
+    # The policy says so, too, but only once the network is trained.
+    if cfg.policy.get("_target_") == PARETO and cfg.constraint is not Constraint.bound:
+        raise ConfigError(f"constraint={cfg.constraint.name}: policy=pareto needs bound, which is its default")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if Export.onnx in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")

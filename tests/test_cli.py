@@ -135,6 +135,8 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["criterion=l7"], 2, "l7"),
         (["target=half"], 2, "target=half"),
         (["policy.sigma_end=-1"], 2, "sigma_end=-1"),
+        (["policy=optuna", "policy.sampler=cma"], 2, "sampler='cma'"),
+        (["policy=pareto", "constraint=rescale"], 2, "constraint=rescale"),
         (["episodes=0"], 2, "episodes=0"),
         (["data=fashion_mnist", "data.folder=nowhere"], 2, "data.folder=nowhere"),
         (["data=image_folder"], 2, "data.folder"),

@@ -37,6 +37,12 @@ class Exploration:
         return self.sigma * self.decay ** max(0, episode - self.warm_up)
 
 
+def narrowing(sigma: float, sigma_end: float, warm_up: int, episodes: int) -> Exploration:
+    """Return the exploration that starts at ``sigma`` after the warm-up and is at ``sigma_end`` in the last episode."""
+    decay = (sigma_end / sigma) ** (1 / max(1, episodes - warm_up - 1))
+    return Exploration(warm_up, sigma, decay)
+
+
 def truncated_normal(mean: float, sigma: float, low: float, high: float, rng: np.random.Generator) -> float:
     """Draw from a normal distribution cut to [low, high], by inversion of its distribution function."""
     if sigma < NEGLIGIBLE:

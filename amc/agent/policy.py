@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from stable_baselines3.common.logger import Logger
 
 from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
-from amc.agent.exploration import Exploration
-from amc.agent.replay import EpisodeReturnBuffer, MovingBaseline
+from amc.agent.exploration import narrowing
+from amc.agent.off_policy import agent_settings, check_warm_up, learn, warm_up_episodes
 from envs.search import RecordTrials
 
 
@@ -57,59 +54,20 @@ class AMC:
     normalize: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warm_up <= 1:
-            raise ValueError(f"warm_up={self.warm_up}: must be a fraction of the budget, in [0, 1]")
+        check_warm_up(self.warm_up)
         if not 0 < self.sigma_end <= self.sigma:
             raise ValueError(f"sigma_end={self.sigma_end}: must be above 0 and at most sigma={self.sigma}")
 
     def search(self, env: RecordTrials) -> None:
         """Learn until the budget is spent: one update a step, at the end of each episode."""
-        steps = len(env.problem.engine.layers)
-        episodes = env.remaining
-        agent = self._agent(env, self._exploration(episodes), steps)
-        # Without a logger of ours stable-baselines3 makes a folder in the temporary directory for its own.
-        agent.set_logger(Logger(folder=None, output_formats=[]))
-        agent.learn(episodes * steps)
+        learn(self._agent(env), env)
 
-    def _exploration(self, episodes: int) -> Exploration:
-        warm_up = round(self.warm_up * episodes)
-        decay = (self.sigma_end / self.sigma) ** (1 / max(1, episodes - warm_up - 1))
-        return Exploration(warm_up, self.sigma, decay)
-
-    def _agent(self, env: RecordTrials, exploration: Exploration, steps: int) -> AMCDDPG:
+    def _agent(self, env: RecordTrials) -> AMCDDPG:
         rng = np.random.default_rng(self.seed)
-        replay = {
-            "observations": env.problem.observations,
-            "baseline": MovingBaseline(self.baseline_decay, self.normalize),
-            "rng": rng,
-            "handle_timeout_termination": False,
-        }
         return AMCDDPG(
             SigmoidPolicy,
-            within_bounds(env),
+            **agent_settings(self, env, rng),
             learning_rates=LearningRates(self.actor_lr, self.critic_lr),
-            exploration=exploration,
+            exploration=narrowing(self.sigma, self.sigma_end, warm_up_episodes(self, env.remaining), env.remaining),
             rng=rng,
-            gamma=self.gamma,
-            tau=self.tau,
-            batch_size=self.batch_size,
-            buffer_size=max(self.replay_size, steps),
-            learning_starts=exploration.warm_up * steps,
-            train_freq=(1, "episode"),
-            gradient_steps=-1,
-            replay_buffer_class=EpisodeReturnBuffer,
-            replay_buffer_kwargs=replay,
-            policy_kwargs={"net_arch": [self.hidden, self.hidden], "optimizer_kwargs": {"fused": True}},
-            seed=self.seed,
-            device="cpu",
         )
-
-
-def within_bounds(env: RecordTrials) -> gym.Env[np.ndarray, np.ndarray]:
-    """Let the agent's actions span [min_keep, 1]: smaller ones would all mean ``min_keep``."""
-    low = np.float32(env.problem.budget.min_keep)
-    return gym.wrappers.TransformAction(env, _unchanged, spaces.Box(low, np.float32(1.0), (1,)))
-
-
-def _unchanged(action: np.ndarray) -> np.ndarray:
-    return action

@@ -106,6 +106,15 @@ def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
     assert built == (type(built)(seed=5) if "seed" in cfg.policy else type(built)())
 
 
+def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
+    cfg = composed("policy=pareto")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.constraint.name == "bound"
+    validate(cfg)
+    with pytest.raises(ConfigError, match="constraint=rescale: policy=pareto needs bound"):
+        validate(composed("policy=pareto", "constraint=rescale"))
+
+
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
 def test_a_policy_refuses_wrong_settings(override: str) -> None:
     cfg = composed(override)

@@ -20,7 +20,7 @@ def make_env(constraint: str = "rescale", engine: AnalyticEngine | None = None) 
 
 
 def make_agent(policy: AMC, env: RecordTrials) -> AMCDDPG:
-    return policy._agent(env, policy._exploration(EPISODES), len(env.problem.engine.layers))
+    return policy._agent(env)
 
 
 def test_the_networks_are_the_papers() -> None:
@@ -98,7 +98,8 @@ def test_a_search_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_exploration_narrows_to_its_end_within_the_budget() -> None:
-    exploration = AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02)._exploration(200)
+    env = RecordTrials(PruningEnv(AnalyticEngine()), 200)
+    exploration = make_agent(AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02), env)._exploration
     assert exploration.warm_up == 50
     assert exploration.sigma_at(50) == 0.5
     assert exploration.sigma_at(199) == pytest.approx(0.02)

@@ -1,0 +1,141 @@
+"""What stable-baselines3's off-policy agents need to play this game: DDPG, TD3 and SAC alike."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from amc.agent.replay import EpisodeReturnBuffer, MovingBaseline
+from envs.search import RecordTrials
+
+Array = NDArray[Any]
+
+
+class Learning(Protocol):
+    """The settings that the agents share; ``amc.agent.policy.AMC`` says what each means."""
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def warm_up(self) -> float: ...  # noqa: D102
+    @property
+    def gamma(self) -> float: ...  # noqa: D102
+    @property
+    def tau(self) -> float: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def replay_size(self) -> int: ...  # noqa: D102
+    @property
+    def hidden(self) -> int: ...  # noqa: D102
+    @property
+    def baseline_decay(self) -> float: ...  # noqa: D102
+    @property
+    def normalize(self) -> bool: ...  # noqa: D102
+
+
+def agent_settings(learning: Learning, env: RecordTrials, rng: np.random.Generator) -> dict[str, Any]:
+    """Return the arguments of an agent that learns once an episode, one update a step, from executed strategies.
+
+    Args:
+        learning: the settings.
+        env: the episodes that are left in it are the budget.
+        rng: draws the batches.
+    """
+    steps = len(env.problem.engine.layers)
+    replay = {
+        "observations": env.problem.observations,
+        "baseline": MovingBaseline(learning.baseline_decay, learning.normalize),
+        "rng": rng,
+        "handle_timeout_termination": False,
+    }
+    return {
+        "env": within_bounds(env),
+        "gamma": learning.gamma,
+        "tau": learning.tau,
+        "batch_size": learning.batch_size,
+        "buffer_size": max(learning.replay_size, steps),
+        "learning_starts": warm_up_episodes(learning, env.remaining) * steps,
+        "train_freq": (1, "episode"),
+        "gradient_steps": -1,
+        "replay_buffer_class": EpisodeReturnBuffer,
+        "replay_buffer_kwargs": replay,
+        "policy_kwargs": {"net_arch": [learning.hidden, learning.hidden], "optimizer_kwargs": {"fused": True}},
+        "seed": learning.seed,
+        "device": "cpu",
+    }
+
+
+def learn(agent: OffPolicyAlgorithm, env: RecordTrials) -> None:
+    """Let the agent learn until the budget is spent."""
+    # Without a logger of ours stable-baselines3 makes a folder in the temporary directory for its own.
+    agent.set_logger(Logger(folder=None, output_formats=[]))
+    agent.learn(env.remaining * len(env.problem.engine.layers))
+
+
+def check_warm_up(warm_up: float) -> None:
+    """Refuse a warm-up that is no fraction of the budget.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not 0 <= warm_up <= 1:
+        raise ValueError(f"warm_up={warm_up}: must be a fraction of the budget, in [0, 1]")
+
+
+def warm_up_episodes(learning: Learning, episodes: int) -> int:
+    """Return how many of the episodes are spent on uniformly random actions."""
+    return round(learning.warm_up * episodes)
+
+
+def within_bounds(env: RecordTrials) -> gym.Env[Array, Array]:
+    """Let the agent's actions span [min_keep, 1]: smaller ones would all mean ``min_keep``."""
+    low = np.float32(env.problem.budget.min_keep)
+    return gym.wrappers.TransformAction(env, _unchanged, spaces.Box(low, np.float32(1.0), (1,)))
+
+
+def _unchanged(action: Array) -> Array:
+    return action
+
+
+class Secluded(OffPolicyAlgorithm):
+    """An agent that shares neither threads nor random numbers with the engine whose episodes it plays.
+
+    It computes with one thread, as its networks are so small that a second one only costs. And it draws from a
+    stream of torch's random numbers of its own: what an evaluation draws, or that it is left out because its outcome
+    is known, changes nothing of what the agent does.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  handed on
+        super().__init__(*args, **kwargs)
+        self._torch_state = torch.get_rng_state()
+
+    @contextmanager
+    def secluded(self) -> Iterator[None]:
+        """Compute with one thread and the agent's own random numbers."""
+        threads, state = torch.get_num_threads(), torch.get_rng_state()
+        torch.set_num_threads(1)
+        torch.set_rng_state(self._torch_state)
+        try:
+            yield
+        finally:
+            self._torch_state = torch.get_rng_state()
+            torch.set_rng_state(state)
+            torch.set_num_threads(threads)
+
+    def predict(self, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Array, ...] | None]:  # noqa: ANN401  handed on
+        """Return the action for an observation."""
+        with self.secluded():
+            return super().predict(*args, **kwargs)
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Update the networks."""
+        with self.secluded():
+            super().train(gradient_steps, batch_size)

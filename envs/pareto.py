@@ -1,0 +1,45 @@
+"""What remains of many trials when accuracy and a resource both count."""
+
+import math
+from collections.abc import Iterable
+
+from envs.constraint import RESOURCES
+from envs.search import Trial
+
+
+def pareto_front(trials: Iterable[Trial], resource: str) -> list[Trial]:
+    """Return the trials that no other one beats.
+
+    One beats another if its metric is not lower and it does not take more of the resource, and it is better in one of
+    the two. Of trials that agree in both the earliest is returned. Whether a trial is within the target is not asked.
+
+    Args:
+        trials: of one problem.
+        resource: field of ``Cost`` that counts, less is better.
+
+    Returns:
+        The front, from the smallest network to the largest; metric and resource both ascend strictly.
+
+    Raises:
+        ValueError: there is no such resource, or a trial does not know how much it takes.
+    """
+    if resource not in RESOURCES:
+        raise ValueError(f"resource={resource!r}: must be one of {', '.join(RESOURCES)}")
+    front, best = [], -math.inf
+    for trial in sorted(trials, key=lambda trial: (used(trial, resource), -trial.evaluation.metric, trial.index)):
+        if trial.evaluation.metric > best:
+            front.append(trial)
+            best = trial.evaluation.metric
+    return front
+
+
+def used(trial: Trial, resource: str) -> float:
+    """Return how much of a resource the network of a trial takes.
+
+    Raises:
+        ValueError: the engine did not know.
+    """
+    amount: float | None = getattr(trial.cost, resource)
+    if amount is None:
+        raise ValueError(f"resource={resource!r}: trial {trial.index} does not know how much it takes")
+    return amount
