@@ -188,6 +188,7 @@ class SearchConfig(TrainConfig):
         adaptive_bn: calibration images that batch norm statistics are measured anew on; 0 for none.
         scoring: how many images of the search split a trial is scored on.
         precision: what candidates run in; fine-tuned networks are always scored in float32.
+        overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
         export: further formats of the pruned network.
         tracker: where the run is reported to.
@@ -208,6 +209,7 @@ class SearchConfig(TrainConfig):
     adaptive_bn: int = 500
     scoring: Scoring = Scoring.full
     precision: Precision = Precision.auto
+    overwrite: bool = False
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: list[Export] = field(default_factory=list)
     tracker: Tracker = Tracker.none

@@ -13,13 +13,14 @@ from envs.engine.scoring import Score
 from envs.engine.types import Cost, Strategy
 
 
-def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
+def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = False) -> Result:
     """Score the dense, the uniform and the found network on the test split, and time them.
 
     Args:
         bench: the run's parts.
         outcome: the networks, and the trials they come from.
         policy: name of who searched.
+        stopped: whether a signal ended the search.
     """
     cfg, splits = bench.cfg, bench.splits
     score = build.make_score(splits.test, splits, bench.device)
@@ -50,6 +51,7 @@ def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
         images={name: len(getattr(splits, name).labels) for name in ("train", "calibration", "search", "test")},
         latencies=latencies,
         settings=run_settings(cfg),
+        stopped=stopped,
     )
 
 

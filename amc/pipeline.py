@@ -13,9 +13,11 @@ from amc.finetune import finetune_best
 from amc.interrupt import SearchStopped, StopOnSignal
 from amc.measure import measure
 from amc.progress import SearchProgress
-from amc.publish import publish
-from amc.results import RunFolder
+from amc.publish import REPORT_FILE, publish
+from amc.results import Result, read_result, read_trials
+from amc.resume import Continuation, finished_before
 from amc.seeding import seed_everything
+from amc.settings import run_settings
 from amc.tables import terminal_table
 from envs.search import RecordTrials, SearchPolicy, Trial
 
@@ -25,33 +27,49 @@ log = logging.getLogger(__name__)
 def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     """Search, fine-tune the best trials, measure the winner, and leave everything in the run's folder.
 
+    A run that was finished before is shown again, one that was cut short goes on.
+
     Returns:
         Whether the search was played to its end; ``False`` where a signal ended it early.
+
+    Raises:
+        ConfigError: the folder holds another run.
     """
     policy = build.make_policy(cfg)
+    asked = run_settings(cfg) | {"policy": policy_name, "seed": cfg.seed}
+    if finished_before(folder, asked, overwrite=cfg.overwrite):
+        log.info("finished before; overwrite=true runs it again")
+        show(read_result(folder), folder / REPORT_FILE)
+        return True
     bench = set_up(cfg)
-    run = RunFolder(folder)
+    continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
     stop = StopOnSignal()
-    trials = search(bench, policy, run, stop)
+    trials = search(bench, policy, continuation, stop)
     outcome = finetune_best(bench, trials)
-    result = measure(bench, outcome, policy_name)
-    report = publish(bench, run, result, outcome)
-    get_console().print(terminal_table(result))
-    # Not wrapped as log lines are, so that the path can be copied.
-    get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
+    result = measure(bench, outcome, policy_name, stopped=stop.asked)
+    show(result, publish(bench, continuation.run, result, outcome))
     return not stop.asked
 
 
-def search(bench: Bench, policy: SearchPolicy, run: RunFolder, stop: StopOnSignal) -> list[Trial]:
+def show(result: Result, report: Path) -> None:
+    """Print the table of a run, and where its report is."""
+    get_console().print(terminal_table(result))
+    # Not wrapped as log lines are, so that the path can be copied.
+    get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
+
+
+def search(bench: Bench, policy: SearchPolicy, continuation: Continuation, stop: StopOnSignal) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found."""
     cfg, engine = bench.cfg, bench.engine
     log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
+    continuation.teach(engine)
     seed_everything(cfg.seed)
     shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
     with shown as progress, stop:
-        env = RecordTrials(bench.problem, cfg.episodes, [run.record, progress, stop])
+        env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, stop])
         try:
             policy.search(env)
         except SearchStopped as stopped:
             log.warning("%s; going on with what was found", stopped)
-    return env.trials
+    # From disk: trials that were played again took their seconds the first time.
+    return read_trials(continuation.run.folder)

@@ -14,6 +14,7 @@ from amc.plots import figures, png
 from amc.report import render
 from amc.results import Result, RunFolder
 
+REPORT_FILE = "report.html"
 EXPORTERS = {Export.onnx: (ONNX_FILE, onnx_bytes), Export.pt2: (PT2_FILE, pt2_bytes)}
 
 
@@ -29,7 +30,7 @@ def publish(bench: Bench, run: RunFolder, result: Result, outcome: Outcome) -> P
     for name, figure in figures(result, trials).items():
         run.write(f"{name}.png", png(figure))
     config = OmegaConf.to_yaml(OmegaConf.structured(bench.cfg))
-    report = run.write("report.html", render(result, trials, config, result.images, result.latencies))
+    report = run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies))
     image = build.network_inputs(bench.splits.calibration.images[:1], bench.splits, bench.device)
     for wanted in bench.cfg.export:
         name, to_bytes = EXPORTERS[wanted]

@@ -4,15 +4,18 @@
 |---|---|---|
 | ``trials.jsonl`` | one line a trial, on disk before the next episode begins | yes |
 | ``timings.jsonl`` | the seconds of each trial | no |
+| ``asked.json`` | what the run was asked: its settings | yes |
 | ``result.json`` | what the run found: the dense, the uniform and the pruned network | all but seconds and latency |
 
 A kill at any moment leaves every file whole, see ``amc.durable``.
 """
 
 import json
+import math
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +28,7 @@ from amc.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dic
 from envs.search import Trial
 
 SCHEMA = 1
-TRIALS, TIMINGS, RESULT = "trials.jsonl", "timings.jsonl", "result.json"
+TRIALS, TIMINGS, RESULT, ASKED = "trials.jsonl", "timings.jsonl", "result.json", "asked.json"
 _PARTS = re.compile(r"(\d*)(\D*)")
 
 
@@ -71,7 +74,7 @@ class Result:
 
     ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
     ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.settings``); runs of
-    before there were settings have none.
+    before there were settings have none. ``stopped`` says that a signal ended the search before its time.
     """
 
     schema: int
@@ -95,33 +98,51 @@ class Result:
     images: dict[str, int] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
     settings: dict[str, Setting] = field(default_factory=dict)
+    stopped: bool = False
 
 
 class RunFolder:
     """A run's folder, open for writing.
 
     Args:
-        folder: made where missing. Trials and result of an earlier run in it are removed: a folder holds one run.
+        folder: made where missing. A folder holds one run: trials and result of an earlier one in it are removed.
+        keep: go on with the trials that are there; half-written lines are cut off.
 
     Raises:
+        RefusedInput: the trials to be kept are damaged.
         StorageError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name in (TRIALS, TIMINGS, RESULT):
+            for name in (RESULT,) if keep else (TRIALS, TIMINGS, RESULT, ASKED):
                 (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(
                 f"{folder}: cannot be made or written ({error.strerror}); choose another name"
             ) from error
+        if keep:
+            self._rewrite(read_trials(folder))
 
     def record(self, trial: Trial) -> None:
         """Append a trial; it is on disk when this returns. A sink of ``RecordTrials``."""
         append_line(self.folder / TRIALS, trial_as_dict(trial))
         append_line(self.folder / TIMINGS, timing_as_dict(trial))
+
+    def ask(self, asked: Mapping[str, Setting]) -> None:
+        """Write down what the run was asked, before its first trial."""
+        self.write(ASKED, json.dumps(asked, indent=1) + "\n")
+
+    def _rewrite(self, trials: Sequence[Trial]) -> None:
+        """Write whole lines only. A trial whose seconds were lost counts as having taken none."""
+        timed = [
+            replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial for trial in trials
+        ]
+        for name, as_dict in ((TRIALS, trial_as_dict), (TIMINGS, timing_as_dict)):
+            lines = [json.dumps(as_dict(trial), allow_nan=False) + "\n" for trial in timed]
+            write_file(self.folder / name, "".join(lines))
 
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a file of the run and return its path."""
@@ -147,6 +168,30 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(runs, key=lambda run: [(int(digits or 0), text) for digits, text in _PARTS.findall(str(run))])
 
 
+def read_asked(folder: Path) -> dict[str, Setting] | None:
+    """Read what a run was asked; ``None`` where it has not written that down.
+
+    Raises:
+        RefusedInput: the file is damaged.
+    """
+    path = folder / ASKED
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(read_file(path))
+    except ValueError as error:
+        raise RefusedInput(f"{path}: no JSON ({error}); overwrite=true starts the run anew") from error
+    if not isinstance(content, dict):
+        raise RefusedInput(f"{path}: holds no settings; overwrite=true starts the run anew")
+    return content
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run has left a trial or a result."""
+    trials = folder / TRIALS
+    return is_finished(folder) or (trials.is_file() and trials.stat().st_size > 0)
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a run left its result."""
     return (folder / RESULT).exists()
@@ -159,7 +204,8 @@ def read_trials(folder: Path) -> list[Trial]:
         RefusedInput: the file is missing, or a line is no trial.
     """
     try:
-        timings = {row["index"]: record(Timing, row) for row in _read_lines(folder / TIMINGS)}
+        timed = _read_lines(folder / TIMINGS) if (folder / TIMINGS).exists() else []
+        timings = {row["index"]: record(Timing, row) for row in timed}
         return [trial_from_dict(row, timings) for row in _read_lines(folder / TRIALS)]
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedInput(f"{folder / TRIALS}: a line is no trial ({error!r})") from error

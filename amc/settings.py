@@ -8,7 +8,18 @@ from amc.config import SearchConfig
 
 Setting = str | int | float | bool | None
 # Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
-NOT_ASKED = {"name", "seed", "policy.seed", "device", "threads", "cache_dir", "data.folder", "export", "tracker"}
+NOT_ASKED = {
+    "name",
+    "seed",
+    "policy.seed",
+    "device",
+    "threads",
+    "cache_dir",
+    "data.folder",
+    "export",
+    "tracker",
+    "overwrite",
+}
 POLICY = "policy."
 
 

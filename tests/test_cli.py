@@ -65,6 +65,7 @@ def test_a_search_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names == {
         ".hydra",
+        "asked.json",
         "channels.png",
         "pruned.safetensors",
         "report.html",
@@ -191,9 +192,9 @@ def test_full_errors_are_had_by_asking(tmp_path: Path, cache: Path) -> None:
 
 
 @contextmanager
-def searching(tmp_path: Path, cache: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+def searching(tmp_path: Path, cache: Path, *options: str, episodes: int = 1_000_000) -> Iterator[subprocess.Popen[str]]:
     """A search in the middle of its episodes."""
-    args = ["amc.search", *more, *SMOKE, "episodes=1000000"]
+    args = ["amc.search", *options, *SMOKE, f"episodes={episodes}"]
     with subprocess.Popen(
         command(args, cache), cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
     ) as process:
@@ -243,3 +244,71 @@ def test_a_second_signal_stops_at_once(endless: subprocess.Popen[str], tmp_path:
     assert endless.returncode == 130
     assert "amc.search: interrupted" in errors
     assert not (tmp_path / FOLDER / "result.json").exists()
+
+
+def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
+    return words in " ".join(process.stdout.split())
+
+
+@pytest.mark.parametrize("more", [["policy=amc"], ["policy=random", "scoring=racing"]])
+def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
+    args = ["amc.search", "experiment=smoke", "episodes=40", *more]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir(), cut.mkdir()
+    assert run(args, whole, cache).returncode == 0
+    (folder,) = (path.parent.relative_to(whole) for path in whole.rglob("trials.jsonl"))
+    with subprocess.Popen(command(args, cache), cwd=cut, env=environment(cut), stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            trials = cut / folder / "trials.jsonl"
+            if trials.exists() and trials.read_bytes().count(b"\n") >= 5:
+                process.kill()
+    assert 5 <= trials.read_bytes().count(b"\n") < 40
+    with trials.open("a") as file:
+        file.write('{"index": 12, "rew')  # what a kill leaves of a line
+    again = run(args, cut, cache)
+    assert again.returncode == 0, again.stderr
+    assert last_mention(again, "going on behind")
+    assert trials.read_bytes() == (whole / folder / "trials.jsonl").read_bytes()
+    expected, found = (json.loads((place / folder / "result.json").read_text()) for place in (whole, cut))
+    for key in ("trials", "strategy", "finetuned", "settings"):
+        assert found[key] == expected[key]
+    assert found["pruned"]["test_top1"] == expected["pruned"]["test_top1"]
+
+
+def test_a_finished_run_is_shown_and_not_run_again(finished: Path, cache: Path) -> None:
+    before = (finished / "trials.jsonl").stat().st_mtime_ns, (finished / "result.json").read_bytes()
+    again = run(["amc.search", *SMOKE], finished.parents[4], cache)
+    assert again.returncode == 0
+    assert last_mention(again, "finished before")
+    assert "top-1 on test" in again.stdout
+    assert ((finished / "trials.jsonl").stat().st_mtime_ns, (finished / "result.json").read_bytes()) == before
+
+
+def test_another_run_in_the_folder_is_not_lost(finished: Path, cache: Path) -> None:
+    before = (finished / "result.json").read_bytes()
+    other = run(["amc.search", *SMOKE, "target=0.6"], finished.parents[4], cache)
+    assert other.returncode == 2
+    assert "target=0.5" in other.stderr
+    assert "overwrite=true" in other.stderr
+    assert (finished / "result.json").read_bytes() == before
+
+
+def test_another_run_is_overwritten_when_asked(tmp_path: Path, cache: Path) -> None:
+    for target in ("0.5", "0.6"):
+        process = run(["amc.search", *SMOKE, f"target={target}", "overwrite=true"], tmp_path, cache)
+        assert process.returncode == 0, process.stderr
+    assert json.loads((tmp_path / FOLDER / "result.json").read_text())["target"] == 0.6
+
+
+def test_a_stopped_search_goes_on(tmp_path: Path, cache: Path) -> None:
+    args = ["amc.search", *SMOKE, "episodes=200"]
+    with searching(tmp_path, cache, episodes=200) as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    stopped = json.loads((tmp_path / FOLDER / "result.json").read_text())
+    assert stopped["stopped"] is True
+    assert stopped["trials"] < 200
+    again = run(args, tmp_path, cache)
+    assert again.returncode == 0, again.stderr
+    result = json.loads((tmp_path / FOLDER / "result.json").read_text())
+    assert (result["trials"], result["stopped"]) == (200, False)

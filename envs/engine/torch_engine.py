@@ -82,11 +82,19 @@ class TorchEngine:
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""
         kept = self.kept(strategy)
-        if kept not in self._evaluations:
-            candidate = self.pruner.for_inference(self.prune(strategy))
-            with running_in(self.precision, self._calibration.device):
-                self._evaluations[kept] = self.score(candidate)
-        return self._evaluations[kept]
+        return self._evaluations[kept] if kept in self._evaluations else self.score_again(strategy)
+
+    def score_again(self, strategy: Strategy) -> Evaluation:
+        """Evaluate a strategy whether it was scored before or not."""
+        candidate = self.pruner.for_inference(self.prune(strategy))
+        with running_in(self.precision, self._calibration.device):
+            evaluation = self.score(candidate)
+        self.remember(strategy, evaluation)
+        return evaluation
+
+    def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
+        """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""
+        self._evaluations[self.kept(strategy)] = evaluation
 
     def forget(self) -> None:
         """Drop every remembered evaluation, such as when ``score`` was exchanged."""
