@@ -26,7 +26,7 @@ TRIALS, TIMINGS, RESULT = "trials.jsonl", "timings.jsonl", "result.json"
 
 
 class LayerKept(NamedTuple):
-    """How many channels of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
+    """How many channels, or other units, of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
 
     layer: str
     keep: float
