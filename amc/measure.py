@@ -5,9 +5,12 @@ import torch
 import amc
 from amc import build
 from amc.bench import Bench
+from amc.config import Granularity
 from amc.finetune import Outcome, Tuned
 from amc.latency import Latency, measure_latency
 from amc.results import SCHEMA, FineTuned, LayerKept, PrunedScores, Result, Scores
+from amc.sparse import InHalf, has_sparse_kernels, on_sparse_kernels
+from envs.engine.masking import without_masks
 from envs.engine.scoring import Score
 from envs.engine.types import Cost, Strategy
 
@@ -23,7 +26,7 @@ def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
     cfg, splits = bench.cfg, bench.splits
     score = build.make_score(splits.test, splits, bench.device)
     latencies = measure_networks(bench, outcome)
-    dense, uniform, found = (latency.median_ms for latency in latencies)
+    dense, uniform, found, *_ = (latency.median_ms for latency in latencies)
     size = network_size(bench.engine.cost(bench.everything))
     return Result(
         schema=SCHEMA,
@@ -52,8 +55,15 @@ def measure(bench: Bench, outcome: Outcome, policy: str) -> Result:
 
 
 def measure_networks(bench: Bench, outcome: Outcome) -> tuple[Latency, ...]:
-    """Time one image through the dense, the uniform and the found network, in that order."""
+    """Time one image through the dense, the uniform and the found network, in that order.
+
+    On a device with kernels for 2:4, a network pruned so is timed on them as well, beside half precision without.
+    """
     networks = {"dense": bench.dense, "uniform": outcome.uniform.model, "found": outcome.found.model}
+    if bench.cfg.granularity is Granularity.n_m and has_sparse_kernels(bench.device):
+        sparse = on_sparse_kernels(outcome.found.model)
+        networks["found, fp16"] = InHalf(without_masks(outcome.found.model))
+        networks[f"found, fp16, 2:4 kernels in {len(sparse.layers)} layers"] = sparse.model
     image = build.network_inputs(bench.splits.search.images[:1], bench.splits, bench.device)
     return tuple(measure_latency(networks, image))
 

@@ -16,6 +16,7 @@ from amc.progress import SearchProgress
 from amc.publish import publish
 from amc.results import RunFolder
 from amc.seeding import seed_everything
+from amc.sparse import kernel_note
 from amc.tables import terminal_table
 from envs.search import RecordTrials, SearchPolicy, Trial
 
@@ -46,6 +47,7 @@ def search(bench: Bench, policy: SearchPolicy, run: RunFolder, stop: StopOnSigna
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found."""
     cfg, engine = bench.cfg, bench.engine
     log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
+    log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
     seed_everything(cfg.seed)
     shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
     with shown as progress, stop:

@@ -17,7 +17,7 @@ from envs.engine.pruned_weight import count_macs, describe, prune_weight
 from envs.engine.ranking import rank_units
 from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
-from envs.engine.types import Cost, Layer
+from envs.engine.types import Cost
 
 
 class MaskPruner:

@@ -121,7 +121,7 @@ def count_macs(model: nn.Module, inputs: Inputs) -> dict[str, float]:
         macs[name] += multiply_accumulates(module, Call(0, 1, tuple(args[0].shape), tuple(output.shape)))
 
     handles = [
-        module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))  # type: ignore[misc]
+        module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))
         for name, module in model.named_modules()
         if isinstance(module, Convolution | nn.Linear)
     ]
