@@ -59,10 +59,11 @@ def measure_networks(bench: Bench, outcome: Outcome) -> tuple[Latency, ...]:
 
     On a device with kernels for 2:4, a network pruned so is timed on them as well, beside half precision without.
     """
-    networks = {"dense": bench.dense, "uniform": outcome.uniform.model, "found": outcome.found.model}
+    uniform, found = without_masks(outcome.uniform.model), without_masks(outcome.found.model)
+    networks = {"dense": bench.dense, "uniform": uniform, "found": found}
     if bench.cfg.granularity is Granularity.n_m and has_sparse_kernels(bench.device):
-        sparse = on_sparse_kernels(outcome.found.model)
-        networks["found, fp16"] = InHalf(without_masks(outcome.found.model))
+        sparse = on_sparse_kernels(found)
+        networks["found, fp16"] = InHalf(found)
         networks[f"found, fp16, 2:4 kernels in {len(sparse.layers)} layers"] = sparse.model
     image = build.network_inputs(bench.splits.search.images[:1], bench.splits, bench.device)
     return tuple(measure_latency(networks, image))

@@ -35,7 +35,9 @@ def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -
     return {
         "reward": reward_figure(trials, palette),
         "resource": resource_figure(result, trials, palette),
-        "channels": channels_figure(result.strategy, result.uniform_strategy, palette, UNITS[result.granularity]),
+        "channels": channels_figure(
+            result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
+        ),
     }
 
 

@@ -92,7 +92,7 @@ def render(
         run=result,
         target=f"{100 * result.target:g}%",
         resource=RESOURCE_NAMES.get(result.resource, result.resource),
-        units=UNITS[result.granularity],
+        units=UNITS.get(result.granularity, "units"),
         tiles=tiles(result),
         networks=NETWORKS,
         rows=figure_rows(result),
