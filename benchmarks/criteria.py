@@ -190,9 +190,9 @@ def main() -> None:
     table = [row for rows in found.values() for row in rows]
     resource = cfg.resource.name
     heading = (
-        f"{cfg.model.name} on {cfg.data.name}, dense {dense:.2%}: top-1 on {len(comparison.score)} images of the search "
-        f"split, before and after {options.steps} steps of fine-tuning; equal ratios, `target` and `kept` of the {resource}, "
-        f"`memory` as shipped, `seconds` to rank, prune and repair.\n"
+        f"{cfg.model.name} on {cfg.data.name}, dense {dense:.2%}. Equal ratios; `target` and `kept` of the {resource}, "
+        f"`memory` as shipped; top-1 on {len(comparison.score)} images of the search split, before and after "
+        f"{options.steps} steps of fine-tuning; `seconds` to rank, prune and repair.\n"
     )
     text = f"{heading}\n{markdown(table)}"
     print(text)
