@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from envs.engine.compact import copy_structure
 
 MASK = "weight_mask"
-HELD = "_zeros_held"
+
+
+class GradientMask:
+    """A hook on a weight's gradient that lets through what the module's mask keeps, wherever the mask is by then."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Return the masked gradient."""
+        return gradient * getattr(self._module, MASK)
 
 
 def mask_weight(module: nn.Module, mask: Tensor) -> None:
@@ -35,9 +45,11 @@ def mask_weight(module: nn.Module, mask: Tensor) -> None:
 def _hold_zeros(module: nn.Module, _: tuple[Any, ...]) -> None:
     """Before a forward pass that may be trained on: see that the weight's gradient is masked."""
     weight: Any = module.weight
-    if weight.requires_grad and torch.is_grad_enabled() and not hasattr(weight, HELD):
-        weight.register_hook(lambda gradient: gradient * getattr(module, MASK))
-        setattr(weight, HELD, True)
+    if not weight.requires_grad or not torch.is_grad_enabled():
+        return
+    # Copied and unpickled parameters have lost their hooks; those of shared ones are found by every module.
+    if not any(isinstance(hook, GradientMask) for hook in (weight._backward_hooks or {}).values()):
+        weight.register_hook(GradientMask(module))
 
 
 def masks(model: nn.Module) -> dict[str, Tensor]:

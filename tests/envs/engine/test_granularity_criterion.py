@@ -1,6 +1,7 @@
 """One suite over the whole table granularity x criterion."""
 
 import copy
+import pickle
 from itertools import product
 from pathlib import Path
 
@@ -184,9 +185,9 @@ def test_zeros_stay_through_training_and_a_file(
     for name, where in zeros(tuned).items():
         assert torch.equal(where, gone[name]), name
     assert all(not torch.equal(a, b) for a, b in zip(tuned.parameters(), pruned.parameters(), strict=True))
-    again = copy.deepcopy(tuned)
-    train(again, data, "sgd", 3)
-    assert all(torch.equal(where, gone[name]) for name, where in zeros(again).items())
+    for again in (copy.deepcopy(tuned), pickle.loads(pickle.dumps(tuned))):  # noqa: S301
+        train(again, data, "sgd", 3)
+        assert all(torch.equal(where, gone[name]) for name, where in zeros(again).items())
 
     (tmp_path / WEIGHTS_FILE).write_bytes(weights_bytes(tuned, Header((1, 3, 8, 8))))
     loaded = load(tmp_path, model=net)
@@ -218,6 +219,19 @@ def test_a_combination_without_meaning_is_refused_in_one_line(granularity: str, 
 def test_unknown_names_are_refused(granularity: str, criterion: str) -> None:
     with pytest.raises(ValueError, match="choose one of"):
         check_combination(granularity, criterion)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "kernel"])
+def test_the_curvature_may_be_hutchinsons(net: nn.Module, data: tuple[Tensor, Tensor], granularity: str) -> None:
+    settings = EngineSettings(granularity=granularity, criterion="obd", curvature="hutchinson", seed=3)
+    first, second = (
+        TorchEngine(net, data[0][:1], data[0], metric_scorer(lambda _: 0.5), settings, data[1]) for _ in range(2)
+    )
+    strategy = (0.5,) * len(first.layers)
+    pruned, again = first.prune(strategy).state_dict(), second.prune(strategy).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in pruned.items())
+    fisher = make_engine(net, data, granularity, "obd").prune(strategy).state_dict()
+    assert any(tensor.shape != fisher[name].shape or not tensor.equal(fisher[name]) for name, tensor in pruned.items())
 
 
 @pytest.mark.parametrize("granularity", ["channel", "element"])
