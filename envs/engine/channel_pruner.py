@@ -12,6 +12,7 @@ from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_i
 from envs.engine.door import keep_removable
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, trace
+from envs.engine.layer_shapes import describe
 from envs.engine.ranking import rank_channels
 from envs.engine.reconstruction import build_reconstruction
 from envs.engine.resources import ResourceModel, multiply_accumulates
@@ -129,17 +130,5 @@ def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to:
     """Describe a group by the first layer that reads it."""
     name = min((site.module for site in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
     module, call = model.get_submodule(name), graph.calls[name]
-    linear = isinstance(module, nn.Linear)
-    pixels = (1, 1) if linear else (1, *call.inputs[2:])[-2:]
-    return Layer(
-        name=name,
-        units=group.units,
-        choices=channel_choices(group.units, round_to),
-        outputs=int(module.out_features if linear else module.out_channels),  # type: ignore[arg-type]
-        inputs=int(module.in_features if linear else module.in_channels),  # type: ignore[arg-type]
-        height=pixels[0],
-        width=pixels[1],
-        stride=1 if linear else int(module.stride[-1]),  # type: ignore[index]
-        kernel=1 if linear else int(module.kernel_size[-1]),  # type: ignore[index]
-        flops=multiply_accumulates(module, call),
-    )
+    choices = channel_choices(group.units, round_to)
+    return describe(name, module, call, choices, multiply_accumulates(module, call))

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -11,13 +11,14 @@ from envs.engine.compact import fold_batch_norms
 from envs.engine.errors import GraphError
 from envs.engine.granularity import GRANULARITIES
 from envs.engine.graph import trace
+from envs.engine.layer_shapes import describe
 from envs.engine.masking import mask_weight, without_masks
 from envs.engine.modules import Convolution, weight_of
-from envs.engine.pruned_weight import count_macs, describe, prune_weight
+from envs.engine.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.ranking import rank_units
 from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
-from envs.engine.types import Cost
+from envs.engine.types import Cost, Layer
 
 
 class MaskPruner:
@@ -49,7 +50,7 @@ class MaskPruner:
         """
         calls = check_repeatable(model, example_inputs)
         macs = count_macs(model, example_inputs)
-        self.left_whole = dict(_left_whole(model, calls, settings))
+        self.left_whole = _left_whole(model, calls, settings.ignore)
         users = _users(model, calls, self.left_whole)
         if not users:
             reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_whole.items())
@@ -63,7 +64,7 @@ class MaskPruner:
             prune_weight(model, names, cuts[names[0]], places[names[0]], sum(macs[name] for name in names))
             for names in users
         )
-        self.layers = tuple(describe(model, calls, weight) for weight in self._weights)
+        self.layers = tuple(_layer(model, calls, weight) for weight in self._weights)
         self._dense_macs = sum(macs.values())
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
@@ -100,36 +101,45 @@ class MaskPruner:
         return fold_batch_norms(without_masks(model), self._folds)
 
 
-def _left_whole(model: nn.Module, calls: Mapping[str, Call], settings: EngineSettings) -> Iterator[tuple[str, str]]:
-    """Yield the convolutions and linear layers that keep everything, with the reason.
+def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
+    """Return the convolutions and linear layers that keep everything, with the reason.
 
     Raises:
         GraphError: ``ignore`` names a module that the network does not have.
     """
     modules = dict(model.named_modules())
-    for skipped in settings.ignore:
+    for skipped in ignore:
         if skipped not in modules:
             raise GraphError(f"ignore names {skipped!r}, which is no module of {type(model).__name__}")
-    for name, module in modules.items():
-        if not isinstance(module, Convolution | nn.Linear):
-            continue
-        if any(name == skipped or name.startswith(f"{skipped}.") for skipped in settings.ignore):
-            yield name, "is ignored"
+    layers = {name: module for name, module in modules.items() if isinstance(module, Convolution | nn.Linear)}
+    found = {}
+    for name, module in layers.items():
+        if any(name == skipped or name.startswith(f"{skipped}.") for skipped in ignore):
+            found[name] = "is ignored"
         elif "weight" not in dict(module.named_parameters(recurse=False)):
-            yield name, "computes its weight"
+            found[name] = "computes its weight"
         elif name not in calls:
-            yield name, "is not called on the example input"
+            found[name] = "is not called on the example input"
+    frozen = {id(layers[name].weight): name for name in found}
+    sharing = {name: frozen[id(layer.weight)] for name, layer in layers.items() if id(layer.weight) in frozen}
+    return {name: f"shares its weight with {other}, which is left whole" for name, other in sharing.items()} | found
 
 
 def _users(model: nn.Module, calls: Mapping[str, Call], left_whole: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Return for every weight tensor the layers that use it, in the order of their calls."""
+    """Return for every weight tensor that is pruned the layers that use it, in the order of their calls."""
     users: dict[int, list[str]] = defaultdict(list)
-    frozen = {id(model.get_submodule(name).weight) for name in left_whole}
     for name in sorted(calls, key=lambda name: calls[name].order):
         module = model.get_submodule(name)
-        if isinstance(module, Convolution | nn.Linear) and id(module.weight) not in frozen:
+        if isinstance(module, Convolution | nn.Linear) and name not in left_whole:
             users[id(module.weight)].append(name)
     return [tuple(names) for names in users.values()]
+
+
+def _layer(model: nn.Module, calls: Mapping[str, Call], weight: PrunedWeight) -> Layer:
+    """Describe a weight by the first layer that uses it."""
+    name = weight.modules[0]
+    flops = weight.macs * float(weight.values[-1])
+    return describe(name, model.get_submodule(name), calls[name], unit_choices(weight.places.shape[1]), flops)
 
 
 def _folds(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[str, str], ...]:

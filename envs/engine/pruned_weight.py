@@ -1,7 +1,6 @@
 """One weight tensor that loses units: its masks, its costs, and its step of the MDP."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from envs.engine.granularity import Cut, as_matrix, from_matrix
 from envs.engine.modules import Convolution, weight_of
 from envs.engine.resources import multiply_accumulates
 from envs.engine.storage import csr_bytes, n_m_bytes
-from envs.engine.types import Layer
 
 SHARES = 64
 """Numbers of units that may stay, where a layer has more than this many: every 64th part of them."""
@@ -89,27 +87,6 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Ten
         values=by_place.cumsum(0),
         macs=macs / weight.numel(),
         value_bytes=weight.element_size(),
-    )
-
-
-def describe(model: nn.Module, calls: Mapping[str, Call], weight: PrunedWeight) -> Layer:
-    """Describe a weight by the first layer that uses it."""
-    name = weight.modules[0]
-    module, call = model.get_submodule(name), calls[name]
-    units = weight.places.shape[1]
-    linear = isinstance(module, nn.Linear)
-    pixels = (1, 1) if linear else (1, *call.inputs[2:])[-2:]
-    return Layer(
-        name=name,
-        units=units,
-        choices=unit_choices(units),
-        outputs=int(module.out_features if linear else module.out_channels),  # type: ignore[arg-type]
-        inputs=int(module.in_features if linear else module.in_channels),  # type: ignore[arg-type]
-        height=pixels[0],
-        width=pixels[1],
-        stride=1 if linear else int(module.stride[-1]),  # type: ignore[index]
-        kernel=1 if linear else int(module.kernel_size[-1]),  # type: ignore[index]
-        flops=weight.macs * float(weight.values[-1]),
     )
 
 

@@ -141,6 +141,9 @@ def test_a_shared_weight_is_pruned_once_and_counts_in_every_call() -> None:
     pruner = make_pruner(Tied(), "element", images=torch.randn(2, 6))
     assert [layer.name for layer in pruner.layers] == ["first", "twice"]
     assert pruner.left_whole == {"unused": "is not called on the example input"}
+    ignoring = make_pruner(Tied(), "element", images=torch.randn(2, 6), ignore=("second",))
+    assert [layer.name for layer in ignoring.layers] == ["twice"]
+    assert ignoring.left_whole["first"] == "shares its weight with second, which is left whole"
     assert pruner.cost([36, 36]).flops == 4 * 36
     assert pruner.cost([9, 36]).flops == 2 * 9 + 2 * 36
     assert pruner.cost([9, 36]).params == sum(p.numel() for p in Tied().parameters()) - 27
