@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from amc.agent.policy import AMC
 from amc.agent.sac import SACSearch
@@ -17,6 +18,7 @@ from baselines.optuna_search import OptunaSearch
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
 from baselines.uniform import Uniform
+from envs.engine.samples import Loss
 from envs.engine.scoring import Score, Top1Scorer, metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
@@ -42,7 +44,8 @@ class PruneResult:
     """What a search found.
 
     Attributes:
-        model: the smaller network, repaired but not fine-tuned, in eval mode on the device of the one given.
+        model: the smaller network, repaired but not fine-tuned, in eval mode on the device of the one given. What
+            is finer than a channel is masked: exact zeros, which stay zero when the network is trained on.
         strategy: executed keep ratio by layer.
         best: the trial it comes from.
         trials: all trials, in order.
@@ -79,6 +82,7 @@ def prune(
     constraint: str = "rescale",
     min_keep: float = 0.1,
     settings: EngineSettings | None = None,
+    loss: Loss = cross_entropy,
     seed: int = 0,
 ) -> PruneResult:
     """Search keep ratios for ``model`` and return the best smaller network; ``model`` itself is not changed.
@@ -87,6 +91,7 @@ def prune(
         model: a trained network.
         example_inputs: one batch that it can be called with.
         calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
+            The targets are used by criteria that look at gradients.
         validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
@@ -97,7 +102,8 @@ def prune(
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
         constraint: ``rescale`` or ``bound``.
         min_keep: smallest keep ratio of a layer.
-        settings: how channels are chosen and candidates repaired.
+        settings: what is removed, how it is chosen and candidates are repaired.
+        loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
         seed: the same seed gives the same trials.
 
     Raises:
@@ -109,9 +115,10 @@ def prune(
     if isinstance(searcher, str):
         raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    inputs, _ = _join("calibration", calibration, device)
+    inputs, targets = _join("calibration", calibration, device)
     scorer = _make_scorer(validation, score, device)
-    engine = TorchEngine(model, example_inputs.to(device), inputs, scorer, settings or EngineSettings(seed=seed))
+    settings = settings or EngineSettings(seed=seed)
+    engine = TorchEngine(model, example_inputs.to(device), inputs, scorer, settings, targets, loss)
     problem = PruningEnv(
         engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
     )

@@ -104,6 +104,7 @@ def make_engine(
         ModelError: the network cannot be traced or has nothing to prune.
     """
     settings = EngineSettings(
+        granularity=cfg.granularity.name,
         criterion=cfg.criterion.name,
         round_to=cfg.round_to,
         ignore=tuple(cfg.ignore),
@@ -111,11 +112,15 @@ def make_engine(
         adaptive_bn=cfg.adaptive_bn,
         seed=cfg.seed,
         precision=cfg.precision.name,
+        vector_size=cfg.vector_size,
+        m=cfg.m,
+        curvature=cfg.curvature.name,
     )
     trial_score = RacingScorer(score) if cfg.scoring is Scoring.racing else score
     calibration = network_inputs(splits.calibration.images, splits, device)
     try:
-        return TorchEngine(model, calibration[:1], calibration, trial_score, settings)
+        labels = splits.calibration.labels.to(device)
+        return TorchEngine(model, calibration[:1], calibration, trial_score, settings, labels)
     except GraphError as error:
         raise ModelError(f"model={cfg.model.name}: {error}") from error
 

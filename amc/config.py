@@ -14,15 +14,33 @@ CONF = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[1] / "conf"
 
 
 class Granularity(Enum):
-    """What is removed."""
+    """What is removed, from coarse to fine; ``n_m``: all but n of m consecutive weights."""
 
     channel = "channel"
+    kernel = "kernel"
+    vector = "vector"
+    element = "element"
+    n_m = "n_m"
 
 
 class Criterion(Enum):
-    """What ranks the channels of a layer."""
+    """What ranks the units of a layer."""
 
     l1 = "l1"
+    l2 = "l2"
+    bn_scale = "bn_scale"
+    obd = "obd"
+    taylor = "taylor"
+    apoz = "apoz"
+    regression = "regression"
+    random = "random"
+
+
+class Curvature(Enum):
+    """How ``criterion=obd`` estimates the diagonal of the Hessian."""
+
+    fisher = "fisher"
+    hutchinson = "hutchinson"
 
 
 class Resource(Enum):
@@ -97,7 +115,7 @@ class DataConfig:
     Attributes:
         name: in the registry.
         folder: where its files lie; none for where the data set looks by itself.
-        calibration: images that repair pruned networks; their labels are not used.
+        calibration: images that repair pruned networks; criteria that look at gradients use their labels, too.
         search: images cut from the training set that strategies are scored on.
         width: width multiplier that suits this data, for networks made for ImageNet.
         image_size: height and width that images are brought to, for data sets without a size of their own.
@@ -175,7 +193,10 @@ class SearchConfig(TrainConfig):
     Attributes:
         policy: the search policy, built by its ``_target_``.
         granularity: what is removed.
-        criterion: what ranks channels.
+        m: consecutive weights of which some stay, for ``granularity=n_m``.
+        vector_size: inputs of one vector in layers whose kernels have one element, for ``granularity=vector``.
+        criterion: what ranks the units of a layer.
+        curvature: what ``criterion=obd`` goes by.
         resource: what the target limits.
         target: fraction of the dense network's resource that may be kept.
         constraint: how the target is met.
@@ -183,8 +204,8 @@ class SearchConfig(TrainConfig):
         episodes: strategies that may be scored.
         min_keep: smallest keep ratio of a layer.
         round_to: kept channels are multiples of this; none for a choice by the layer's size.
-        ignore: layers that keep all their channels.
-        reconstruct: repair pruned networks by least squares.
+        ignore: layers that keep everything.
+        reconstruct: repair networks with fewer channels by least squares.
         adaptive_bn: calibration images that batch norm statistics are measured anew on; 0 for none.
         scoring: how many images of the search split a trial is scored on.
         precision: what candidates run in; fine-tuned networks are always scored in float32.
@@ -196,7 +217,10 @@ class SearchConfig(TrainConfig):
 
     policy: Any = MISSING
     granularity: Granularity = Granularity.channel
+    m: int = 4
+    vector_size: int = 4
     criterion: Criterion = Criterion.l1
+    curvature: Curvature = Curvature.fisher
     resource: Resource = Resource.flops
     target: float = 0.5
     constraint: Constraint = Constraint.rescale

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from amc.errors import ModelError
 from amc.header import Header
+from envs.engine.masking import without_masks
 
 WEIGHTS_FILE = "pruned.safetensors"
 PT2_FILE = "pruned.pt2"
@@ -24,7 +25,7 @@ class ExportError(ModelError):
 
 
 def weights_bytes(model: nn.Module, header: Header) -> bytes:
-    """Return ``model``'s weights and buffers as a safetensors file that ``amc.load`` reads.
+    """Return ``model``'s weights and buffers as a safetensors file that ``amc.load`` reads, masks folded in.
 
     Args:
         model: the pruned network.
@@ -33,7 +34,7 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
     # Cloned: safetensors refuses tensors that share memory or are not contiguous, such as channels_last ones.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        for name, tensor in without_masks(model).state_dict().items()
     }
     return safetensors.torch.save(tensors, metadata=header.to_metadata())
 
@@ -72,7 +73,7 @@ def onnx_bytes(model: nn.Module, example: Tensor) -> bytes:
 
 def _capture(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     # The archive wants plain layout; training leaves channels_last.
-    model = deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    model = deepcopy(without_masks(model)).cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     # Two images: a batch of one would be baked in as a constant.
     batch = example[:1].cpu().expand(2, *example.shape[1:]).contiguous()
     with _one_line_errors(model, "torch.export"):

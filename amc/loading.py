@@ -26,6 +26,8 @@ class LoadError(RefusedInput):
 def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None = None) -> nn.Module:
     """Rebuild the pruned network of a run folder, on the CPU and in eval mode.
 
+    A network that was pruned finer than by channels has its zeros, but nothing holds them in further training.
+
     Args:
         folder: the run folder, or the weights file itself.
         model: the dense network, or what builds it, where it is not from the zoo; it is not changed.

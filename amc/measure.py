@@ -5,10 +5,13 @@ import torch
 import amc
 from amc import build
 from amc.bench import Bench
+from amc.config import Granularity
 from amc.finetune import Outcome, Tuned
 from amc.latency import Latency, measure_latency
 from amc.results import SCHEMA, FineTuned, LayerKept, PrunedScores, Result, Scores
 from amc.settings import run_settings
+from amc.sparse import InHalf, has_sparse_kernels, on_sparse_kernels
+from envs.engine.masking import without_masks
 from envs.engine.scoring import Score
 from envs.engine.types import Cost, Strategy
 
@@ -25,7 +28,7 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
     cfg, splits = bench.cfg, bench.splits
     score = build.make_score(splits.test, splits, bench.device)
     latencies = measure_networks(bench, outcome)
-    dense, uniform, found = (latency.median_ms for latency in latencies)
+    dense, uniform, found, *_ = (latency.median_ms for latency in latencies)
     size = network_size(bench.engine.cost(bench.everything))
     return Result(
         schema=SCHEMA,
@@ -56,8 +59,16 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
 
 
 def measure_networks(bench: Bench, outcome: Outcome) -> tuple[Latency, ...]:
-    """Time one image through the dense, the uniform and the found network, in that order."""
-    networks = {"dense": bench.dense, "uniform": outcome.uniform.model, "found": outcome.found.model}
+    """Time one image through the dense, the uniform and the found network, in that order.
+
+    On a device with kernels for 2:4, a network pruned so is timed on them as well, beside half precision without.
+    """
+    uniform, found = without_masks(outcome.uniform.model), without_masks(outcome.found.model)
+    networks = {"dense": bench.dense, "uniform": uniform, "found": found}
+    if bench.cfg.granularity is Granularity.n_m and has_sparse_kernels(bench.device):
+        sparse = on_sparse_kernels(found)
+        networks["found, fp16"] = InHalf(found)
+        networks[f"found, fp16, 2:4 kernels in {len(sparse.layers)} layers"] = sparse.model
     image = build.network_inputs(bench.splits.search.images[:1], bench.splits, bench.device)
     return tuple(measure_latency(networks, image))
 

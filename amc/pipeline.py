@@ -18,6 +18,7 @@ from amc.results import Result, read_result, read_trials
 from amc.resume import Continuation, finished_before
 from amc.seeding import seed_everything
 from amc.settings import run_settings
+from amc.sparse import kernel_note
 from amc.tables import terminal_table
 from envs.search import RecordTrials, SearchPolicy, Trial
 
@@ -63,6 +64,7 @@ def search(bench: Bench, policy: SearchPolicy, continuation: Continuation, stop:
     cfg, engine = bench.cfg, bench.engine
     log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
     continuation.teach(engine)
+    log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
     seed_everything(cfg.seed)
     shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
     with shown as progress, stop:

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from amc.canvas import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
 from amc.results import LayerKept, Result
 from amc.tables import RESOURCES
+from envs.engine.combinations import UNITS
 from envs.search import Trial, quality
 
 HEIGHT_INCHES = 3.4
@@ -30,7 +31,9 @@ def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -
     return {
         "reward": reward_figure(trials, palette),
         "resource": resource_figure(result, trials, palette),
-        "channels": channels_figure(result.strategy, result.uniform_strategy, palette),
+        "channels": channels_figure(
+            result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
+        ),
     }
 
 
@@ -94,8 +97,10 @@ def resource_figure(result: Result, trials: Sequence[Trial], palette: Palette = 
     return finish(axes, f"Accuracy against {name}", series, palette)
 
 
-def channels_figure(found: Sequence[LayerKept], uniform: Sequence[LayerKept], palette: Palette = LIGHT) -> Figure:
-    """Draw the channels that each layer keeps, as a share of the dense network's."""
+def channels_figure(
+    found: Sequence[LayerKept], uniform: Sequence[LayerKept], palette: Palette = LIGHT, units: str = "channels"
+) -> Figure:
+    """Draw the channels, or other units, that each layer keeps, as a share of the dense network's."""
     axes = new_axes(1.1 + BAR_INCHES * len(found), palette)
     rows = range(len(found))
     axes.barh(rows, [1.0] * len(found), 0.72, color=palette.quiet, label="dense")
@@ -110,7 +115,7 @@ def channels_figure(found: Sequence[LayerKept], uniform: Sequence[LayerKept], pa
     axes.set(xlim=(0, 1), ylim=(len(found) - 0.4, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(visible=False)
-    return finish(axes, "Channels kept per layer", ("dense", "uniform", "found"), palette)
+    return finish(axes, f"{units.capitalize()} kept per layer", ("dense", "uniform", "found"), palette)
 
 
 def _scatter_trials(axes: Axes, points: Points, label: str, palette: Palette, *, filled: bool = True) -> None:

@@ -15,6 +15,7 @@ from amc.plots import figures, png
 from amc.results import Result
 from amc.tables import NETWORKS, count, figure_rows, milliseconds, percent, points, share, speedup
 from amc.zoo.models import MODELS
+from envs.engine.combinations import UNITS
 from envs.search import Trial
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,7 +53,7 @@ class Picture(NamedTuple):
 
 
 class LayerRow(NamedTuple):
-    """A layer's channels in the three networks, and the share that the one found keeps."""
+    """A layer's channels, or other units, in the three networks, and the share that the one found keeps."""
 
     name: str
     dense: int
@@ -88,7 +89,7 @@ def render(
         run=result,
         target=f"{100 * result.target:g}%",
         resource=RESOURCE_NAMES.get(result.resource, result.resource),
-        units="channels" if result.granularity == "channel" else "weights",
+        units=UNITS.get(result.granularity, "units"),
         tiles=tiles(result),
         networks=NETWORKS,
         rows=figure_rows(result),

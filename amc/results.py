@@ -33,7 +33,7 @@ _PARTS = re.compile(r"(\d*)(\D*)")
 
 
 class LayerKept(NamedTuple):
-    """How many channels of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
+    """How many channels, or other units, of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
 
     layer: str
     keep: float

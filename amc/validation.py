@@ -3,8 +3,9 @@
 import importlib.util
 from dataclasses import fields, is_dataclass
 
-from amc.config import Constraint, Export, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
+from amc.config import Constraint, Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
+from envs.engine.combinations import check_combination
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 PARETO = "baselines.pareto.ParetoSearch"
@@ -49,6 +50,14 @@ def _validate_search(cfg: SearchConfig) -> None:
     if cfg.scoring is Scoring.racing and cfg.reward is not Reward.accuracy:
         raise ConfigError(f"scoring=racing needs reward=accuracy: reward={cfg.reward.name} is not what it races for")
     _check("round_to", cfg.round_to, cfg.round_to is None or cfg.round_to >= 1, "1 or more, or null")
+    channels = cfg.granularity is Granularity.channel
+    _check("round_to", cfg.round_to, channels or cfg.round_to is None, "null: it goes with granularity=channel")
+    _check("m", cfg.m, cfg.m >= 2, "2 or more")
+    _check("vector_size", cfg.vector_size, cfg.vector_size >= 1, "1 or more")
+    try:
+        check_combination(cfg.granularity.name, cfg.criterion.name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     _check("adaptive_bn", cfg.adaptive_bn, cfg.adaptive_bn >= 0, "0 or more")
     _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")
     _check("finetune.top_k", cfg.finetune.top_k, cfg.finetune.top_k >= 1, "1 or more")

@@ -119,6 +119,26 @@ def test_the_agent_runs_from_the_command_line(tmp_path: Path, cache: Path) -> No
     assert (folder / "pruned.pt2").stat().st_size > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("granularity", ["kernel", "vector", "element", "n_m"])
+def test_every_granularity_ends_with_a_report(granularity: str, tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", *SMOKE, f"granularity={granularity}", "criterion=obd"], tmp_path, cache)
+    assert process.returncode == 0, process.stderr
+    assert "dense kernels do not skip zeros" in process.stdout
+    folder = tmp_path / FOLDER
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["granularity"], result["criterion"]) == (granularity, "obd")
+    assert result["pruned"]["flops"] <= 0.5 * result["dense"]["flops"]
+    assert result["pruned"]["memory_bytes"] < result["dense"]["memory_bytes"]
+    model = amc.load(folder)
+    zeros = sum(int((weight == 0).sum()) for weight in model.parameters() if weight.ndim > 1)
+    assert sum(parameter.numel() for parameter in model.parameters()) - zeros == result["pruned"]["params"]
+    assert (
+        f"share of\n{'weights' if granularity in ('element', 'n_m') else granularity + 's'}"
+        in (folder / "report.html").read_text()
+    )
+
+
 def test_train_trains_once(tmp_path: Path) -> None:
     args = ["amc.train", "model=resnet20", "train.epochs=1", "model.width=0.25"]
     assert "not trained yet" in run(args, tmp_path, tmp_path / "cache").stdout
@@ -134,6 +154,7 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["+episode=3"], 2, "unknown key episode"),
         (["model=mobilnet"], 2, "model/mobilnet"),
         (["criterion=l7"], 2, "l7"),
+        (["granularity=n_m", "criterion=apoz"], 2, "granularity=n_m goes with l1, l2, obd, taylor, random"),
         (["target=half"], 2, "target=half"),
         (["policy.sigma_end=-1"], 2, "sigma_end=-1"),
         (["policy=optuna", "policy.sampler=cma"], 2, "sampler='cma'"),

@@ -65,7 +65,7 @@ class Splits:
 
     Attributes:
         train: what the dense network is trained on and pruned networks are fine-tuned on.
-        calibration: a few of the training images, used without their labels.
+        calibration: a few of the training images.
         search: what strategies are scored on.
         test: the published test images.
         num_classes: number of classes.
@@ -94,7 +94,7 @@ def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Split
 
     Args:
         raw: the data set as published.
-        calibration: number of calibration images; they stay in the training split, as their labels are not used.
+        calibration: number of calibration images; they stay in the training split.
         search: number of search images; they leave the training split.
         seed: fixes which images go where.
 

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from envs.engine.calls import Inputs
 from envs.engine.channels import ChannelGroup, Place, Side
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
-from envs.engine.criteria import CRITERIA, ranking, reading_rows
 from envs.engine.door import keep_removable
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, trace
+from envs.engine.layer_shapes import describe
+from envs.engine.ranking import rank_channels
 from envs.engine.reconstruction import build_reconstruction
 from envs.engine.resources import ResourceModel, multiply_accumulates
+from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
 from envs.engine.types import Cost, Layer
 
@@ -40,27 +42,27 @@ class ChannelPruner:
         ranks: for every group its units from most to least important.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Inputs, calibration: Tensor, settings: EngineSettings) -> None:
+    def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
         """Trace the network and run the calibration pass.
 
         Args:
             model: the dense network in eval mode; it must not change afterwards.
             example_inputs: what it is called with.
-            calibration: calibration inputs on its device, shape ``(n, ...)``.
+            samples: calibration data on its device.
             settings: how to choose channels and repair.
 
         Raises:
-            GraphError: the network cannot be traced or has nothing to prune.
+            GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
+            ValueError: the criterion needs labels, and there are none.
         """
         graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
         self.graph = _without_single_choices(graph, settings.round_to)
         self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
-        criterion = CRITERIA[settings.criterion]
-        self.ranks = [ranking(criterion(reading_rows(model, group))).cpu() for group in self.graph.groups]
+        self.ranks = rank_channels(model, self.graph.groups, samples, settings)
         self._model = model
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
-            build_reconstruction(model, self.graph, self.ranks, calibration, settings.seed)
+            build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
             if settings.reconstruct
             else None
         )
@@ -128,17 +130,5 @@ def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to:
     """Describe a group by the first layer that reads it."""
     name = min((site.module for site in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
     module, call = model.get_submodule(name), graph.calls[name]
-    linear = isinstance(module, nn.Linear)
-    pixels = (1, 1) if linear else (1, *call.inputs[2:])[-2:]
-    return Layer(
-        name=name,
-        units=group.units,
-        choices=channel_choices(group.units, round_to),
-        outputs=int(module.out_features if linear else module.out_channels),  # type: ignore[arg-type]
-        inputs=int(module.in_features if linear else module.in_channels),  # type: ignore[arg-type]
-        height=pixels[0],
-        width=pixels[1],
-        stride=1 if linear else int(module.stride[-1]),  # type: ignore[index]
-        kernel=1 if linear else int(module.kernel_size[-1]),  # type: ignore[index]
-        flops=multiply_accumulates(module, call),
-    )
+    choices = channel_choices(group.units, round_to)
+    return describe(name, module, call, choices, multiply_accumulates(module, call))

@@ -13,11 +13,13 @@ class Pruner(Protocol):
 
     Attributes:
         layers: the steps of the MDP, in forward order.
-        left_whole: modules that keep everything, with the reason.
     """
 
     layers: tuple[Layer, ...]
-    left_whole: Mapping[str, str]
+
+    @property
+    def left_whole(self) -> Mapping[str, str]:
+        """Modules that keep everything, with the reason."""
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what the network takes with ``kept`` units left in every layer, without running it."""

@@ -1,17 +1,30 @@
 """The engine for real networks: prunes, repairs, scores."""
 
+from collections.abc import Callable, Mapping
+
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from envs.engine.adaptive_bn import recalibrate_batch_norms
 from envs.engine.calls import Inputs
 from envs.engine.channel_pruner import ChannelPruner
+from envs.engine.granularity import GRANULARITIES
 from envs.engine.isolation import copy_network
+from envs.engine.mask_pruner import MaskPruner
 from envs.engine.precision import choose_precision, running_in
+from envs.engine.pruner import Pruner
+from envs.engine.samples import Loss, Samples
 from envs.engine.scoring import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 
 ADAPTIVE_BATCH = 100
+
+PRUNERS: dict[str, Callable[[nn.Module, Inputs, Samples, EngineSettings], Pruner]] = {
+    "channel": ChannelPruner,
+    **dict.fromkeys(GRANULARITIES, MaskPruner),
+}
+"""What prunes in which granularity: ``(dense network, example inputs, calibration data, settings)``."""
 
 
 class TorchEngine:
@@ -34,6 +47,8 @@ class TorchEngine:
         calibration: Tensor,
         score: Score,
         settings: EngineSettings | None = None,
+        calibration_labels: Tensor | None = None,
+        loss: Loss = cross_entropy,
     ) -> None:
         """Trace the network and run the calibration pass.
 
@@ -43,14 +58,18 @@ class TorchEngine:
             calibration: calibration inputs on the same device, shape ``(n, ...)``.
             score: scores a network on the search split.
             settings: how to choose units and repair.
+            calibration_labels: what ``loss`` compares outputs with, for criteria that look at gradients.
+            loss: what the network was trained with: ``(outputs, labels) -> mean loss``.
 
         Raises:
-            GraphError: the network cannot be traced or has nothing to prune.
+            GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
+            ValueError: the criterion needs labels, and there are none.
         """
         self.settings = settings or EngineSettings()
         self.score = score
         self.model = copy_network(model)
-        self.pruner = ChannelPruner(self.model, example_inputs, calibration, self.settings)
+        samples = Samples(calibration, calibration_labels, loss)
+        self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, calibration.device)
         self._calibration = calibration[: self.settings.adaptive_bn]
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
@@ -61,7 +80,7 @@ class TorchEngine:
         return self.pruner.layers
 
     @property
-    def left_whole(self) -> dict[str, str]:
+    def left_whole(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
         return self.pruner.left_whole
 

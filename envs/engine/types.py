@@ -11,13 +11,14 @@ Strategy = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """One step of the MDP: the input channels of a layer and all that must keep the same channels.
+    """One step of the MDP: the input channels of a layer and all that must keep the same channels, or one weight.
 
-    The shape fields describe that layer, the first to read the channels, as AMC's state does.
+    The shape fields describe that layer, the first to read the channels or use the weight, as AMC's state does.
 
     Attributes:
         name: module name of the layer.
-        units: number of channels that can go one by one (a unit may stand for several, see the engine's graph).
+        units: number of channels that can go one by one (a unit may stand for several, see the engine's graph), or
+            of parts of the weight, see ``envs.engine.granularity``.
         choices: numbers of units that may be kept, ascending; the last is ``units``.
         outputs: output channels, n in the paper.
         inputs: input channels, c in the paper.

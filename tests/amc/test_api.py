@@ -8,6 +8,7 @@ import amc
 from amc.results import read_trials
 from envs.constraint import TargetError
 from envs.engine.errors import GraphError
+from envs.engine.settings import EngineSettings
 from envs.search import RecordTrials, run_episode
 
 
@@ -59,6 +60,22 @@ def test_a_saved_network_comes_back(model: nn.Module, batches: list[tuple[Tensor
     folder = result.save(tmp_path / "saved")
     assert read_trials(folder) == result.trials
     assert torch.allclose(amc.load(folder, model=model)(images), result.model(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(("granularity", "criterion"), [("element", "obd"), ("n_m", "taylor"), ("channel", "obd")])
+def test_finer_granularities_keep_the_shape_and_their_zeros(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]], granularity: str, criterion: str, tmp_path: Path
+) -> None:
+    images = batches[0][0]
+    settings = EngineSettings(granularity=granularity, criterion=criterion)
+    result = amc.prune(
+        model, images[:1], calibration=batches, validation=batches, policy="uniform", target=0.5, settings=settings
+    )
+    loaded = amc.load(result.save(tmp_path / "saved"), model=model)
+    assert torch.allclose(loaded(images), result.model(images), atol=1e-6)
+    zeros = sum(int((weight == 0).sum()) for weight in loaded.parameters() if weight.ndim > 1)
+    assert parameters(loaded) - zeros == result.best.cost.params < parameters(model)
+    assert (parameters(loaded) == parameters(model)) == (granularity != "channel")
 
 
 def test_one_may_bring_a_score_and_a_policy(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:

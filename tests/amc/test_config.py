@@ -81,6 +81,8 @@ def test_the_seed_reaches_the_policy() -> None:
         ("min_keep=0", ConfigError),
         ("min_keep=nan", ConfigError),
         ("round_to=0", ConfigError),
+        ("m=1", ConfigError),
+        ("vector_size=0", ConfigError),
         ("model.width=-1", ConfigError),
         ("train.lr=0", ConfigError),
         ("train.batch_size=1", ConfigError),
@@ -94,6 +96,20 @@ def test_the_seed_reaches_the_policy() -> None:
 def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
     with pytest.raises(error, match=override.lstrip("+").partition("=")[0]):
         validate(composed(override))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["granularity=element", "criterion=bn_scale"], "criterion=bn_scale ranks channels"),
+        (["granularity=n_m", "criterion=apoz"], "granularity=n_m goes with l1, l2, obd, taylor, random"),
+        (["granularity=kernel", "round_to=8"], "round_to=8: must be null: it goes with granularity=channel"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(overrides: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as refused:
+        validate(composed(*overrides))
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("policy", choices("policy"))

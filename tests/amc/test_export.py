@@ -1,3 +1,4 @@
+import copy
 import io
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from amc.export import ExportError, onnx_bytes, pt2_bytes, weights_bytes
 from amc.header import Header
 from amc.zoo.models import build_model
+from envs.engine.masking import mask_weight, without_masks
 
 EXAMPLE = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -31,6 +33,27 @@ def test_weights_in_channels_last_are_kept(model: nn.Module) -> None:
     written = load(weights_bytes(model, Header((1, 1, 8, 8))))
     assert written.keys() == model.state_dict().keys()
     assert all(torch.equal(written[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.fixture
+def masked(model: nn.Module) -> nn.Module:
+    """A network with masks that somebody wrote over."""
+    network = copy.deepcopy(model)
+    layer = network.get_submodule("blocks.0.conv1")
+    mask_weight(layer, torch.rand(layer.weight.shape) < 0.5)
+    layer.weight.detach().add_(1.0)
+    return network
+
+
+def test_masks_are_folded_into_what_is_written(masked: nn.Module, model: nn.Module) -> None:
+    written = load(weights_bytes(masked, Header((1, 1, 8, 8))))
+    layer = masked.get_submodule("blocks.0.conv1")
+    assert written.keys() == model.state_dict().keys()
+    assert torch.equal(written["blocks.0.conv1.weight"] == 0, ~layer.weight_mask)
+    program = torch.export.load(io.BytesIO(pt2_bytes(masked, EXAMPLE))).module()
+    torch.testing.assert_close(program(EXAMPLE), without_masks(masked)(EXAMPLE))
+    assert torch.equal(program.state_dict()["blocks.0.conv1.weight"], written["blocks.0.conv1.weight"])
+    assert not torch.equal(layer.weight, written["blocks.0.conv1.weight"])  # the network given stays as it is
 
 
 def test_shared_weights_are_written_twice() -> None:

@@ -1,0 +1,206 @@
+"""Every meaningful pair of granularity and criterion on one network, at uniform ratios: a Markdown table.
+
+    python benchmarks/criteria.py --images 2000 --steps 200 model=resnet20 data=fashion_mnist train.epochs=4
+
+What stands after the options are the keys of ``amc.search``. The network is trained, or found in ``cache_dir``. All
+pairs keep the same share of the resource, with equal ratios; top-1 is that of the search split, before and after a
+short fine-tuning. The last line of the output is the table as JSON.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import nn
+
+from amc import build
+from amc.config import CONF, Constraint, Criterion, Granularity, SearchConfig, register_schemas
+from amc.dense import trained_network
+from amc.finetune import finetuning_recipe
+from amc.seeding import seed_everything
+from amc.training import Recipe, fit
+from amc.validation import validate
+from amc.zoo.dataset import Split, Splits
+from baselines.uniform import Uniform
+from envs.engine.combinations import ANY_GRANULARITY
+from envs.engine.scoring import Top1Scorer
+from envs.search import RecordTrials
+
+COLUMNS = ("granularity", "criterion", "target", "kept", "memory", "before", "after", "seconds")
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair at one target.
+
+    Attributes:
+        granularity: what was removed.
+        criterion: what ranked it.
+        target: fraction of the resource that may be kept.
+        kept: fraction that is kept.
+        memory: bytes as shipped, as a fraction of the dense network's.
+        before: top-1 before fine-tuning.
+        after: top-1 after it.
+        seconds: to rank, prune and repair.
+    """
+
+    granularity: str
+    criterion: str
+    target: float
+    kept: float
+    memory: float
+    before: float
+    after: float
+    seconds: float
+
+
+def arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Parse the options; the rest are keys of the configuration."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=2000, help="images of the search split that are scored")
+    parser.add_argument("--steps", type=int, default=200, help="steps of fine-tuning; 0 for none")
+    parser.add_argument("--targets", type=float, nargs="+", default=[0.5, 0.3], help="fractions to keep")
+    parser.add_argument("--seeds", type=int, default=1, help="draws of criterion=random; the table has their mean")
+    parser.add_argument("--weights", type=Path, help="safetensors of a trained network, instead of training one")
+    parser.add_argument("--output", type=Path, help="where the table goes, too")
+    return parser.parse_known_args()
+
+
+def configuration(overrides: list[str]) -> SearchConfig:
+    """Return the configuration of ``amc.search`` with the keys given."""
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = cast(
+            SearchConfig, OmegaConf.to_object(compose("search", ["model=resnet20", "data=fashion_mnist", *overrides]))
+        )
+    validate(cfg)
+    return cfg
+
+
+def pairs() -> Iterator[tuple[Granularity, Criterion]]:
+    """Yield every pair that has a meaning."""
+    for granularity, criterion in product(Granularity, Criterion):
+        if granularity is Granularity.channel or criterion.name in ANY_GRANULARITY:
+            yield granularity, criterion
+
+
+class Comparison:
+    """The dense network, and what every pair makes of it."""
+
+    def __init__(self, cfg: SearchConfig, images: int, steps: int, weights: Path | None) -> None:
+        self.cfg = cfg
+        self.device = build.prepare_torch(cfg)
+        self.splits = build.load_splits(cfg)
+        self.dense = self._dense(weights)
+        search = Split(self.splits.search.images[:images], self.splits.search.labels[:images])
+        self.score: Top1Scorer = build.make_score(search, self.splits, self.device)
+        self.steps = steps
+
+    def _dense(self, weights: Path | None) -> nn.Module:
+        if weights is None:
+            return trained_network(self.cfg, self.splits, self.device)
+        model = build.new_network(self.cfg.model, self.splits)
+        model.load_state_dict(load_file(weights))
+        return model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def rows(self, granularity: Granularity, criterion: Criterion, targets: list[float], seed: int) -> Iterator[Row]:
+        """Rank once, then prune and fine-tune for every target."""
+        cfg = replace(self.cfg, granularity=granularity, criterion=criterion, seed=seed, constraint=Constraint.rescale)
+        start = time.perf_counter()
+        engine = build.make_engine(cfg, self.dense, self.splits, self.score, self.device)
+        ranking = time.perf_counter() - start
+        dense = engine.cost((1.0,) * len(engine.layers))
+        resource = cfg.resource.name
+        for target in targets:
+            start = time.perf_counter()
+            env = RecordTrials(build.make_env(replace(cfg, target=target), engine), episodes=1)
+            Uniform().search(env)
+            trial = env.best
+            model = engine.prune(trial.strategy)
+            seconds = ranking + time.perf_counter() - start
+            before = self.score(model).metric
+            self.finetune(model, seed)
+            yield Row(
+                granularity=granularity.name,
+                criterion=criterion.name,
+                target=target,
+                kept=getattr(trial.cost, resource) / getattr(dense, resource),
+                memory=(trial.cost.memory or 0.0) / (dense.memory or 1.0),
+                before=before,
+                after=self.score(model).metric,
+                seconds=seconds,
+            )
+
+    def finetune(self, model: nn.Module, seed: int) -> None:
+        """Train for the steps asked for, as ``amc.search`` fine-tunes."""
+        if self.steps == 0:
+            return
+        recipe = finetuning_recipe(Recipe(**asdict(self.cfg.train)), 1, self.cfg.finetune.lr_factor)
+        count = self.steps * recipe.batch_size
+        # Over and over, where the split is smaller than that.
+        order = torch.arange(count) % len(self.splits.train.labels)
+        few: Splits = replace(self.splits, train=self.splits.train.take(order))
+        seed_everything(seed)
+        fit(model, few, recipe, seed, str(self.device))
+
+
+def mean_row(rows: list[Row]) -> Row:
+    """Return the mean of rows of one pair and target."""
+    numbers = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in COLUMNS[3:]}
+    return replace(rows[0], **numbers)
+
+
+def markdown(rows: list[Row]) -> str:
+    """Return the rows as a table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * (len(COLUMNS) - 2)]
+    for row in rows:
+        shares = [f"{share:.1%}" for share in (row.target, row.kept, row.memory)]
+        top1 = [f"{value:.2%}" for value in (row.before, row.after)]
+        lines.append("| " + " | ".join([row.granularity, row.criterion, *shares, *top1, f"{row.seconds:.1f}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Print the table, then one line of JSON."""
+    options, overrides = arguments()
+    cfg = configuration(overrides)
+    comparison = Comparison(cfg, options.images, options.steps, options.weights)
+    dense = comparison.score(comparison.dense).metric
+    found: dict[float, list[Row]] = {target: [] for target in options.targets}
+    for granularity, criterion in pairs():
+        draws = options.seeds if criterion is Criterion.random else 1
+        runs = [
+            list(comparison.rows(granularity, criterion, options.targets, cfg.seed + draw)) for draw in range(draws)
+        ]
+        for target, rows in zip(options.targets, zip(*runs, strict=True), strict=True):
+            row = mean_row(list(rows))
+            found[target].append(row)
+            console.print(f"{row.granularity} {row.criterion} {target:g}: {row.before:.4f} -> {row.after:.4f}")
+    table = [row for rows in found.values() for row in rows]
+    resource = cfg.resource.name
+    heading = (
+        f"{cfg.model.name} on {cfg.data.name}, dense {dense:.2%}. Equal ratios; `target` and `kept` of the {resource}, "
+        f"`memory` as shipped; top-1 on {len(comparison.score)} images of the search split, before and after "
+        f"{options.steps} steps of fine-tuning; `seconds` to rank, prune and repair.\n"
+    )
+    text = f"{heading}\n{markdown(table)}"
+    print(text)
+    if options.output is not None:
+        options.output.write_text(text)
+    summary: dict[str, Any] = {"dense": dense, "images": len(comparison.score), "steps": options.steps}
+    print(json.dumps(summary | {"rows": [asdict(row) for row in table]}))
+
+
+if __name__ == "__main__":
+    main()

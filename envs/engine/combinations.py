@@ -1,0 +1,30 @@
+"""Names of granularities and criteria, and which go together. No torch: a typo is answered at once."""
+
+UNITS = {"channel": "channels", "element": "weights", "vector": "vectors", "kernel": "kernels", "n_m": "weights"}
+"""What every granularity removes, in words."""
+
+ANY_GRANULARITY = ("l1", "l2", "obd", "taylor", "random")
+"""Criteria that give every weight a value, so that any set of weights has one."""
+
+CHANNELS_ONLY = ("bn_scale", "apoz", "regression")
+"""Criteria that look at channels as a whole: their scale, their activations, their part in the next layer's output."""
+
+CURVATURES = ("fisher", "hutchinson")
+"""Ways to estimate the diagonal of the Hessian for ``obd``."""
+
+
+def check_combination(granularity: str, criterion: str) -> None:
+    """Refuse a criterion that has no meaning for a granularity.
+
+    Raises:
+        ValueError: a name is unknown, or the two do not go together; one line says what does.
+    """
+    if granularity not in UNITS:
+        raise ValueError(f"granularity={granularity!r}: choose one of {', '.join(UNITS)}")
+    if criterion not in (*ANY_GRANULARITY, *CHANNELS_ONLY):
+        raise ValueError(f"criterion={criterion!r}: choose one of {', '.join((*ANY_GRANULARITY, *CHANNELS_ONLY))}")
+    if criterion in CHANNELS_ONLY and granularity != "channel":
+        raise ValueError(
+            f"criterion={criterion} ranks channels, so it goes with granularity=channel only; "
+            f"granularity={granularity} goes with {', '.join(ANY_GRANULARITY)}"
+        )

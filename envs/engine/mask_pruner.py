@@ -1,0 +1,151 @@
+"""Granularities finer than a channel: weights become zero and stay it; the network keeps its shape."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from envs.engine.calls import Call, Inputs
+from envs.engine.compact import fold_batch_norms
+from envs.engine.errors import GraphError
+from envs.engine.granularity import GRANULARITIES
+from envs.engine.graph import trace
+from envs.engine.layer_shapes import describe
+from envs.engine.masking import mask_weight, without_masks
+from envs.engine.modules import Convolution, weight_of
+from envs.engine.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
+from envs.engine.ranking import rank_units
+from envs.engine.samples import Samples
+from envs.engine.screening import screen
+from envs.engine.settings import EngineSettings
+from envs.engine.types import Cost, Layer
+
+
+class MaskPruner:
+    """Prunes single weights, vectors, kernels or N of M weights; one step is one weight tensor.
+
+    Every convolution and linear layer that is called has its weight pruned, depthwise layers and the classifier
+    among them. A weight that several layers share is one step and pruned once; a layer that is called twice is one
+    step and its FLOPs count twice.
+
+    For granularity ``n_m`` a step's units are the ``m`` weights of a group: keeping 2 of 4 is 2:4.
+
+    Attributes:
+        layers: one a weight tensor, in the order in which they are first used.
+        left_whole: convolutions and linear layers that keep everything, with the reason.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
+        """Find the layers and rank their units.
+
+        Args:
+            model: the dense network in eval mode; it must not change afterwards.
+            example_inputs: what it is called with.
+            samples: calibration data on its device.
+            settings: granularity and criterion.
+
+        Raises:
+            GraphError: the network fails, or has nothing to prune.
+            ValueError: the criterion needs labels, and there are none.
+        """
+        calls = screen(model, example_inputs, settings.ignore)
+        macs = count_macs(model, example_inputs)
+        self.left_whole = _left_whole(model, calls, settings.ignore)
+        users = _users(model, calls, self.left_whole)
+        if not users:
+            reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_whole.items())
+            raise GraphError(f"the model has nothing to prune: {reasons or 'it has no layers with weights'}")
+        cut = GRANULARITIES[settings.granularity]
+        kernels = {first: tuple(weight_of(model.get_submodule(first)).shape[2:]) for first, *_ in users}
+        cuts = {first: cut(kernel, settings.vector_size, settings.m) for first, kernel in kernels.items()}
+        places = rank_units(model, cuts, samples, settings)
+        self._model = model
+        self._weights = tuple(
+            prune_weight(model, names, cuts[names[0]], places[names[0]], sum(macs[name] for name in names))
+            for names in users
+        )
+        self.layers = tuple(_layer(model, calls, weight) for weight in self._weights)
+        self._dense_macs = sum(macs.values())
+        self._parameters = sum(parameter.numel() for parameter in model.parameters())
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
+        self._folds = _folds(model, example_inputs)
+
+    def cost(self, kept: Sequence[int]) -> Cost:
+        """Return what is left with ``kept`` units in every weight, for one sample.
+
+        FLOPs and parameters count the weights that stay. Memory is the network as it would be shipped: CSR, or values
+        with their places for N:M (:mod:`envs.engine.storage`), dense where that is smaller; all else is dense.
+        """
+        gone_macs, gone, gone_bytes = 0.0, 0.0, 0.0
+        for weight, count in zip(self._weights, kept, strict=True):
+            everything = float(weight.values[-1])
+            lost = everything - float(weight.values[count - 1])
+            gone += lost
+            gone_macs += lost * weight.macs
+            gone_bytes += everything * weight.value_bytes - weight.stored_bytes(count)
+        return Cost(self._dense_macs - gone_macs, self._parameters - gone, self._bytes - gone_bytes)
+
+    def prune(self, kept: Sequence[int]) -> nn.Module:
+        """Return a network of the dense one's shape whose pruned weights are zero and stay so in training."""
+        masked = copy.deepcopy(self._model).eval()
+        for weight, layer, count in zip(self._weights, self.layers, kept, strict=True):
+            if count < layer.units:
+                mask = weight.mask(count, self._model.get_submodule(weight.modules[0]))
+                for name in weight.modules:
+                    mask_weight(masked.get_submodule(name), mask)
+        return masked
+
+    def for_inference(self, model: nn.Module) -> nn.Module:
+        """Return a copy without masks, its batch norms folded into the layers before them."""
+        return fold_batch_norms(without_masks(model), self._folds)
+
+
+def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
+    """Return the convolutions and linear layers that keep everything, with the reason.
+
+    Raises:
+        GraphError: ``ignore`` names a module that the network does not have.
+    """
+    modules = dict(model.named_modules())
+    for skipped in ignore:
+        if skipped not in modules:
+            raise GraphError(f"ignore names {skipped!r}, which is no module of {type(model).__name__}")
+    layers = {name: module for name, module in modules.items() if isinstance(module, Convolution | nn.Linear)}
+    found = {}
+    for name, module in layers.items():
+        if any(name == skipped or name.startswith(f"{skipped}.") for skipped in ignore):
+            found[name] = "is ignored"
+        elif "weight" not in dict(module.named_parameters(recurse=False)):
+            found[name] = "computes its weight"
+        elif name not in calls:
+            found[name] = "is not called on the example input"
+    frozen = {id(layers[name].weight): name for name in found}
+    sharing = {name: frozen[id(layer.weight)] for name, layer in layers.items() if id(layer.weight) in frozen}
+    return {name: f"shares its weight with {other}, which is left whole" for name, other in sharing.items()} | found
+
+
+def _users(model: nn.Module, calls: Mapping[str, Call], left_whole: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return for every weight tensor that is pruned the layers that use it, in the order of their calls."""
+    users: dict[int, list[str]] = defaultdict(list)
+    for name in sorted(calls, key=lambda name: calls[name].order):
+        module = model.get_submodule(name)
+        if isinstance(module, Convolution | nn.Linear) and name not in left_whole:
+            users[id(module.weight)].append(name)
+    return [tuple(names) for names in users.values()]
+
+
+def _layer(model: nn.Module, calls: Mapping[str, Call], weight: PrunedWeight) -> Layer:
+    """Describe a weight by the first layer that uses it."""
+    name = weight.modules[0]
+    flops = weight.macs * float(weight.values[-1])
+    return describe(name, model.get_submodule(name), calls[name], unit_choices(weight.places.shape[1]), flops)
+
+
+def _folds(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[str, str], ...]:
+    """Return which batch norms can be folded; none where the network cannot be traced, which costs speed alone."""
+    try:
+        return trace(model, example_inputs).folds
+    except GraphError:
+        return ()

@@ -1,0 +1,111 @@
+"""One weight tensor that loses units: its masks, its costs, and its step of the MDP."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.calls import Call, Inputs, forward
+from envs.engine.granularity import Cut, as_matrix, from_matrix
+from envs.engine.modules import Convolution, weight_of
+from envs.engine.resources import multiply_accumulates
+from envs.engine.storage import csr_bytes, n_m_bytes
+
+SHARES = 64
+"""Numbers of units that may stay, where a layer has more than this many: every 64th part of them."""
+
+
+def unit_choices(units: int) -> tuple[int, ...]:
+    """Return the numbers of units that may stay: every number up to 64, else every 64th part, rounded."""
+    if units <= SHARES:
+        return tuple(range(1, units + 1))
+    return tuple(round(units * part / SHARES) for part in range(1, SHARES + 1))
+
+
+@dataclass(frozen=True)
+class PrunedWeight:
+    """A weight tensor and how it is pruned.
+
+    Attributes:
+        modules: names of the layers that use it, in the order of their calls; it is named after the first.
+        cut: its units.
+        places: every unit's place in the order of its group, 0 for the most important, ``(groups, units)``.
+        outputs: rows of the weight's matrix.
+        values: weights that stay with 1, 2, ... units left in every group, float64, shape ``(units,)``.
+        macs: multiply-accumulates of a weight for one sample, over all calls.
+        value_bytes: bytes of a weight.
+    """
+
+    modules: tuple[str, ...]
+    cut: Cut
+    places: Tensor
+    outputs: int
+    values: Tensor
+    macs: float
+    value_bytes: int
+
+    def mask(self, kept: int, module: nn.Module) -> Tensor:
+        """Return which weights stay with ``kept`` units left in every group, in the weight's shape."""
+        weight = weight_of(module)
+        matrix = self.cut.spread(self.places < kept, as_matrix(weight, module).shape)
+        return from_matrix(matrix, module, weight.shape).to(weight.device)
+
+    def stored_bytes(self, kept: int) -> float:
+        """Return the bytes of the weight as shipped: sparse, or dense where that is smaller."""
+        values, everything = float(self.values[kept - 1]), float(self.values[-1])
+        if self.cut.among:
+            sparse = n_m_bytes(values, self.cut.among, self.value_bytes)
+        else:
+            columns = self.places.shape[1] // self.outputs
+            sparse = csr_bytes(values, kept, self.outputs, columns, self.value_bytes)
+        return min(sparse, everything * self.value_bytes)
+
+
+def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Tensor, macs: float) -> PrunedWeight:
+    """Put together what is known of a weight.
+
+    Args:
+        model: the dense network.
+        names: the layers that use it, in the order of their calls.
+        cut: its units.
+        places: their places, see ``PrunedWeight``.
+        macs: multiply-accumulates of all these layers for one sample.
+    """
+    module = model.get_submodule(names[0])
+    weight = weight_of(module)
+    matrix = as_matrix(weight, module)
+    sizes = cut.sizes(matrix).cpu()
+    by_place = torch.zeros(places.shape[1], dtype=torch.float64)
+    by_place.index_add_(0, places.flatten().long(), sizes.flatten().double())
+    return PrunedWeight(
+        modules=names,
+        cut=cut,
+        places=places,
+        outputs=len(matrix),
+        values=by_place.cumsum(0),
+        macs=macs / weight.numel(),
+        value_bytes=weight.element_size(),
+    )
+
+
+def count_macs(model: nn.Module, inputs: Inputs) -> dict[str, float]:
+    """Return the multiply-accumulates of every convolution and linear layer for one sample, over all its calls."""
+    macs: dict[str, float] = defaultdict(float)
+
+    def count(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        macs[name] += multiply_accumulates(module, Call(0, 1, tuple(args[0].shape), tuple(output.shape)))
+
+    handles = [
+        module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))
+        for name, module in model.named_modules()
+        if isinstance(module, Convolution | nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return macs

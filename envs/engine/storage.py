@@ -1,0 +1,27 @@
+"""Bytes of a weight matrix with zeros in it, as it would be shipped."""
+
+from math import ceil, log2
+
+POINTER_BYTES = 4
+"""Of a row pointer."""
+NARROW_COLUMNS = 1 << 16
+"""Columns that a 16-bit index reaches; beyond, indices have 32 bits."""
+
+
+def csr_bytes(values: float, units: int, outputs: int, columns: int, value_bytes: int) -> float:
+    """Return the bytes of compressed sparse rows; for units of several weights, of their blocks.
+
+    Args:
+        values: weights that are kept.
+        units: units that are kept; each has one column index, of 16 bits where they reach, else of 32.
+        outputs: rows of the matrix; there is one 32-bit pointer more.
+        columns: units in a row.
+        value_bytes: bytes of one weight.
+    """
+    index_bytes = 2 if columns <= NARROW_COLUMNS else 4
+    return values * value_bytes + units * index_bytes + (outputs + 1) * POINTER_BYTES
+
+
+def n_m_bytes(values: float, m: int, value_bytes: int) -> float:
+    """Return the bytes of an N:M pattern: the kept weights, each with its place among ``m``, 2 bits where m is 4."""
+    return values * value_bytes + ceil(values * ceil(log2(m)) / 8)

@@ -1,0 +1,29 @@
+"""The scripts in benchmarks/, on settings that take seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
+    arguments = ["--images", "100", "--steps", "2", "--targets", "0.5", "0.3", "--output", str(tmp_path / "table.md")]
+    keys = ["model=resnet20", "data=digits", "model.width=0.5", "train.epochs=2", "data.calibration=50", "threads=1"]
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "criteria.py", *arguments, *keys, f"cache_dir={tmp_path}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout.splitlines()[-1])
+    assert len(result["rows"]) == 2 * (8 + 4 * 5)
+    assert all(row["kept"] <= row["target"] for row in result["rows"])
+    assert len((tmp_path / "table.md").read_text().splitlines()) == 4 + len(result["rows"])
