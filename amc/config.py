@@ -62,12 +62,6 @@ class Scoring(Enum):
     racing = "racing"
 
 
-class Tracker(Enum):
-    """Where a run is reported to, beside its folder."""
-
-    none = "none"
-
-
 class Export(Enum):
     """Formats beside safetensors that the pruned network is written in."""
 
@@ -190,7 +184,7 @@ class SearchConfig(TrainConfig):
         precision: what candidates run in; fine-tuned networks are always scored in float32.
         finetune: what happens to the best trials.
         export: further formats of the pruned network.
-        tracker: where the run is reported to.
+        tracker: where the run is reported to beside its folder, built by its ``_target_``; none for nowhere.
     """
 
     policy: Any = MISSING
@@ -210,7 +204,7 @@ class SearchConfig(TrainConfig):
     precision: Precision = Precision.auto
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: list[Export] = field(default_factory=list)
-    tracker: Tracker = Tracker.none
+    tracker: Any = None
 
 
 def register_schemas() -> None:
