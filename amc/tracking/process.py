@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.tracking.worker import LINGER_SECONDS, Message
@@ -54,7 +54,7 @@ class TrackerProcess(AbstractContextManager["TrackerProcess"]):
             self._give_up(f"cannot be started ({error})")
             return self
         self._messages.put(self._first)
-        Thread(target=_feed, args=(self._process.stdin, self._messages), daemon=True).start()
+        Thread(target=_feed, args=(self._process, self._messages), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,10 +115,12 @@ def _start_worker(output: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _feed(pipe: IO[bytes], messages: "SimpleQueue[Message | None]") -> None:
+def _feed(process: subprocess.Popen[bytes], messages: "SimpleQueue[Message | None]") -> None:
     """Write messages as they come, in a thread: a process that does not read fills the pipe, and writing blocks."""
     # A process that has ended is noticed by whoever sends the next trial.
-    with suppress(OSError), pipe:
+    with suppress(OSError), cast(IO[bytes], process.stdin) as pipe:
         while (message := messages.get()) is not None:
             pipe.write(json.dumps(message, default=str).encode() + b"\n")
             pipe.flush()
+    # Where nobody waits any more, it is still to be buried.
+    process.wait()

@@ -48,7 +48,7 @@ class TensorboardTracker:
     def __call__(self, trial: int, figures: Figures) -> None:
         """Write the figures against the trial's index."""
         for name, figure in figures.items():
-            self._opened.add_scalar(f"search/{name}", figure, trial, new_style=True)
+            self._opened.add_scalar(f"search/{name}", figure, trial)
 
     def finish(self, ending: Ending | None) -> None:
         """Write the rest, or close the file as it is."""
@@ -61,7 +61,7 @@ class TensorboardTracker:
         from PIL import Image
 
         for name, figure in ending.summary.items():
-            self._opened.add_scalar(f"result/{name}", figure, new_style=True)
+            self._opened.add_scalar(f"result/{name}", figure, 0)
         rows = [f"| {layer} | {keep:.4f} | {kept} | {of} |" for layer, keep, kept, of in ending.strategy]
         table = "\n".join(["| layer | keep | kept | of |", "|---|---:|---:|---:|", *rows])
         self._opened.add_text("strategy", table)

@@ -19,7 +19,7 @@ MODES = ("auto", "online", "offline")
 PROJECT = "amc-search"
 # Of W&B's server: a longer tag or name is refused.
 TAG_LETTERS, NAME_LETTERS = 64, 128
-INIT_SECONDS, FINISH_SECONDS = 8.0, 25.0
+INIT_SECONDS, FINISH_SECONDS = 15.0, 25.0
 
 
 @dataclass
