@@ -51,8 +51,10 @@ class WandbTracker:
         Raises:
             wandb.Error: the server does not answer, or refuses.
         """
-        # Staged files too: what is synced later is then in one place. Read when W&B is imported.
+        # Staged files too, so that what is synced later is in one place.
         os.environ["WANDB_DATA_DIR"] = os.environ["WANDB_CACHE_DIR"] = str(run.folder / "wandb")
+        # To greet the user, a login asks the server for a name.
+        os.environ["WANDB_SILENT"] = "true"
         import wandb
 
         settings = wandb.Settings(

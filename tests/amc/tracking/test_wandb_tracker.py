@@ -132,3 +132,20 @@ def test_a_server_that_does_not_serve_costs_seconds_and_one_line(
     assert track(SETTINGS, tracked_run, patience=8.0) < MOST_SECONDS
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage().startswith("WandbTracker: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad_server", ["die"], indirect=True)
+def test_what_a_server_that_died_did_not_take_is_on_disk(
+    bad_server: str, tracked_run: TrackedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", bad_server)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    track(SETTINGS, tracked_run, patience=1.0)
+    deadline = time.monotonic() + 60
+    rewards: list[float] = []
+    while len(rewards) < len(FIGURES) and time.monotonic() < deadline:
+        time.sleep(1)
+        history = of_kind("history", records(tracked_run.folder))
+        rewards = [row["item"]["reward"] for row in history if "reward" in row["item"]]
+    assert rewards == [figures["reward"] for figures in FIGURES]
