@@ -50,11 +50,11 @@ class TrackerProcess(AbstractContextManager["TrackerProcess"]):
         try:
             self._output = tempfile.TemporaryFile()
             self._process = _start_worker(self._output)
-        except OSError as error:
+            Thread(target=_feed, args=(self._process, self._messages), daemon=True).start()
+        except (OSError, RuntimeError) as error:  # no file, no process, no thread
             self._give_up(f"cannot be started ({error})")
-            return self
-        self._messages.put(self._first)
-        Thread(target=_feed, args=(self._process, self._messages), daemon=True).start()
+        else:
+            self._messages.put(self._first)
         return self
 
     def __exit__(self, *_: object) -> None:
