@@ -80,12 +80,6 @@ class Scoring(Enum):
     racing = "racing"
 
 
-class Tracker(Enum):
-    """Where a run is reported to, beside its folder."""
-
-    none = "none"
-
-
 class Export(Enum):
     """Formats beside safetensors that the pruned network is written in."""
 
@@ -212,7 +206,7 @@ class SearchConfig(TrainConfig):
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
         export: further formats of the pruned network.
-        tracker: where the run is reported to.
+        tracker: where the run is reported to beside its folder, built by its ``_target_``; none for nowhere.
     """
 
     policy: Any = MISSING
@@ -236,7 +230,7 @@ class SearchConfig(TrainConfig):
     overwrite: bool = False
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: list[Export] = field(default_factory=list)
-    tracker: Tracker = Tracker.none
+    tracker: Any = None
 
 
 def register_schemas() -> None:

@@ -20,6 +20,7 @@ from amc.seeding import seed_everything
 from amc.settings import run_settings
 from amc.sparse import kernel_note
 from amc.tables import terminal_table
+from amc.tracking.track import Tracking, track
 from envs.search import RecordTrials, SearchPolicy, Trial
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,13 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     bench = set_up(cfg)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
     stop = StopOnSignal()
-    trials = search(bench, policy, continuation, stop)
-    outcome = finetune_best(bench, trials)
-    result = measure(bench, outcome, policy_name, stopped=stop.asked)
-    show(result, publish(bench, continuation.run, result, outcome))
+    with track(bench, policy_name, folder) as tracking:
+        trials = search(bench, policy, continuation, stop, tracking)
+        outcome = finetune_best(bench, trials)
+        result = measure(bench, outcome, policy_name, stopped=stop.asked)
+        report = publish(bench, continuation.run, result, outcome)
+        tracking.finish(result)
+    show(result, report)
     return not stop.asked
 
 
@@ -59,7 +63,9 @@ def show(result: Result, report: Path) -> None:
     get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
 
 
-def search(bench: Bench, policy: SearchPolicy, continuation: Continuation, stop: StopOnSignal) -> list[Trial]:
+def search(
+    bench: Bench, policy: SearchPolicy, continuation: Continuation, stop: StopOnSignal, tracking: Tracking
+) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found."""
     cfg, engine = bench.cfg, bench.engine
     log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
@@ -68,7 +74,7 @@ def search(bench: Bench, policy: SearchPolicy, continuation: Continuation, stop:
     seed_everything(cfg.seed)
     shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
     with shown as progress, stop:
-        env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, stop])
+        env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, tracking, stop])
         try:
             policy.search(env)
         except SearchStopped as stopped:

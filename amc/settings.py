@@ -28,7 +28,8 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
 
     Names are as on the command line (``finetune.epochs``); a list is joined by commas.
     """
-    return {name: value for name, value in _flat(asdict(cfg), "") if name not in NOT_ASKED}
+    asked = {**asdict(cfg), "tracker": None}
+    return {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
 
 
 def _flat(values: Mapping[str, object], prefix: str) -> list[tuple[str, Setting]]:

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 
 from amc.config import Constraint, Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
+from amc.tracking.make import make_tracker
 from envs.engine.combinations import check_combination
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
@@ -68,6 +69,8 @@ def _validate_search(cfg: SearchConfig) -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if Export.onnx in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+    if cfg.tracker is not None:
+        make_tracker(cfg.tracker)
 
 
 def _check(key: str, value: object, holds: bool, allowed: str) -> None:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from amc.build import make_policy
 from amc.config import CONF, SearchConfig, TrainConfig, register_schemas
 from amc.errors import ConfigError, ModelError, UserError
+from amc.tracking.make import make_tracker
 from amc.validation import validate
 from amc.zoo.datasets import DATASETS
 from amc.zoo.models import MODELS
@@ -129,6 +130,23 @@ def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
     validate(cfg)
     with pytest.raises(ConfigError, match="constraint=rescale: policy=pareto needs bound"):
         validate(composed("policy=pareto", "constraint=rescale"))
+
+
+@pytest.mark.parametrize("tracker", sorted(set(choices("tracker")) - {"none"}))
+def test_a_tracker_lists_its_settings_with_their_defaults(tracker: str) -> None:
+    cfg = composed(f"tracker={tracker}")
+    assert isinstance(cfg, SearchConfig)
+    validate(cfg)
+    built = make_tracker(cfg.tracker)
+    assert is_dataclass(built)
+    assert {field.name for field in fields(built)} == set(cfg.tracker) - {"_target_"}
+    assert built == type(built)()
+
+
+def test_a_run_is_not_tracked_unless_asked() -> None:
+    cfg = composed()
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.tracker is None
 
 
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])

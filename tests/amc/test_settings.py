@@ -23,6 +23,7 @@ def test_where_and_with_which_seed_a_run_was_made_is_not_asked() -> None:
     elsewhere = replace(
         CFG, name="other", seed=7, device="cuda", threads=4, cache_dir="elsewhere", policy=CFG.policy | {"seed": 7}
     )
+    elsewhere.tracker = {"_target_": "somewhere.Tracker", "mode": "online"}
     assert run_settings(elsewhere) == run_settings(CFG)
     assert "somebody" not in str(run_settings(CFG))
 

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from amc.results import Result
+from amc.tracking.process import TrackerProcess
+from amc.tracking.track import Tracked, Untracked, summary
+from amc.tracking.tracker import TrackedRun
+from envs.engine.types import Cost
+from envs.search import Trial
+
+DENSE = Cost(flops=100e6, params=4e6)
+RECORDER = {"_target_": "fake_trackers.Recorder"}
+
+
+def test_a_tracker_is_told_of_trials_and_the_result(
+    sample_trials: list[Trial], sample_result: Result, tracked_run: TrackedRun
+) -> None:
+    for name in ("channels.png", "reward.png"):
+        (tracked_run.folder / name).touch()
+    process = TrackerProcess(RECORDER, tracked_run, patience=120)
+    with Tracked(process, tracked_run.folder, DENSE, "flops") as tracking:
+        for trial in sample_trials:
+            tracking(trial)
+        tracking.finish(sample_result)
+    _, *told, finish = map(json.loads, (tracked_run.folder / "told.jsonl").read_text().splitlines())
+    assert [index for _, index, _ in told] == [trial.index for trial in sample_trials]
+    figures = [values for *_, values in told]
+    assert [values["reward"] for values in figures] == [trial.reward for trial in sample_trials]
+    assert [values["resource_kept"] for values in figures] == [trial.cost.flops / 100e6 for trial in sample_trials]
+    assert figures[0]["policy_seconds"] + figures[0]["engine_seconds"] == pytest.approx(figures[0]["seconds"])
+    # The last trial is over the target.
+    best = [-0.9, -0.3, -0.3, -0.1, -0.1, -0.05, -0.05, -0.04, -0.04]
+    assert [values["best_reward"] for values in figures] == best
+    told_summary, strategy, model, pictures = finish[1]
+    assert told_summary == summary(sample_result)
+    assert strategy == [list(layer) for layer in sample_result.strategy]
+    assert model == str(tracked_run.folder / "pruned.safetensors")
+    assert pictures == [str(tracked_run.folder / name) for name in ("channels.png", "reward.png")]
+
+
+def test_there_is_no_best_reward_before_a_trial_is_within_the_target(
+    sample_trials: list[Trial], tracked_run: TrackedRun
+) -> None:
+    tracking = Tracked(TrackerProcess(RECORDER, tracked_run), tracked_run.folder, DENSE, "params")
+    figures = tracking._figures(sample_trials[-1])
+    assert "best_reward" not in figures
+    assert figures["resource_kept"] == 0.5
+
+
+def test_a_summary_names_every_network(sample_result: Result) -> None:
+    figures = summary(sample_result)
+    assert figures["dense/test_top1"] == sample_result.dense.test_top1
+    assert figures["uniform/flops"] == sample_result.uniform.flops
+    assert figures["pruned/latency_ms"] == sample_result.pruned.latency_ms
+    assert figures["search_seconds"] == sample_result.search_seconds
+
+
+def test_an_untracked_run_goes_the_same_way(sample_trials: list[Trial], sample_result: Result) -> None:
+    with Untracked() as tracking:
+        tracking(sample_trials[0])
+        tracking.finish(sample_result)
