@@ -8,6 +8,7 @@ from amc.errors import ConfigError, ModelError
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 PARETO = "baselines.pareto.ParetoSearch"
+SENSITIVITY = "baselines.sensitivity.SensitivityAnalysis"
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -48,6 +49,8 @@ def _validate_search(cfg: SearchConfig) -> None:
     _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 0.99, "above 0, at most 0.99")
     if cfg.scoring is Scoring.racing and cfg.reward is not Reward.accuracy:
         raise ConfigError(f"scoring=racing needs reward=accuracy: reward={cfg.reward.name} is not what it races for")
+    if cfg.scoring is Scoring.racing and cfg.policy.get("_target_") == SENSITIVITY:
+        raise ConfigError("scoring=racing: policy=sensitivity needs full; its probes keep more and win every race")
     _check("round_to", cfg.round_to, cfg.round_to is None or cfg.round_to >= 1, "1 or more, or null")
     _check("adaptive_bn", cfg.adaptive_bn, cfg.adaptive_bn >= 0, "0 or more")
     _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")

@@ -56,7 +56,8 @@ class ChannelPruner:
         self.graph = _without_single_choices(graph, settings.round_to)
         self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
         criterion = CRITERIA[settings.criterion]
-        self.ranks = [ranking(criterion(reading_rows(model, group))).cpu() for group in self.graph.groups]
+        self._scores = [criterion(reading_rows(model, group)) for group in self.graph.groups]
+        self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
@@ -69,6 +70,10 @@ class ChannelPruner:
     def left_whole(self) -> dict[str, str]:
         """Modules that keep all their output channels, with the reason."""
         return self.graph.left_whole
+
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
+        return tuple(self._scores[step].tolist())
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""

@@ -88,6 +88,10 @@ class TorchEngine:
                 self._evaluations[kept] = self.score(candidate)
         return self._evaluations[kept]
 
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return what the criterion says of the units of a layer; the units of highest score stay."""
+        return self.pruner.unit_scores(step)
+
     def forget(self) -> None:
         """Drop every remembered evaluation, such as when ``score`` was exchanged."""
         self._evaluations.clear()

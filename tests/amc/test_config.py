@@ -115,6 +115,12 @@ def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
         validate(composed("policy=pareto", "constraint=rescale"))
 
 
+def test_sensitivity_analysis_refuses_to_race() -> None:
+    validate(composed("policy=sensitivity"))
+    with pytest.raises(ConfigError, match="scoring=racing: policy=sensitivity needs full"):
+        validate(composed("policy=sensitivity", "scoring=racing"))
+
+
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
 def test_a_policy_refuses_wrong_settings(override: str) -> None:
     cfg = composed(override)
