@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.engine.calls import flatten_outputs
 from envs.engine.analytic import AnalyticEngine
+from envs.engine.calls import flatten_outputs
 from envs.engine.channel_pruner import channel_choices
 from envs.engine.errors import GraphError
 from envs.engine.scoring import metric_scorer
