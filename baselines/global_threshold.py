@@ -27,8 +27,9 @@ class GlobalThreshold:
     rounding: it takes no evaluation to find. It needs an engine that knows the scores of its units.
 
     Attributes:
-        normalize: a key of ``NORMALIZE``, since scores of different layers do not compare as they are: the L2 norm of
-            the layer's scores, as Molchanov et al. do, their mean, or nothing.
+        normalize: a key of ``NORMALIZE``, since scores of different layers do not compare as they are: ``mean`` of
+            the layer's scores, their ``l2`` norm as Molchanov et al. do, or ``none``. The norm grows with the root
+            of a layer's width, so wide layers lose most.
 
     Raises:
         ValueError: there is no such normalization.
@@ -39,7 +40,7 @@ class GlobalThreshold:
         arXiv 1611.06440, section 2.2.
     """
 
-    normalize: str = "l2"
+    normalize: str = "mean"
 
     def __post_init__(self) -> None:
         if self.normalize not in NORMALIZE:

@@ -24,7 +24,7 @@ class ScoredUnits(AnalyticEngine):
         return tuple(rng.lognormal(rng.normal(), rng.uniform(0.1, 2), self.layers[step].units).tolist())
 
 
-def search(engine: AnalyticEngine, normalize: str = "l2", target: float = 0.5, constraint: str = "bound") -> Strategy:
+def search(engine: AnalyticEngine, normalize: str = "mean", target: float = 0.5, constraint: str = "bound") -> Strategy:
     env = RecordTrials(PruningEnv(engine, target=target, constraint=constraint), 3)
     GlobalThreshold(normalize).search(env)
     assert len(env.trials) == 1
