@@ -1,10 +1,10 @@
 """Sensitivity analysis: how much each layer bears by itself decides how much it keeps."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice, repeat, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -125,7 +125,7 @@ class SensitivityAnalysis:
 
     def _damage(self, pruned: Evaluation, dense: Evaluation) -> float:
         """Return how much worse a network is than the dense one, 0 if it is better."""
-        if self.watch == "metric" or math.isnan(dense.loss):
+        if self.watch == "metric" or not math.isfinite(dense.loss):
             return max(0.0, dense.metric - pruned.metric)
         return max(0.0, pruned.loss - dense.loss) if math.isfinite(pruned.loss) else DESTROYED
 
@@ -149,23 +149,23 @@ def probe_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) ->
     """
     whole = (1.0,) * len(saved)
     env.probe(whole)
-    orders = {
-        step: probing_order(env.problem.budget.ratios[step][:-1], ratio)
-        for step in sorted(range(len(saved)), key=lambda step: -saved[step])
-    }
-    rounds = chain.from_iterable(zip_longest(*([(step, keep) for keep in order] for step, order in orders.items())))
-    for step, keep in islice(filter(None, rounds), count - 1):
+    costly_first = sorted(range(len(saved)), key=lambda step: -saved[step])
+    orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
+    rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
+    for step, keep in islice(rounds, count - 1):
         env.probe((*whole[:step], keep, *whole[step + 1 :]))
 
 
-def probing_order(ratios: Sequence[float], first: float) -> list[float]:
-    """Return the ratios of a layer in the order to try them: near ``first``, then always far from those before."""
-    tried, left = [1.0], list(ratios)
-    while left:
-        farthest = max(left, key=lambda keep: min(abs(keep - other) for other in tried))
-        tried.append(min(left, key=lambda keep: abs(keep - first)) if len(tried) == 1 else farthest)
-        left.remove(tried[-1])
-    return tried[1:]
+def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
+    """Yield the ratios of a layer in the order to try them: near ``first``, then always far from those before."""
+    distances = {keep: 1 - keep for keep in ratios}
+    while distances:
+        start = len(distances) == len(ratios)
+        keep = (
+            min(distances, key=lambda keep: abs(keep - first)) if start else max(distances, key=distances.__getitem__)
+        )
+        yield keep
+        distances = {other: min(far, abs(other - keep)) for other, far in distances.items() if other != keep}
 
 
 def below_threshold(budget: Budget, damages: Sequence[Sequence[float]], weights: Weights) -> Strategy:
