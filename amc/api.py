@@ -14,9 +14,11 @@ from amc.agent.td3 import TD3Search
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
 from amc.results import RunFolder
+from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
+from baselines.sensitivity import SensitivityAnalysis
 from baselines.uniform import Uniform
 from envs.engine.samples import Loss
 from envs.engine.scoring import Score, Top1Scorer, metric_scorer
@@ -30,10 +32,12 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 UserScore = Callable[[nn.Module], float | Evaluation]
 POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
     "amc": lambda seed: AMC(seed=seed),
+    "global_threshold": lambda _: GlobalThreshold(),
     "optuna": lambda seed: OptunaSearch(seed=seed),
     "pareto": lambda seed: ParetoSearch(seed=seed),
     "random": lambda seed: RandomSearch(seed=seed),
     "sac": lambda seed: SACSearch(seed=seed),
+    "sensitivity": lambda _: SensitivityAnalysis(),
     "td3": lambda seed: TD3Search(seed=seed),
     "uniform": lambda _: Uniform(),
 }

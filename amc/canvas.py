@@ -55,8 +55,22 @@ DARK = Palette(
 
 def new_axes(height_inches: float, palette: Palette) -> Axes:
     """Return the axes of a new figure; it is ``axes.figure``."""
+    return new_panels(height_inches, 1, 1, palette)[0]
+
+
+def new_panels(height_inches: float, panels: int, columns: int, palette: Palette) -> list[Axes]:
+    """Return axes of a new figure, side by side in rows of ``columns``, with common scales."""
     figure = Figure((WIDTH_INCHES, height_inches), dpi=DOTS_PER_INCH, layout="constrained", facecolor=palette.paper)
-    axes = figure.add_subplot(facecolor=palette.paper)
+    rows = math.ceil(panels / columns)
+    axes: list[Axes] = []
+    for number in range(1, panels + 1):
+        first = axes[0] if axes else None
+        axes.append(figure.add_subplot(rows, columns, number, sharex=first, sharey=first, facecolor=palette.paper))
+        _style(axes[-1], palette)
+    return axes
+
+
+def _style(axes: Axes, palette: Palette) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(palette.ink)
     axes.grid(axis="y", color=palette.quiet, linewidth=0.7)
@@ -64,7 +78,6 @@ def new_axes(height_inches: float, palette: Palette) -> Axes:
     axes.tick_params(colors=palette.ink, labelsize=SMALL, length=0)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=palette.ink, fontsize=NORMAL)
-    return axes
 
 
 def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> Figure:
@@ -108,14 +121,21 @@ def _legend_columns(labels: Sequence[str]) -> int:
     return 1
 
 
-def cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
+def cut_the_bottom(axes: Axes, points: Points, palette: Palette, judged: Points = ()) -> str:
     """Spend the height on the better half of the points.
 
     Points far below are marked at the lower edge instead of hidden, under the label returned.
+
+    Args:
+        axes: where the points are drawn.
+        points: all of them.
+        palette: the figure's colours.
+        judged: those among them whose better half is to be seen; none for all.
     """
     heights = [height for _, height in points]
-    top, middle = max(heights), median(heights)
-    floor = top - 3 * (top - middle)
+    middle_of = [height for _, height in judged or points]
+    top = max(heights)
+    floor = max(middle_of) - 3 * (max(middle_of) - median(middle_of))
     below = [x for x, height in points if height < floor]
     label = f"{len(below)} further below"
     if below and floor < top:
@@ -125,6 +145,6 @@ def cut_the_bottom(axes: Axes, points: Points, palette: Palette) -> str:
     return label
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = LONGEST_NAME) -> str:
     """Return the end of a name that is too long to stand beside a picture."""
-    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"

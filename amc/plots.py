@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.canvas import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
 from amc.results import LayerKept, Result
+from amc.sensitivity_figure import sensitivity_figure
 from amc.tables import RESOURCES
 from envs.engine.combinations import UNITS
 from envs.search import Trial, quality
@@ -27,14 +28,16 @@ TRIALS, OVER, TARGET = "trials", "over the target", "target"
 
 
 def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> dict[str, Figure]:
-    """Draw every picture of a run, by name."""
-    return {
+    """Draw every picture of a run, by name; that of single layers where some were pruned by themselves."""
+    drawn = {
         "reward": reward_figure(trials, palette),
         "resource": resource_figure(result, trials, palette),
         "channels": channels_figure(
             result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
         ),
     }
+    sensitivity = sensitivity_figure(trials, result.strategy, palette)
+    return drawn if sensitivity is None else drawn | {"sensitivity": sensitivity}
 
 
 def png(figure: Figure) -> bytes:
@@ -58,7 +61,8 @@ def best_so_far(trials: Sequence[Trial]) -> list[tuple[float, float]]:
 def reward_figure(trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure:
     """Draw the reward of every trial, and the best so far."""
     axes = new_axes(HEIGHT_INCHES, palette)
-    _scatter_trials(axes, [(trial.index + 1, trial.reward) for trial in trials if trial.feasible], TRIALS, palette)
+    within = [(trial.index + 1, trial.reward) for trial in trials if trial.feasible]
+    _scatter_trials(axes, within, TRIALS, palette)
     over = [(trial.index + 1, trial.reward) for trial in trials if not trial.feasible]
     _scatter_trials(axes, over, OVER, palette, filled=False)
     steps = best_so_far(trials)
@@ -67,7 +71,7 @@ def reward_figure(trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure:
         axes.step(x, y, where="post", color=palette.found, linewidth=2, label="best so far")
     axes.set(xlabel="episode", ylabel="reward", xlim=(0, len(trials) + 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below = cut_the_bottom(axes, [(trial.index + 1, trial.reward) for trial in trials], palette)
+    below = cut_the_bottom(axes, [*within, *over], palette, within)
     return finish(axes, f"Reward over {len(trials)} episodes", ("best so far", TRIALS, OVER, below), palette)
 
 
@@ -77,23 +81,26 @@ def resource_figure(result: Result, trials: Sequence[Trial], palette: Palette = 
     field, name = RESOURCES[limited]
     dense: float = getattr(result.dense, field)
     axes = new_axes(HEIGHT_INCHES, palette)
-    points = [(getattr(trial.cost, limited) / dense, trial.evaluation.metric) for trial in trials]
+    place = {trial.index: (getattr(trial.cost, limited) / dense, trial.evaluation.metric) for trial in trials}
+    points = [place[trial.index] for trial in trials if trial.feasible]
+    over = [place[trial.index] for trial in trials if not trial.feasible]
     _scatter_trials(axes, points, TRIALS, palette)
+    _scatter_trials(axes, over, OVER, palette, filled=False)
     for scores, marker, area, colour, label in (
         (result.uniform, "D", 45, palette.uniform, "uniform, fine-tuned"),
         (result.pruned, "*", 150, palette.found, "found, fine-tuned"),
     ):
-        at = (getattr(scores, field) / dense, scores.search_top1)
-        axes.scatter(*at, s=area, color=colour, marker=marker, edgecolors=palette.paper, label=label, zorder=3)
-        points.append(at)
+        point = (getattr(scores, field) / dense, scores.search_top1)
+        axes.scatter(*point, s=area, color=colour, marker=marker, edgecolors=palette.paper, label=label, zorder=3)
+        points.append(point)
     if result.resource == limited:
         axes.axvline(result.target, color=palette.ink, linewidth=1, linestyle="--", label=TARGET)
     axes.set(xlabel=f"{name} kept", ylabel="top-1 on the search split")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    below = cut_the_bottom(axes, points, palette)
-    series = ("found, fine-tuned", "uniform, fine-tuned", TRIALS, TARGET, below)
+    below = cut_the_bottom(axes, [*points, *over], palette, points)
+    series = ("found, fine-tuned", "uniform, fine-tuned", TRIALS, OVER, TARGET, below)
     return finish(axes, f"Accuracy against {name}", series, palette)
 
 

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from envs.engine.types import Strategy
-from envs.search import RecordTrials, Trial, run_episode
+from envs.search import RecordTrials, Trial, play_strategy
 
 if TYPE_CHECKING:
     import optuna
@@ -56,7 +55,7 @@ class OptunaSearch:
             study = optuna.create_study(direction="maximize", sampler=make_sampler(self.sampler, self.seed))
             while env.remaining:
                 asked = study.ask(dict(space))
-                trial = play(env, tuple(asked.params[name] for name in space))
+                trial = play_strategy(env, tuple(asked.params[name] for name in space))
                 if self.tell_executed:
                     _replace(study, asked.number, trial, space)
                 else:
@@ -85,12 +84,6 @@ def ratio_space(env: RecordTrials) -> "Ratios":
 
     low = env.problem.budget.min_keep
     return {f"keep{step:03d}": FloatDistribution(low, 1.0) for step in range(len(env.problem.engine.layers))}
-
-
-def play(env: RecordTrials, strategy: Strategy) -> Trial:
-    """Play an episode that wants the ratios of ``strategy``, and return its trial."""
-    wanted = iter(strategy)
-    return run_episode(env, lambda _: next(wanted))
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from baselines.optuna_search import make_sampler, play, quiet_optuna, ratio_space
+from baselines.optuna_search import make_sampler, quiet_optuna, ratio_space
 from envs.constraint import ROUNDING_ERROR, rescale
 from envs.pruning_env import CONSTRAINTS
-from envs.search import RecordTrials
+from envs.search import RecordTrials, play_strategy
 
 SHARE = "share"
 
@@ -50,5 +50,5 @@ class ParetoSearch:
             while env.remaining:
                 asked = study.ask(dict(space))
                 wanted = tuple(asked.params[name] for name in ratios)
-                trial = play(env, rescale(replace(budget, target=asked.params[SHARE]), wanted))
+                trial = play_strategy(env, rescale(replace(budget, target=asked.params[SHARE]), wanted))
                 study.tell(asked, [trial.evaluation.metric, budget.usage(trial.strategy) / budget.dense])

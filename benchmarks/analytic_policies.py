@@ -64,8 +64,8 @@ def make_policy(name: str, seed: int) -> SearchPolicy:
 
 
 def refuses(policy: str, constraint: str) -> bool:
-    """Tell whether a policy cannot work under a constraint: the front needs networks smaller than the target."""
-    return policy == "pareto" and constraint == "rescale"
+    """Tell whether a policy cannot work here: the front needs networks smaller than the target, scores need units."""
+    return (policy == "pareto" and constraint == "rescale") or policy == "global_threshold"
 
 
 def play(policy: SearchPolicy, constraint: str, episodes: int) -> float:

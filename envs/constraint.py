@@ -4,7 +4,8 @@ Both work for any resource that does not shrink when a layer keeps more, both co
 ever exceeds the target.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -79,6 +80,14 @@ class Budget:
         """The smallest keep ratio allowed for each layer, after rounding."""
         return tuple(minimum(layer, self.min_keep) / layer.units for layer in self.engine.layers)
 
+    @cached_property
+    def ratios(self) -> tuple[Strategy, ...]:
+        """The keep ratios allowed for each layer, ascending from its floor to 1."""
+        return tuple(
+            tuple(choice / layer.units for choice in layer.choices if choice / layer.units >= floor)
+            for layer, floor in zip(self.engine.layers, self.floors, strict=True)
+        )
+
     def usage(self, strategy: Strategy) -> float:
         """Return how much of the resource the network pruned by ``strategy`` uses."""
         used: float | None = getattr(self.engine.cost(strategy), self.resource)
@@ -124,9 +133,7 @@ def bound(budget: Budget, prefix: Strategy, keep: float) -> float:
     wanted = budget.execute(step, keep)
     if budget.fits((*prefix, wanted, *later)):
         return wanted
-    units = budget.engine.layers[step].units
-    ratios = [choice / units for choice in budget.engine.layers[step].choices]
-    ratios = [ratio for ratio in ratios if budget.floors[step] <= ratio < wanted]
+    ratios = [ratio for ratio in budget.ratios[step] if ratio < wanted]
     return ratios[largest(len(ratios), lambda i: budget.fits((*prefix, ratios[i], *later)))]
 
 
@@ -158,17 +165,24 @@ def rescale(budget: Budget, strategy: Strategy) -> Strategy:
     (one layer, one choice) would not. Less than one rounding step of one layer stays unused, unless every layer is
     already whole. With ``min_keep`` no layer falls below its minimum, whatever the factor.
     """
-    order = [increment.step for increment in increments(budget, strategy)]
-    choices = [
-        [choice / layer.units for choice in layer.choices if choice / layer.units >= floor]
-        for layer, floor in zip(budget.engine.layers, budget.floors, strict=True)
-    ]
+    return fill(budget, [increment.step for increment in increments(budget, strategy)])
+
+
+def fill(budget: Budget, order: Sequence[int]) -> Strategy:
+    """Let layers grow from their floors, in a given order, as far as the limit allows.
+
+    The point where it ends is found by bisection, so the result is exact: it fits, and with the next of ``order`` it
+    would not.
+
+    Args:
+        budget: the limit to meet.
+        order: numbers of layers; each time a layer is named it takes its next larger allowed ratio, so it may stand
+            there at most as often as it can grow.
+    """
 
     def grown(count: int) -> Strategy:
-        added = [0] * len(choices)
-        for step in order[:count]:
-            added[step] += 1
-        return tuple(ratios[more] for ratios, more in zip(choices, added, strict=True))
+        added = Counter(order[:count])
+        return tuple(ratios[added[step]] for step, ratios in enumerate(budget.ratios))
 
     return grown(largest(len(order) + 1, lambda count: budget.fits(grown(count))))
 

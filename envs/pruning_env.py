@@ -156,16 +156,22 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         info: dict[str, Any] = {"keep": executed[-1]}
         if step + 1 < len(self.engine.layers):
             return self._observe(executed), 0.0, False, False, info
-        reward, outcome = self._score()
+        reward, outcome = self.score(self._constraint.finish(self.budget, self._ratios))
         return self._observe(executed), reward, True, False, info | outcome
 
     def observations(self, strategy: Strategy) -> NDArray[np.float32]:
         """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""
         return np.stack([self._observe(strategy[:step]) for step in range(len(strategy) + 1)])
 
-    def _score(self) -> tuple[float, dict[str, Any]]:
-        """Meet the target, evaluate the executed strategy, and compute its reward."""
-        strategy = self._constraint.finish(self.budget, self._ratios)
+    def score(self, strategy: Strategy) -> tuple[float, dict[str, Any]]:
+        """Evaluate a strategy as it is, beyond the target or not: the reward and information of a last step.
+
+        Args:
+            strategy: executable ratios. The running episode is left alone.
+
+        Raises:
+            ValueError: the reward is not a finite number.
+        """
         start = perf_counter()
         evaluation = self.engine.evaluate(strategy)
         self.engine_seconds = perf_counter() - start

@@ -1,4 +1,4 @@
-"""What searching means: one finished episode is one trial, and every policy gets the same number of them."""
+"""What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ Sink = Callable[[Trial], None]
 
 
 class BudgetSpent(Exception):
-    """A policy started an episode beyond its budget."""
+    """A policy asked for an episode or a probe beyond its budget."""
 
 
 def quality(trial: Trial) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def quality(trial: Trial) -> tuple[float, float]:
 
 
 class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
-    """The referee: counts episodes, records each as a trial, and refuses more than the budget.
+    """The referee: counts episodes and probes, records each as a trial, and refuses more than the budget.
 
     A repeated strategy counts again. ``reset`` is free at any time; the first step beyond the budget raises.
 
@@ -110,15 +110,37 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         Raises:
             BudgetSpent: no episode is left.
         """
-        if not self.remaining:
-            raise BudgetSpent(f"all {self._episodes} episodes are used")
+        self._check_budget()
         observation, reward, terminated, truncated, info = super().step(action)
         if terminated:
             self._record(float(reward), info)
         return observation, reward, terminated, truncated, info
 
-    def _record(self, reward: float, info: dict[str, Any]) -> None:
-        """Append the trial that ended and hand it to the sinks."""
+    def probe(self, strategy: Strategy) -> Trial:
+        """Score a strategy as it is, beyond the target or not, and record it; that costs an episode like any other.
+
+        For policies that look at a layer by itself. The constraint is left out, and a running episode goes on as if
+        nothing had happened. A trial beyond the target is not feasible, so that it is never the best.
+
+        Args:
+            strategy: one ratio a layer, rounded and kept above ``min_keep`` as a step does.
+
+        Raises:
+            BudgetSpent: no episode is left.
+            ValueError: there is not one ratio for every layer.
+        """
+        self._check_budget()
+        layers = len(self.problem.engine.layers)
+        if len(strategy) != layers:
+            raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
+        return self._record(*self.problem.score(tuple(map(self.problem.budget.execute, range(layers), strategy))))
+
+    def _check_budget(self) -> None:
+        if not self.remaining:
+            raise BudgetSpent(f"all {self._episodes} episodes are used")
+
+    def _record(self, reward: float, info: dict[str, Any]) -> Trial:
+        """Append the trial that ended, hand it to the sinks, and return it."""
         now = perf_counter()
         trial = Trial(
             index=len(self.trials),
@@ -134,6 +156,7 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         self.trials.append(trial)
         for sink in self._sinks:
             sink(trial)
+        return trial
 
 
 class SearchPolicy(Protocol):
@@ -151,3 +174,9 @@ def run_episode(env: RecordTrials, choose: Callable[[Observation], float]) -> Tr
         action = np.array([choose(observation)], dtype=np.float32)
         observation, _, terminated, _, _ = env.step(action)
     return env.trials[-1]
+
+
+def play_strategy(env: RecordTrials, strategy: Strategy) -> Trial:
+    """Play an episode that wants the ratios of ``strategy``, and return its trial."""
+    wanted = iter(strategy)
+    return run_episode(env, lambda _: next(wanted))

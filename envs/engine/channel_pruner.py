@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from envs.engine.calls import Inputs
 from envs.engine.channels import ChannelGroup, Place, Side
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.criteria import ranking
 from envs.engine.door import keep_removable
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, trace
 from envs.engine.layer_shapes import describe
-from envs.engine.ranking import rank_channels
+from envs.engine.ranking import score_channels
 from envs.engine.reconstruction import build_reconstruction
 from envs.engine.resources import ResourceModel, multiply_accumulates
 from envs.engine.samples import Samples
@@ -58,7 +59,8 @@ class ChannelPruner:
         graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
         self.graph = _without_single_choices(graph, settings.round_to)
         self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
-        self.ranks = rank_channels(model, self.graph.groups, samples, settings)
+        self._scores = score_channels(model, self.graph.groups, samples, settings)
+        self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
@@ -71,6 +73,10 @@ class ChannelPruner:
     def left_whole(self) -> dict[str, str]:
         """Modules that keep all their output channels, with the reason."""
         return self.graph.left_whole
+
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
+        return tuple(self._scores[step].tolist())
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""

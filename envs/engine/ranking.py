@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from envs.engine.channel_criteria import CHANNEL_CRITERIA
 from envs.engine.channels import ChannelGroup, Side
 from envs.engine.compact import copy_structure
-from envs.engine.criteria import CRITERIA, ranking, reading_rows
+from envs.engine.criteria import CRITERIA, reading_rows
 from envs.engine.gradients import WeightValues
 from envs.engine.granularity import Cut, as_matrix
 from envs.engine.modules import weight_of
@@ -16,10 +16,10 @@ from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
 
 
-def rank_channels(
+def score_channels(
     model: nn.Module, groups: Sequence[ChannelGroup], samples: Samples, settings: EngineSettings
 ) -> list[Tensor]:
-    """Return for every group its units from most to least important, int64, shape ``(units,)``.
+    """Return for every group the scores of its units, higher for those that should stay, shape ``(units,)``.
 
     Coupled channels score as the sum over the group's members.
 
@@ -28,10 +28,8 @@ def rank_channels(
         ValueError: it needs labels, and there are none.
     """
     if settings.criterion in CHANNEL_CRITERIA:
-        scores = CHANNEL_CRITERIA[settings.criterion](model, groups, samples, settings)
-    else:
-        scores = _reading_scores(model, groups, samples, settings)
-    return [ranking(values).cpu() for values in scores]
+        return CHANNEL_CRITERIA[settings.criterion](model, groups, samples, settings)
+    return _reading_scores(model, groups, samples, settings)
 
 
 def _reading_scores(

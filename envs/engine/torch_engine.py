@@ -115,6 +115,16 @@ class TorchEngine:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""
         self._evaluations[self.kept(strategy)] = evaluation
 
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return what the criterion says of the units of a layer; the units of highest score stay.
+
+        Raises:
+            ValueError: the granularity is not channel.
+        """
+        if not isinstance(self.pruner, ChannelPruner):
+            raise ValueError(f"granularity={self.settings.granularity} has no scores of whole units; take channel")
+        return self.pruner.unit_scores(step)
+
     def forget(self) -> None:
         """Drop every remembered evaluation, such as when ``score`` was exchanged."""
         self._evaluations.clear()

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 Strategy = tuple[float, ...]
 """Keep ratio per step, in (0, 1], in forward order."""
@@ -103,6 +103,18 @@ class PruningEngine(Protocol):
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune by ``strategy`` and score the result on the search split."""
+
+
+@runtime_checkable
+class KnowsUnitScores(Protocol):
+    """What an engine may offer beside ``PruningEngine``: what its criterion says of each unit."""
+
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return the score of every unit of a layer; the units of highest score are those that stay.
+
+        Args:
+            step: number of the layer.
+        """
 
 
 RewardFn = Callable[[Evaluation, Cost], float]

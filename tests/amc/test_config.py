@@ -149,6 +149,12 @@ def test_a_run_is_not_tracked_unless_asked() -> None:
     assert cfg.tracker is None
 
 
+def test_sensitivity_analysis_refuses_to_race() -> None:
+    validate(composed("policy=sensitivity"))
+    with pytest.raises(ConfigError, match="scoring=racing: policy=sensitivity needs full"):
+        validate(composed("policy=sensitivity", "scoring=racing"))
+
+
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
 def test_a_policy_refuses_wrong_settings(override: str) -> None:
     cfg = composed(override)

@@ -103,6 +103,19 @@ def test_bars_are_as_long_as_what_is_kept(sample_result: Result) -> None:
     assert np.asarray(ticks.get_offsets()).tolist() == [[12 / 16, 0], [90 / 128, 1]]
 
 
+def test_the_better_half_of_what_is_within_the_target_is_seen_whatever_lies_beyond(
+    sample_trials: list[Trial], sample_result: Result
+) -> None:
+    beyond = [replace(sample_trials[-1], index=9 + number, reward=-0.001 * number) for number in range(40)]
+    trials = [*sample_trials, *beyond]
+    rewards = sorted(trial.reward for trial in trials if trial.feasible)
+    low, high = reward_figure(trials).axes[0].get_ylim()
+    assert low < rewards[len(rewards) // 2] < rewards[-1] < max(trial.reward for trial in beyond) < high
+    low, _ = resource_figure(sample_result, trials).axes[0].get_ylim()
+    assert low < 1 + rewards[len(rewards) // 2]
+    assert "over the target" in texts(resource_figure(sample_result, trials))
+
+
 @pytest.mark.parametrize("letters", [3, 12, 20])
 @pytest.mark.parametrize("number", [1, 3, 4, 8])
 def test_the_names_of_the_series_stay_inside_the_picture(number: int, letters: int) -> None:

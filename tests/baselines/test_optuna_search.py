@@ -7,10 +7,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from baselines.optuna_search import SAMPLERS, OptunaSearch, _replace, make_sampler, play, quiet_optuna, ratio_space
+from baselines.optuna_search import SAMPLERS, OptunaSearch, _replace, make_sampler, quiet_optuna, ratio_space
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import CONSTRAINTS, PruningEnv
-from envs.search import RecordTrials
+from envs.search import RecordTrials, play_strategy
 
 EPISODES = 30
 
@@ -28,7 +28,8 @@ def test_the_search_is_optunas_own_optimize(sampler: str, constraint: str) -> No
 
     def objective(trial: optuna.Trial) -> float:
         space = ratio_space(theirs).items()
-        return play(theirs, tuple(trial.suggest_float(name, ratio.low, ratio.high) for name, ratio in space)).reward
+        asked = tuple(trial.suggest_float(name, ratio.low, ratio.high) for name, ratio in space)
+        return play_strategy(theirs, asked).reward
 
     with quiet_optuna():
         study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, 4))
@@ -44,7 +45,7 @@ def test_the_sampler_can_be_told_what_was_executed(sampler: str) -> None:
         study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, 0))
         for _ in range(13):
             asked = study.ask(dict(space))
-            _replace(study, asked.number, play(env, tuple(asked.params.values())), space)
+            _replace(study, asked.number, play_strategy(env, tuple(asked.params.values())), space)
     told = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     assert [(tuple(trial.params.values()), trial.value) for trial in told] == [
         (trial.strategy, trial.reward) for trial in env.trials
@@ -59,7 +60,7 @@ def test_cma_es_advances_by_what_was_executed() -> None:
         study = optuna.create_study(direction="maximize", sampler=make_sampler("cmaes", 0))
         while env.remaining:
             asked = study.ask(dict(space))
-            _replace(study, asked.number, play(env, tuple(asked.params.values())), space)
+            _replace(study, asked.number, play_strategy(env, tuple(asked.params.values())), space)
     generations = [trial.system_attrs.get("cma:generation", 0) for trial in study.trials]
     assert max(generations) >= 2
 

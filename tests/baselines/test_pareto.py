@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.optuna_search import play as play_strategy
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
 from envs.constraint import rescale
 from envs.engine.analytic import AnalyticEngine
 from envs.pareto import pareto_front
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import RecordTrials, SearchPolicy, Trial, play_strategy
 
 TARGET = 0.5
 

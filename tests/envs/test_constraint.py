@@ -1,10 +1,11 @@
 import math
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.constraint import Budget, TargetError, bound, increments, rescale, uniform_ratio
+from envs.constraint import Budget, TargetError, bound, fill, increments, rescale, uniform_ratio
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Strategy
 
@@ -94,6 +95,21 @@ def test_rescale_depends_on_proportions_only(case: tuple[Budget, Strategy]) -> N
     budget, wanted = case
     # Halving is exact in floating point, so even ties must fall the same way.
     assert rescale(budget, tuple(keep / 2 for keep in wanted)) == rescale(budget, wanted)
+
+
+@settings(deadline=None, max_examples=60)
+@given(problems, st.randoms())
+def test_filling_is_growing_one_by_one(budget: Budget, random: Random) -> None:
+    order = [step for step, ratios in enumerate(budget.ratios) for _ in ratios[1:]]
+    random.shuffle(order)
+    expected = budget.floors
+    for step in order:
+        grown = grow(budget, expected, step)
+        assert grown is not None
+        if not budget.fits(grown):
+            break
+        expected = grown
+    assert fill(budget, order) == expected
 
 
 @pytest.mark.parametrize("engine", ENGINES)

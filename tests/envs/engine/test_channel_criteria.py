@@ -15,7 +15,7 @@ from envs.engine.criteria import CRITERIA
 from envs.engine.errors import GraphError
 from envs.engine.graph import trace
 from envs.engine.lasso import entry_penalties, lasso_path
-from envs.engine.ranking import rank_channels
+from envs.engine.ranking import score_channels
 from envs.engine.samples import Samples
 from envs.engine.scoring import metric_scorer
 from envs.engine.settings import EngineSettings
@@ -104,8 +104,8 @@ def test_coupled_channels_score_as_the_sum_over_the_members(name: str, images: T
         for channel in range(group.units):
             rows = weight[:, channel].reshape(1, -1), statistic[:, channel].reshape(1, -1)
             expected[channel] += criterion.score(*rows)[0]
-    (rank,) = rank_channels(model, [group], samples, EngineSettings(criterion=name))
-    torch.testing.assert_close(expected[rank], expected.sort(descending=True).values)
+    (scores,) = score_channels(model, [group], samples, EngineSettings(criterion=name))
+    torch.testing.assert_close(scores, expected)
 
 
 def redundant() -> nn.Sequential:

@@ -5,13 +5,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from envs.engine.analytic import AnalyticEngine
 from envs.engine.calls import flatten_outputs
 from envs.engine.channel_pruner import channel_choices
 from envs.engine.errors import GraphError
 from envs.engine.scoring import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Strategy
+from envs.engine.types import KnowsUnitScores, Strategy
 
 PLAIN = EngineSettings(round_to=2, reconstruct=False, adaptive_bn=0)
 
@@ -139,3 +140,19 @@ def test_channels_that_mix_are_left_whole_and_listed(images: Tensor) -> None:
     engine = make_engine(ChannelSoftmax(), images)
     assert [layer.name for layer in engine.layers] == ["last"]
     assert engine.left_whole["mixed"] == "is mixed with other channels on the way"
+
+
+def test_units_of_highest_score_stay(network: nn.Module, images: Tensor) -> None:
+    engine = make_engine(network, images)
+    assert isinstance(engine, KnowsUnitScores)
+    assert not isinstance(AnalyticEngine(), KnowsUnitScores)
+    for step, (layer, rank) in enumerate(zip(engine.layers, engine.pruner.ranks, strict=True)):
+        scores = engine.unit_scores(step)
+        assert len(scores) == layer.units
+        assert [scores[unit] for unit in rank.tolist()] == sorted(scores, reverse=True)
+
+
+def test_the_score_of_a_channel_is_the_l1_norm_of_what_reads_it() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+    engine = make_engine(model, torch.randn(4, 3, 6, 6))
+    assert engine.unit_scores(0) == pytest.approx(model[2].weight.abs().sum((0, 2, 3)).tolist())

@@ -1,0 +1,206 @@
+"""Sensitivity analysis: how much each layer bears by itself decides how much it keeps."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice, repeat, zip_longest
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from envs.constraint import ROUNDING_ERROR, Budget, fill, uniform_ratio
+from envs.engine.types import Evaluation, Strategy
+from envs.search import BudgetSpent, RecordTrials, Trial, play_strategy, quality, run_episode
+from envs.sensitivity import Probe, sensitivity_curves
+
+Weights = tuple[float, ...]
+"""What the damage of each layer is multiplied by before the threshold is applied."""
+
+WATCHED = ("loss", "metric")
+# How far a layer's threshold grows with what pruning it saves: not at all as published, by half, and in full.
+EXPONENTS = (0.0, 0.5, 1.0)
+FIRST_FACTOR, LAST_FACTOR = 2.0, 1.05
+# Stands for a loss that overflowed.
+DESTROYED = 100.0
+
+
+class DamageCurve(NamedTuple):
+    """Damage of a layer over the square of what is removed, from 0 to 1; linear between the points."""
+
+    square: tuple[float, ...]
+    damage: tuple[float, ...]
+
+    def at(self, ratios: Sequence[float]) -> list[float]:
+        """Return the damage at each keep ratio."""
+        return list(np.interp([(1 - keep) ** 2 for keep in ratios], self.square, self.damage).tolist())
+
+
+@dataclass(frozen=True)
+class SensitivityAnalysis:
+    """Prunes one layer at a time, and then each layer as far as its damage stays below one threshold.
+
+    1. The uniform strategy is played. It is what equal curves would give, all that a budget of one buys, and a result
+       for a search that is stopped while it probes.
+    2. The dense network and networks with one layer pruned are probed (:meth:`RecordTrials.probe`). In rounds over
+       the layers, those first whose pruning saves most, each layer is tried at the ratio of the uniform strategy,
+       and then always where it is farthest from what it was tried at. Layers that the budget does not reach are taken
+       for average ones.
+    3. A layer's damage is what the probe's loss is above the dense network's, made monotone by isotonic regression.
+       Between probes it is linear in the square of what is removed, as it is for small changes of a trained network.
+    4. Every layer keeps the least with which its damage stays below a threshold. The threshold is the smallest whose
+       network is within the target; it is found by bisection, without an evaluation, and after rounding.
+    5. What is left of the budget improves on that strategy. The same threshold is tried on damage divided by what the
+       layer saves, as equal damage for equal savings is what an optimum has; then compass search doubles and halves
+       the weight of one layer's damage at a time, and ever smaller factors, as long as the reward rises.
+
+    Nothing is random. A search ends early when no factor leads to a strategy that was not tried.
+
+    Attributes:
+        probing: share of the budget for probes, in [0, 1). Fewer than two probes tell nothing and are not made.
+        watch: what damage is measured by: ``loss``, which sees changes that are too small for an accuracy, or
+            ``metric`` as published. A score without a loss is watched by its metric.
+        refine: whether step 5 is taken; without it the analysis is as published and leaves its budget unused.
+
+    Raises:
+        ValueError: a value is out of range.
+
+    References:
+        Han et al., 2015, "Learning both Weights and Connections for Efficient Neural Networks", arXiv 1506.02626.
+        Li et al., 2016, "Pruning Filters for Efficient ConvNets", arXiv 1608.08710.
+    """
+
+    probing: float = 0.5
+    watch: str = "loss"
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probing < 1:
+            raise ValueError(f"probing={self.probing}: must be from 0, below 1")
+        if self.watch not in WATCHED:
+            raise ValueError(f"watch={self.watch!r}: must be one of {', '.join(WATCHED)}")
+
+    def search(self, env: RecordTrials) -> None:
+        """Probe, play the strategy of the threshold, and improve on it until the budget is spent."""
+        budget = env.problem.budget
+        probes = min(int(self.probing * env.remaining), env.remaining - 2)
+        ratio = uniform_ratio(budget)
+        uniform = run_episode(env, lambda _: ratio)
+        saved = savings(budget)
+        if probes >= 2:
+            probe_layers(env, ratio, saved, probes)
+        damages = [curve.at(ratios[:-1]) for curve, ratios in zip(self._curves(env), budget.ratios, strict=True)]
+        played = {uniform.strategy: uniform}
+
+        def play(weights: Weights) -> Trial:
+            strategy = below_threshold(budget, damages, weights)
+            if strategy not in played:
+                played[strategy] = play_strategy(env, strategy)
+            return played[strategy]
+
+        starts = [tuple(share**-exponent for share in saved) for exponent in EXPONENTS]
+        with suppress(BudgetSpent):
+            play(starts[0])
+            if self.refine:
+                compass_search(play, max(starts, key=lambda weights: quality(play(weights))))
+
+    def _curves(self, env: RecordTrials) -> list[DamageCurve]:
+        """Return what the probes tell of every layer; an average layer's for one without probes."""
+        measured = sensitivity_curves(env.trials, [layer.name for layer in env.problem.engine.layers])
+        fitted = [self._fit(curve.probes) for curve in measured]
+        ends = [curve.damage[-1] for curve in fitted if curve is not None]
+        average = DamageCurve((0.0, 1.0), (0.0, sum(ends) / len(ends) if ends else 1.0))
+        return [curve or average for curve in fitted]
+
+    def _fit(self, probes: Sequence[Probe]) -> DamageCurve | None:
+        """Return the curve of a layer, or none if it or the dense network was not probed."""
+        if len(probes) < 2 or probes[-1].keep < 1:
+            return None
+        dense, *pruned = reversed(probes)
+        squares = [0.0, *((1 - probe.keep) ** 2 for probe in pruned)]
+        damage = isotonic_regression([0.0, *(self._damage(probe.evaluation, dense.evaluation) for probe in pruned)]).x
+        # Beyond the last probe the damage goes on in proportion to the square.
+        return DamageCurve((*squares, 1.0), (*damage.tolist(), float(damage[-1]) / squares[-1]))
+
+    def _damage(self, pruned: Evaluation, dense: Evaluation) -> float:
+        """Return how much worse a network is than the dense one, 0 if it is better."""
+        if self.watch == "metric" or not math.isfinite(dense.loss):
+            return max(0.0, dense.metric - pruned.metric)
+        return max(0.0, pruned.loss - dense.loss) if math.isfinite(pruned.loss) else DESTROYED
+
+
+def savings(budget: Budget) -> Weights:
+    """Return for every layer the share of the resource that goes when it alone is pruned to its floor."""
+    whole = (1.0,) * len(budget.floors)
+    used = [budget.usage((*whole[:step], floor, *whole[step + 1 :])) for step, floor in enumerate(budget.floors)]
+    # Weights divide by it.
+    return tuple(max(1 - usage / budget.dense, ROUNDING_ERROR) for usage in used)
+
+
+def probe_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) -> None:
+    """Probe the dense network and ``count - 1`` networks with one layer pruned, or as many as there are.
+
+    Args:
+        env: the referee.
+        ratio: where each layer is tried first.
+        saved: what pruning a layer saves; layers that save more come first in every round.
+        count: how many probes may be made.
+    """
+    whole = (1.0,) * len(saved)
+    env.probe(whole)
+    costly_first = sorted(range(len(saved)), key=lambda step: -saved[step])
+    orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
+    rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
+    for step, keep in islice(rounds, count - 1):
+        env.probe((*whole[:step], keep, *whole[step + 1 :]))
+
+
+def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
+    """Yield the ratios of a layer in the order to try them: near ``first``, then always far from those before."""
+    distances = {keep: 1 - keep for keep in ratios}
+    while distances:
+        start = len(distances) == len(ratios)
+        keep = (
+            min(distances, key=lambda keep: abs(keep - first)) if start else max(distances, key=distances.__getitem__)
+        )
+        yield keep
+        distances = {other: min(far, abs(other - keep)) for other, far in distances.items() if other != keep}
+
+
+def below_threshold(budget: Budget, damages: Sequence[Sequence[float]], weights: Weights) -> Strategy:
+    """Return the strategy of the smallest threshold within the limit: each layer keeps the least that stays below it.
+
+    As the threshold falls, layers grow one after the other: where equal damages meet, the more pruned one first.
+
+    Args:
+        budget: the limit to meet.
+        damages: for every layer the damage of each allowed ratio but 1, ratios ascending.
+        weights: factors on the damages.
+    """
+    growth = [
+        (-weight * damage, keep, step)
+        for step, weight in enumerate(weights)
+        for keep, damage in zip(budget.ratios[step], damages[step], strict=False)
+    ]
+    return fill(budget, [step for _, _, step in sorted(growth)])
+
+
+def compass_search(play: Callable[[Weights], Trial], weights: Weights) -> None:
+    """Improve weights one at a time by a factor and its inverse; where none helps, by the square root of the factor.
+
+    References:
+        Kolda et al., 2003, "Optimization by Direct Search", SIAM Review 45 (3).
+    """
+    best, factor = play(weights), FIRST_FACTOR
+    while factor > LAST_FACTOR:
+        before = best
+        for step in range(len(weights)):
+            for by in (factor, 1 / factor):
+                moved = (*weights[:step], weights[step] * by, *weights[step + 1 :])
+                trial = play(moved)
+                if quality(trial) > quality(best):
+                    best, weights = trial, moved
+                    break
+        if best is before:
+            factor = math.sqrt(factor)
