@@ -57,7 +57,7 @@ def test_uniform_ratios_reach_the_target(name: str) -> None:
 def test_masked_and_compact_networks_agree(name: str) -> None:
     engine, strategy, small = pruned(name)
     inputs = CASES[name].example(batch=3, seed=2)
-    found, masked = outputs(small, inputs), outputs(engine.mask(strategy), inputs)
+    found, masked = outputs(small, inputs), outputs(engine.pruner.mask(engine.kept(strategy)), inputs)
     assert [a.shape for a in found] == [b.shape for b in outputs(engine.model, inputs)]
     for a, b in zip(found, masked, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5 * max(1.0, float(b.abs().max())), rtol=0.0)
