@@ -9,7 +9,7 @@ from envs.engine.isolation import copy_network
 from envs.engine.precision import choose_precision, running_in
 from envs.engine.scoring import Score
 from envs.engine.settings import EngineSettings
-from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.engine.types import Cost, Evaluation, KnowsReconstructionError, Layer, Strategy
 
 ADAPTIVE_BATCH = 100
 
@@ -78,6 +78,17 @@ class TorchEngine:
     def cost(self, strategy: Strategy) -> Cost:
         """Return FLOPs, parameters and bytes of the network pruned by ``strategy``, for one sample."""
         return self.pruner.cost(self.kept(strategy))
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the relative error that each choice of a layer leaves after repair, see ``ChannelPruner``.
+
+        Raises:
+            ValueError: candidates are not repaired by least squares.
+        """
+        pruner: object = self.pruner
+        if not isinstance(pruner, KnowsReconstructionError):
+            raise ValueError("the reconstruction error is known for whole channels only, not for this granularity")
+        return pruner.reconstruction_error(step)
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 Strategy = tuple[float, ...]
 """Keep ratio per step, in (0, 1], in forward order."""
@@ -102,6 +102,23 @@ class PruningEngine(Protocol):
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune by ``strategy`` and score the result on the search split."""
+
+
+@runtime_checkable
+class KnowsReconstructionError(Protocol):
+    """What an engine may offer beside ``PruningEngine``: how much each layer loses, known without an evaluation."""
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the error that each choice of a layer costs by itself, all other layers whole.
+
+        Errors of different layers are comparable and 0 for the layer kept whole; what the unit is, is the engine's.
+
+        Args:
+            step: number of the layer.
+
+        Raises:
+            ValueError: the engine's settings leave the error unknown.
+        """
 
 
 RewardFn = Callable[[Evaluation, Cost], float]
