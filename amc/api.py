@@ -16,6 +16,7 @@ from amc.results import RunFolder
 from baselines.optuna_search import OptunaSearch
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
+from baselines.reconstruction import Reconstruction
 from baselines.uniform import Uniform
 from envs.engine.scoring import Score, Top1Scorer, metric_scorer
 from envs.engine.settings import EngineSettings
@@ -31,6 +32,7 @@ POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
     "optuna": lambda seed: OptunaSearch(seed=seed),
     "pareto": lambda seed: ParetoSearch(seed=seed),
     "random": lambda seed: RandomSearch(seed=seed),
+    "reconstruction": lambda seed: Reconstruction(seed=seed),
     "sac": lambda seed: SACSearch(seed=seed),
     "td3": lambda seed: TD3Search(seed=seed),
     "uniform": lambda _: Uniform(),
@@ -91,7 +93,7 @@ def prune(
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
         policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
-            ``constraint="bound"``.
+            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
         episodes: strategies that may be scored.
         resource: ``flops`` or ``params``.
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.

@@ -8,6 +8,7 @@ from amc.errors import ConfigError, ModelError
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 PARETO = "baselines.pareto.ParetoSearch"
+RECONSTRUCTION = "baselines.reconstruction.Reconstruction"
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -56,9 +57,15 @@ def _validate_search(cfg: SearchConfig) -> None:
     # The policy says so, too, but only once the network is trained.
     if cfg.policy.get("_target_") == PARETO and cfg.constraint is not Constraint.bound:
         raise ConfigError(f"constraint={cfg.constraint.name}: policy=pareto needs bound, which is its default")
+    if not cfg.reconstruct and _goes_by_reconstruction(cfg):
+        raise ConfigError("reconstruct=false: the policy goes by the reconstruction error, set reconstruct=true")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if Export.onnx in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+
+
+def _goes_by_reconstruction(cfg: SearchConfig) -> bool:
+    return cfg.policy.get("_target_") == RECONSTRUCTION or cfg.policy.get("start") == "reconstruction"
 
 
 def _check(key: str, value: object, holds: bool, allowed: str) -> None:

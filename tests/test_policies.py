@@ -75,6 +75,9 @@ class Recorded:
     def cost(self, strategy: Strategy) -> Cost:
         return ENGINE.cost(strategy)
 
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        return ENGINE.reconstruction_error(step)
+
     def evaluate(self, strategy: Strategy) -> Evaluation:
         random.random()  # noqa: S311
         np.random.random()  # noqa: NPY002

@@ -145,7 +145,9 @@ def test_readers_of_one_group_add_up() -> None:
     assert isinstance(engine, KnowsReconstructionError)
     seen: dict[str, list[Tensor]] = {"inner": [], "outer": [], "head": []}
     for name in seen:
-        engine.model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: seen[name].append(args[0]))
+        engine.model.get_submodule(name).register_forward_pre_hook(
+            lambda _, args, name=name: seen[name].append(args[0])
+        )
     torch.manual_seed(0)
     engine.model(torch.randn(60, 3, 3, 3))
     for step, layer in enumerate(engine.layers):
