@@ -40,7 +40,7 @@ class Reconstruction:
 
     seed: int = 0
     local_search: bool = True
-    step: float = 0.7
+    step: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.step > 0:
