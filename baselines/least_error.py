@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.constraint import Budget
 from envs.engine.types import KnowsReconstructionError, Strategy
@@ -48,13 +49,13 @@ class LeastError:
             errors.append(convex_minorant(allowed))
         self._errors: Errors = tuple(errors)
 
-    def strategy(self, weights: Sequence[float] | None = None) -> Strategy:
+    def strategy(self, weights: NDArray[np.float64] | None = None) -> Strategy:
         """Return the strategy of least error.
 
         Args:
             weights: factors on the layers' errors; 1 for all if not given.
         """
-        factors = np.ones(len(self._errors)) if weights is None else weights
+        factors = [1.0] * len(self._errors) if weights is None else weights.tolist()
         errors = tuple(
             tuple(factor * error for error in layer) for factor, layer in zip(factors, self._errors, strict=True)
         )

@@ -25,7 +25,7 @@ def test_no_layer_can_grow_and_every_constraint_executes_it_as_it_is(
     weights: list[float], resource: str, target: float
 ) -> None:
     budget = Budget(ENGINE, resource, target, 0.1)
-    strategy = LeastError(budget).strategy(weights)
+    strategy = LeastError(budget).strategy(np.array(weights))
     assert budget.fits(strategy)
     assert all(keep >= floor for keep, floor in zip(strategy, budget.floors, strict=True))
     for step, layer in enumerate(ENGINE.layers):
