@@ -25,7 +25,7 @@ def make_agent(policy: AMC, env: RecordTrials) -> AMCDDPG:
     return policy._agent(env)
 
 
-PAPER = AMC(warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, layer_code=False, imitation=0.0)
+PAPER = AMC(warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
 
 
 def test_the_networks_and_values_are_the_papers() -> None:
@@ -47,17 +47,6 @@ def test_the_actor_is_a_sigmoid_between_min_keep_and_one() -> None:
             last.bias.fill_(logit)
         keep, _ = agent.predict(observation)
         assert keep.item() == pytest.approx(0.2 + 0.8 / (1 + np.exp(-logit)), abs=1e-6)
-
-
-def test_the_layer_code_is_added_to_what_both_networks_see() -> None:
-    env = make_env()
-    agent = make_agent(AMC(layer_code=True), env)
-    assert next(agent.actor.mu.parameters()).shape == (300, 11 + 14)
-    assert next(agent.critic.q_networks[0].parameters()).shape == (300, 11 + 14 + 1)
-    observations = torch.from_numpy(env.problem.observations((0.5,) * 14)[:-1])
-    coded = agent.actor.features_extractor(observations)
-    torch.testing.assert_close(coded[:, :11], observations)
-    torch.testing.assert_close(coded[:, 11:], torch.eye(14))
 
 
 def weights_after(policy: AMC) -> torch.Tensor:
