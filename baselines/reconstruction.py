@@ -34,6 +34,11 @@ class Reconstruction:
     ratios themselves and making up for it along the least error closed 0.83, and changing up to two or four weights
     at a time 0.91 (means of two networks and three seeds).
 
+    On MobileNet-V1 and 1,000 images of Fashion-MNIST, dense 0.915, the first strategy scored 0.906 at a fifth of the
+    FLOPs and 0.859 at a tenth, where uniform ratios scored 0.893 and 0.773; the best of 30 scored 0.913 and 0.876.
+    On ResNet-20, dense 0.918, the first was no better than uniform ratios at 0.3 of the FLOPs (0.884, 0.886), and
+    better at 0.15 (0.623, 0.543); the best of 15 scored 0.900 and 0.773.
+
     Attributes:
         seed: the same seed gives the same trials.
         local_search: spend the rest of the budget; without it one episode is played.

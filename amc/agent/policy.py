@@ -30,6 +30,7 @@ class AMC:
     it finds in 150 episodes what random ratios find: what one step adds to an episode's reward drowns in what the
     other steps do, and neither ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does. The
     other values were chosen with it, on two networks and seeds that ``benchmarks.analytic_policies`` does not use.
+    There the share of the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
 
     Attributes:
         seed: the same seed gives the same trials.

@@ -84,6 +84,19 @@ def test_the_reconstruction_start_is_least_error_first_and_the_actor_stays_near(
         assert np.abs(np.subtract(trial.strategy, first)).mean() < 0.15
 
 
+@pytest.mark.parametrize("constraint", ["bound", "rescale"])
+def test_a_reconstruction_start_follows_from_its_seed(constraint: str) -> None:
+    played = []
+    for seed in (1, 1, 2):
+        env = make_env(constraint)
+        AMC(seed=seed, start="reconstruction").search(env)
+        played.append([trial.strategy for trial in env.trials])
+        torch.rand(1)
+    assert played[0] == played[1]
+    assert played[0][0] == played[2][0]
+    assert played[0][1:] != played[2][1:]
+
+
 def test_a_reconstruction_start_needs_an_engine_that_knows_its_error() -> None:
     class Ignorant:
         layers, cost, evaluate = AnalyticEngine().layers, AnalyticEngine().cost, AnalyticEngine().evaluate
