@@ -18,6 +18,7 @@ from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
 from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
+from baselines.reconstruction import Reconstruction
 from baselines.sensitivity import SensitivityAnalysis
 from baselines.uniform import Uniform
 from envs.engine.samples import Loss
@@ -36,6 +37,7 @@ POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
     "optuna": lambda seed: OptunaSearch(seed=seed),
     "pareto": lambda seed: ParetoSearch(seed=seed),
     "random": lambda seed: RandomSearch(seed=seed),
+    "reconstruction": lambda seed: Reconstruction(seed=seed),
     "sac": lambda seed: SACSearch(seed=seed),
     "sensitivity": lambda _: SensitivityAnalysis(),
     "td3": lambda seed: TD3Search(seed=seed),
@@ -100,7 +102,7 @@ def prune(
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
         policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
-            ``constraint="bound"``.
+            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
         episodes: strategies that may be scored.
         resource: ``flops`` or ``params``.
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.

@@ -12,6 +12,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 PARETO = "baselines.pareto.ParetoSearch"
 GLOBAL_THRESHOLD = "baselines.global_threshold.GlobalThreshold"
 SENSITIVITY = "baselines.sensitivity.SensitivityAnalysis"
+RECONSTRUCTION = "baselines.reconstruction.Reconstruction"
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -72,11 +73,21 @@ def _validate_search(cfg: SearchConfig) -> None:
         raise ConfigError(f"granularity={cfg.granularity.name}: policy=global_threshold needs channel")
     if cfg.policy.get("_target_") == PARETO and cfg.constraint is not Constraint.bound:
         raise ConfigError(f"constraint={cfg.constraint.name}: policy=pareto needs bound, which is its default")
+    if cfg.granularity is not Granularity.channel and _goes_by_reconstruction(cfg):
+        raise ConfigError(
+            f"granularity={cfg.granularity.name}: the policy goes by the reconstruction error of channels"
+        )
+    if not cfg.reconstruct and _goes_by_reconstruction(cfg):
+        raise ConfigError("reconstruct=false: the policy goes by the reconstruction error, set reconstruct=true")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if Export.onnx in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
     if cfg.tracker is not None:
         make_tracker(cfg.tracker)
+
+
+def _goes_by_reconstruction(cfg: SearchConfig) -> bool:
+    return cfg.policy.get("_target_") == RECONSTRUCTION or cfg.policy.get("start") == "reconstruction"
 
 
 def _check(key: str, value: object, holds: bool, allowed: str) -> None:

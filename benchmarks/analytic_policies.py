@@ -4,6 +4,9 @@
 
 Every policy of conf/policy, and every sampler of Optuna, plays under both constraints with its default settings. The
 gap runs from 0, the uniform ratios under the same constraint, to 1, the exact optimum. The last line is JSON.
+
+``reconstruction`` is told the very errors of this network there, which no real one knows: its figure shows what the
+greedy removal is worth, not what the policy finds.
 """
 
 import argparse

@@ -159,6 +159,7 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["policy.sigma_end=-1"], 2, "sigma_end=-1"),
         (["policy=optuna", "policy.sampler=cma"], 2, "sampler='cma'"),
         (["policy=pareto", "constraint=rescale"], 2, "constraint=rescale"),
+        (["policy=reconstruction", "reconstruct=false"], 2, "reconstruct=false"),
         (["episodes=0"], 2, "episodes=0"),
         (["data=fashion_mnist", "data.folder=nowhere"], 2, "data.folder=nowhere"),
         (["data=image_folder"], 2, "data.folder"),

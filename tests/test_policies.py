@@ -89,6 +89,9 @@ class Recorded:
     def unit_scores(self, step: int) -> tuple[float, ...]:
         return ENGINE.unit_scores(step)
 
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        return ENGINE.reconstruction_error(step)
+
     def evaluate(self, strategy: Strategy) -> Evaluation:
         random.random()  # noqa: S311
         np.random.random()  # noqa: NPY002

@@ -49,6 +49,11 @@ class MovingBaseline:
         return max(self._variance**0.5, TINY) if self._normalize else 1.0
 
 
+def scaled(strategy: Strategy, low: float, high: float) -> Array:
+    """Return keep ratios in [low, high] as stable-baselines3 holds actions, in [-1, 1]."""
+    return 2 * (np.array(strategy, dtype=np.float32) - low) / (high - low) - 1
+
+
 class EpisodeReturnBuffer(ReplayBuffer):
     """A replay buffer that rewrites each episode once its outcome is known.
 
@@ -97,15 +102,16 @@ class EpisodeReturnBuffer(ReplayBuffer):
         infos: list[dict[str, Any]],
     ) -> None:
         """Store the episode when its last step arrives; earlier steps wait for the outcome."""
-        if not done[0]:
-            return
-        strategy = infos[0]["strategy"]
-        self._baseline.update(float(reward[0]))
+        if done[0]:
+            self.add_episode(infos[0]["strategy"], float(reward[0]))
+
+    def add_episode(self, strategy: Strategy, reward: float) -> None:
+        """Store the episode that executed a strategy, whoever played it."""
+        self._baseline.update(reward)
         seen = self._observations(strategy)
-        scaled = 2 * (np.array(strategy, dtype=np.float32) - self._low) / (self._high - self._low) - 1
-        for step, keep in enumerate(scaled):
-            last = np.array([step + 1 == len(scaled)])
-            super().add(seen[step], seen[step + 1], np.array([keep]), reward, last, infos)
+        for step, keep in enumerate(scaled(strategy, self._low, self._high)):
+            last = np.array([step + 1 == len(strategy)])
+            super().add(seen[step], seen[step + 1], np.array([keep]), np.array([reward]), last, [{}])
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch whose rewards are relative to the baseline."""

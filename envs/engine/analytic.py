@@ -130,6 +130,10 @@ class AnalyticEngine:
         metric = self.dense_metric * math.exp(-damage)
         return Evaluation(metric=metric, loss=-math.log(metric), n_samples=1)
 
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return ``e`` of the class docstring for each choice of a layer: its damage without interactions."""
+        return tuple(self._error(step, choice) for choice in self.layers[step].choices)
+
     @cached_property
     def _edges(self) -> tuple[tuple[int, int], ...]:
         """MACs and weights per pair of channels: of the stem, then of each block."""

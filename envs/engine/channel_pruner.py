@@ -7,15 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.calls import Inputs
-from envs.engine.channels import ChannelGroup, Place, Side
+from envs.engine.channels import ChannelGroup, Place, Side, Site
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.criteria import ranking
 from envs.engine.door import keep_removable
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, trace
 from envs.engine.layer_shapes import describe
+from envs.engine.modules import is_reconstructible
 from envs.engine.ranking import score_channels
-from envs.engine.reconstruction import build_reconstruction
+from envs.engine.reconstruction import Reconstruction, build_reconstruction
+from envs.engine.reconstruction_error import unrepaired_share
 from envs.engine.resources import ResourceModel, multiply_accumulates
 from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
@@ -62,6 +64,7 @@ class ChannelPruner:
         self._scores = score_channels(model, self.graph.groups, samples, settings)
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
+        self._errors: dict[int, tuple[float, ...]] = {}
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
             build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
@@ -81,6 +84,31 @@ class ChannelPruner:
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
         return self._resources.cost(kept)
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the share of their outputs' energy that the readers of a group lose, added up, for each choice.
+
+        See ``envs.engine.reconstruction_error``: 0 for the whole group, at most 1 a reader.
+
+        Args:
+            step: number of the group.
+
+        Raises:
+            ValueError: pruned networks are not repaired by least squares.
+        """
+        if self._reconstruction is None:
+            raise ValueError("reconstruct=false: the reconstruction error is only known with reconstruct=true")
+        if step not in self._errors:
+            sites = self.graph.groups[step].at(Side.IN)
+            by_count = torch.stack([self._reader_error(self._reconstruction, site, step) for site in sites]).sum(0)
+            self._errors[step] = tuple(by_count[list(self.layers[step].choices)].tolist())
+        return self._errors[step]
+
+    def _reader_error(self, reconstruction: Reconstruction, site: Site, step: int) -> Tensor:
+        module = self._model.get_submodule(site.module)
+        if is_reconstructible(module):
+            return reconstruction.errors(site.module, step)
+        return unrepaired_share(module, site, self.ranks[step])
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the physically smaller network, repaired by least squares if the settings say so."""

@@ -26,6 +26,7 @@ from envs.engine.calibration import InputMoments, collect_moments
 from envs.engine.channels import ChannelGroup, Side, Site
 from envs.engine.graph import NetworkGraph
 from envs.engine.modules import blocks_of, is_reconstructible, weight_of
+from envs.engine.reconstruction_error import channels_left, lost_energy, ranked_positions, shares
 
 RIDGE = 1e-6
 """Ridge relative to the mean variance of a layer's inputs; it grows tenfold until redundant inputs can be factored."""
@@ -92,7 +93,7 @@ class LayerSolver:
         gram = moments.second_moment(centered=intercept)
         if not gram.isfinite().all():
             raise ValueError("the calibration data makes the network's activations infinite or NaN")
-        self.order = self._column_order() if len(reader.groups) == 1 else None
+        self.order = self._columns(self._positions(0).argsort(stable=True)) if len(reader.groups) == 1 else None
         if self.order is not None:
             gram = gram[:, self.order.unsqueeze(1), self.order]
         self.factor = cholesky_with_ridge(gram)  # of no use without an order, but it settles the ridge
@@ -100,15 +101,10 @@ class LayerSolver:
             self.gram = gram
             del self.factor
 
-    def _column_order(self) -> Tensor:
-        """Order columns by rank: what always stays, then units from most to least important."""
-        unit = self.reader.sites[0].unit[: len(self.reader.sites[0].unit) // self.blocks]
-        rank = self.reader.ranks[0]
-        position = torch.empty(len(rank) + 1, dtype=torch.int64)
-        position[rank] = torch.arange(len(rank))
-        position[-1] = -1  # where unit is -1
-        channels = position[unit].argsort(stable=True)
-        return self._columns(channels)
+    def _positions(self, entry: int) -> Tensor:
+        """Return the rank of every channel of a block in one of the groups, -1 for what that group leaves alone."""
+        unit = self.reader.sites[entry].unit
+        return ranked_positions(unit[: len(unit) // self.blocks], self.reader.ranks[entry])
 
     def _columns(self, channels: Tensor) -> Tensor:
         """Expand channels of a block to columns."""
@@ -123,6 +119,21 @@ class LayerSolver:
             return self._solution(self.weight, stay)
         correction = self._direct(stay) if self.order is None else self._nested(stay, self.order)
         return self._solution(self.weight[:, :, stay] + correction, stay)
+
+    def errors(self, group: int) -> Tensor:
+        """Return the share of the outputs' energy that is lost with 0 ... units left of one group.
+
+        All other groups that the layer reads are whole: with several, what they lose together is left out.
+
+        Returns:
+            Shares in [0, 1], float64 on the CPU, shape ``(units + 1,)``.
+        """
+        entry = self.reader.groups.index(group)
+        position = self._positions(entry)
+        order = self._columns(position.argsort(stable=True))
+        factor = self.factor if self.order is not None else cholesky_with_ridge(self.gram[:, order.unsqueeze(1), order])
+        share = shares(lost_energy(self.weight[:, :, order], factor)).cpu()
+        return share[channels_left(position, len(self.reader.ranks[entry])) * self.kernel]
 
     def _nested(self, stay: Tensor, order: Tensor) -> Tensor:
         """Return W_R L_RS L_SS^-1 with columns in ascending order."""
@@ -191,6 +202,10 @@ class Reconstruction:
                 self._solutions[key] = solver.solve(counts)
             solutions[name] = self._solutions[key]
         return solutions
+
+    def errors(self, name: str, group: int) -> Tensor:
+        """Return the share of a layer's output energy that is lost with 0 ... units left of one group."""
+        return self._solvers[name].errors(group)
 
     def shift_outputs(self, small: nn.Module, name: str, shift: Tensor) -> None:
         """Add ``shift`` to the outputs of a layer of ``small``: to its bias, else against the norm behind it."""

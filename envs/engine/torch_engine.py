@@ -16,7 +16,7 @@ from envs.engine.pruner import Pruner
 from envs.engine.samples import Loss, Samples
 from envs.engine.scoring import Score
 from envs.engine.settings import EngineSettings
-from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.engine.types import Cost, Evaluation, KnowsReconstructionError, KnowsUnitScores, Layer, Strategy
 
 ADAPTIVE_BATCH = 100
 
@@ -98,6 +98,17 @@ class TorchEngine:
         """Return FLOPs, parameters and bytes of the network pruned by ``strategy``, for one sample."""
         return self.pruner.cost(self.kept(strategy))
 
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the relative error that each choice of a layer leaves after repair, see ``ChannelPruner``.
+
+        Raises:
+            ValueError: candidates are not repaired by least squares.
+        """
+        pruner: object = self.pruner
+        if not isinstance(pruner, KnowsReconstructionError):
+            raise ValueError("the reconstruction error is known for whole channels only, not for this granularity")
+        return pruner.reconstruction_error(step)
+
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""
         kept = self.kept(strategy)
@@ -121,9 +132,10 @@ class TorchEngine:
         Raises:
             ValueError: the granularity is not channel.
         """
-        if not isinstance(self.pruner, ChannelPruner):
+        pruner: object = self.pruner
+        if not isinstance(pruner, KnowsUnitScores):
             raise ValueError(f"granularity={self.settings.granularity} has no scores of whole units; take channel")
-        return self.pruner.unit_scores(step)
+        return pruner.unit_scores(step)
 
     def forget(self) -> None:
         """Drop every remembered evaluation, such as when ``score`` was exchanged."""

@@ -117,4 +117,21 @@ class KnowsUnitScores(Protocol):
         """
 
 
+@runtime_checkable
+class KnowsReconstructionError(Protocol):
+    """What an engine may offer beside ``PruningEngine``: how much each layer loses, known without an evaluation."""
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the error that each choice of a layer costs by itself, all other layers whole.
+
+        Errors of different layers are comparable and 0 for the layer kept whole; what the unit is, is the engine's.
+
+        Args:
+            step: number of the layer.
+
+        Raises:
+            ValueError: the engine's settings leave the error unknown.
+        """
+
+
 RewardFn = Callable[[Evaluation, Cost], float]

@@ -161,3 +161,10 @@ def test_a_policy_refuses_wrong_settings(override: str) -> None:
     assert isinstance(cfg, SearchConfig)
     with pytest.raises(HydraException):
         make_policy(cfg)
+
+
+@pytest.mark.parametrize("keys", [("policy=reconstruction",), ("policy=amc", "policy.start=reconstruction")])
+def test_policies_that_go_by_the_reconstruction_error_need_reconstruction(keys: tuple[str, ...]) -> None:
+    validate(composed(*keys))
+    with pytest.raises(ConfigError, match="reconstruct=false: the policy goes by the reconstruction error"):
+        validate(composed(*keys, "reconstruct=false"))

@@ -1,5 +1,6 @@
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from amc.agent.ddpg import AMCDDPG
 from amc.agent.policy import AMC
+from baselines.least_error import LeastError
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
@@ -23,8 +25,11 @@ def make_agent(policy: AMC, env: RecordTrials) -> AMCDDPG:
     return policy._agent(env)
 
 
-def test_the_networks_are_the_papers() -> None:
-    agent = make_agent(AMC(), make_env())
+PAPER = AMC(warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
+
+
+def test_the_networks_and_values_are_the_papers() -> None:
+    agent = make_agent(PAPER, make_env())
     shapes = [tuple(weight.shape) for weight in agent.actor.parameters() if weight.ndim == 2]
     assert shapes == [(300, 11), (300, 300), (1, 300)]
     shapes = [tuple(weight.shape) for weight in agent.critic.parameters() if weight.ndim == 2]
@@ -44,10 +49,68 @@ def test_the_actor_is_a_sigmoid_between_min_keep_and_one() -> None:
         assert keep.item() == pytest.approx(0.2 + 0.8 / (1 + np.exp(-logit)), abs=1e-6)
 
 
+def weights_after(policy: AMC) -> torch.Tensor:
+    env = make_env()
+    agent = make_agent(policy, env)
+    agent.learn(EPISODES * len(env.problem.engine.layers))
+    return torch.cat([weight.detach().ravel() for weight in agent.policy.parameters()])
+
+
+def test_imitation_of_no_weight_is_stable_baselines3s_own_update() -> None:
+    """Seven episodes of updates, by the library and by the agent's own loop."""
+    theirs, ours = (weights_after(AMC(gamma=0.9, imitation=weight)) for weight in (0.0, 1e-30))
+    torch.testing.assert_close(theirs, ours)
+
+
+def test_with_imitation_alone_the_actor_plays_the_best_episode() -> None:
+    env = make_env()
+    agent = make_agent(AMC(warm_up=1.0, imitation=1e6, elites=1), env)
+    agent.learn(EPISODES * len(env.problem.engine.layers))
+    agent.fit_actor(400)
+    wanted = max(env.trials, key=lambda trial: trial.reward).strategy
+    seen = env.problem.observations(wanted)[:-1]
+    played = [agent.predict(observation)[0].item() for observation in seen]
+    np.testing.assert_allclose(played, wanted, atol=0.03)
+
+
+def test_the_reconstruction_start_is_least_error_first_and_the_actor_stays_near() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine()), 8)
+    AMC(start="reconstruction", warm_up=0.25, sigma=0.021).search(env)
+    first = LeastError(env.problem.budget).strategy()
+    assert env.trials[0].strategy == first
+    assert env.trials[1].strategy != first
+    assert len(env.trials) == 8
+    for trial in env.trials[2:]:
+        assert np.abs(np.subtract(trial.strategy, first)).mean() < 0.15
+
+
+@pytest.mark.parametrize("constraint", ["bound", "rescale"])
+def test_a_reconstruction_start_follows_from_its_seed(constraint: str) -> None:
+    played = []
+    for seed in (1, 1, 2):
+        env = make_env(constraint)
+        AMC(seed=seed, start="reconstruction").search(env)
+        played.append([trial.strategy for trial in env.trials])
+        torch.rand(1)
+    assert played[0] == played[1]
+    assert played[0][0] == played[2][0]
+    assert played[0][1:] != played[2][1:]
+
+
+def test_a_reconstruction_start_needs_an_engine_that_knows_its_error() -> None:
+    class Ignorant:
+        layers, cost, evaluate = AnalyticEngine().layers, AnalyticEngine().cost, AnalyticEngine().evaluate
+
+    env = RecordTrials(PruningEnv(Ignorant()), 2)
+    with pytest.raises(ValueError, match="Ignorant does not know its reconstruction error"):
+        AMC(start="reconstruction").search(env)
+    assert env.trials == []
+
+
 def test_one_update_a_step_after_the_warm_up_at_two_learning_rates() -> None:
     env = make_env()
     steps = len(env.problem.engine.layers)
-    agent = make_agent(AMC(warm_up=0.25), env)
+    agent = make_agent(AMC(warm_up=0.25, actor_lr=1e-4), env)
     agent.learn(EPISODES * steps)
     assert agent._n_updates == (EPISODES - 2) * steps
     assert agent.actor.optimizer.param_groups[0]["lr"] == 1e-4
@@ -105,13 +168,25 @@ def test_exploration_narrows_to_its_end_within_the_budget() -> None:
     assert exploration.sigma_at(199) == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("values", [{"warm_up": 1.5}, {"warm_up": -0.1}, {"sigma_end": 0.0}, {"sigma_end": 0.6}])
-def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"warm_up": 1.5},
+        {"warm_up": -0.1},
+        {"sigma_end": 0.0},
+        {"sigma_end": 0.6},
+        {"start": "warm"},
+        {"imitation": -1.0},
+        {"elites": 0},
+    ],
+)
+def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         AMC(**values)
 
 
-def test_a_budget_of_one_episode_is_enough() -> None:
+@pytest.mark.parametrize("start", ["random", "reconstruction"])
+def test_a_budget_of_one_episode_is_enough(start: str) -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 1)
-    AMC().search(env)
+    AMC(start=start).search(env)
     assert len(env.trials) == 1

@@ -1,0 +1,94 @@
+"""Ratios by what least squares cannot repair: a good strategy before the first evaluation, then a local search."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.least_error import LeastError
+from envs.engine.types import Strategy
+from envs.search import RecordTrials, play_strategy, quality
+
+Logs = NDArray[np.float64]
+"""Logarithm of every layer's weight."""
+
+TRIES = 50
+"""Draws for a strategy that was not played yet."""
+GROWTH = 1.05
+"""How much further each of them strays than the one before."""
+LARGEST = 30.0
+"""Logarithm of a weight beside which all others count nothing."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Plays the strategy of least predicted error, then strategies near the best so far.
+
+    The engine knows for each layer and each number of kept channels the share of the layer's output that least
+    squares cannot restore. Added up they say nothing of how errors travel through the network. So the local search
+    looks for a weight on each layer's error: it changes one of the best strategy's weights, lets ``LeastError``
+    find the ratios, which moves all layers at once within the target, and keeps what scores better. On networks in
+    closed form, their errors distorted so that the first strategy closed 0.67 of the gap from uniform ratios to the
+    optimum, that closed 0.95 in 60 episodes, with steps of 0.7 and of 1.2 (0.92 with 0.4); moving one or two layers'
+    ratios themselves and making up for it along the least error closed 0.83, and changing up to two or four weights
+    at a time 0.91 (means of two networks and three seeds).
+
+    On MobileNet-V1 and 1,000 images of Fashion-MNIST, dense 0.915, the first strategy scored 0.906 at a fifth of the
+    FLOPs and 0.859 at a tenth, where uniform ratios scored 0.893 and 0.773; the best of 30 scored 0.913 and 0.876.
+    On ResNet-20, dense 0.918, the first was no better than uniform ratios at 0.3 of the FLOPs (0.884, 0.886), and
+    better at 0.15 (0.623, 0.543); the best of 15 scored 0.900 and 0.773.
+
+    Attributes:
+        seed: the same seed gives the same trials.
+        local_search: spend the rest of the budget; without it one episode is played.
+        step: standard deviation of the change of a weight's logarithm.
+
+    Raises:
+        ValueError: ``step`` is not positive.
+    """
+
+    seed: int = 0
+    local_search: bool = True
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.step > 0:
+            raise ValueError(f"step={self.step}: must be above 0")
+
+    def search(self, env: RecordTrials) -> None:
+        """Play until the budget is spent, or until no new strategy is found.
+
+        Raises:
+            ValueError: the engine does not know its reconstruction error.
+        """
+        least = LeastError(env.problem.budget)
+        rng = np.random.default_rng(self.seed)
+        logs = np.zeros(len(env.problem.engine.layers))
+        best = play_strategy(env, least.strategy())
+        played = {best.strategy}
+        while self.local_search and env.remaining:
+            tried, strategy = self._propose(least, logs, played, rng)
+            if strategy in played:
+                return
+            trial = play_strategy(env, strategy)
+            played.add(trial.strategy)
+            if quality(trial) > quality(best):
+                best, logs = trial, tried
+
+    def _propose(
+        self, least: LeastError, logs: Logs, played: set[Strategy], rng: np.random.Generator
+    ) -> tuple[Logs, Strategy]:
+        """Return changed weights and their strategy, a new one unless ``TRIES`` draws gave none."""
+        for attempt in range(TRIES):
+            tried = perturbed(logs, self.step * GROWTH**attempt, rng)
+            strategy = least.strategy(np.exp(tried))
+            if strategy not in played:
+                break
+        return tried, strategy
+
+
+def perturbed(logs: Logs, step: float, rng: np.random.Generator) -> Logs:
+    """Return weights of which one differs, by a normal step of its logarithm."""
+    changed = logs.copy()
+    changed[rng.integers(len(logs))] += step * rng.standard_normal()
+    return changed.clip(-LARGEST, LARGEST)
