@@ -1,21 +1,24 @@
 """A command line: Hydra composes the configuration, and errors end in one line and an exit code."""
 
 import os
+import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
+import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from amc.config import CONF, TrainConfig, register_schemas
 from amc.errors import ConfigError, StorageError, UserError
+from amc.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.validation import validate
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -28,7 +31,7 @@ class JobFailed(Exception):
     """A job of a sweep failed, and its error is already reported; the other jobs go on."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__(f"exit code {exit_code}")
+        super().__init__(exit_code)
         self.exit_code = exit_code
 
 
@@ -45,17 +48,43 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
     register_schemas()
     full_error = os.environ.get(FULL_ERROR) == "1"
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
-    def job(composed: DictConfig) -> None:
-        with reporting(name, full_error):
-            if missing := OmegaConf.missing_keys(composed):
-                raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
-            cfg = cast(TrainConfig, OmegaConf.to_object(composed))
-            validate(cfg)
-            task(cfg)
+    with tempfile.TemporaryDirectory(prefix="amc-sweep-") as folder, reporting(name, full_error):
+        sweep = SweepLog(Path(folder))
 
-    with reporting(name, full_error), _hydra_lets_errors_pass():
-        job()
+        @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+        def job(composed: DictConfig) -> None:
+            with reporting(name, full_error, sweep):
+                if missing := OmegaConf.missing_keys(composed):
+                    raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
+                cfg = cast(TrainConfig, OmegaConf.to_object(composed))
+                validate(cfg)
+                if jobs_side_by_side() > 1:
+                    share_machine(cfg)
+                task(cfg)
+
+        _end_orderly()
+        try:
+            with _hydra_lets_errors_pass():
+                job()
+        finally:
+            sweep.report(f"amc.{name}")
+
+
+def _end_orderly() -> None:
+    """Let the signals that end a process do so as Ctrl-C does, so that no job of a sweep is left behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def share_machine(cfg: TrainConfig) -> None:
+    """Let this job, in a process of its own, run beside others of its sweep."""
+    if cfg.threads is None:
+        cfg.threads = fair_threads()
+    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
+    os.setpgrp()
+    # Bars of several processes would overwrite each other.
+    rich.reconfigure(force_terminal=False)
 
 
 def output_folder() -> Path:
@@ -74,13 +103,13 @@ def end_sweep() -> None:
     Raises:
         KeyboardInterrupt: this is a job of a sweep. Hydra lets it pass.
     """
-    if _job_of_sweep():
+    if in_sweep():
         raise KeyboardInterrupt
 
 
 @contextmanager
-def reporting(name: str, full_error: bool) -> Iterator[None]:
-    """Turn an error into one line on stderr and an exit code."""
+def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code, and note for the sweep how its job ended."""
     try:
         yield
     except JobFailed as error:
@@ -89,12 +118,17 @@ def reporting(name: str, full_error: bool) -> Iterator[None]:
         print(f"amc.{name}: interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
+        known = as_user_error(error)
+        line = f"{job_label()}{known}"
+        if sweep is not None:
+            sweep.note(line)
         if full_error:
             raise
-        known = as_user_error(error)
-        sweep = _job_of_sweep()
-        print(f"amc.{name}: {sweep}{known}", file=sys.stderr)
-        raise (JobFailed if sweep else SystemExit)(known.exit_code) from error
+        print(f"amc.{name}: {line}", file=sys.stderr)
+        raise (JobFailed if in_sweep() else SystemExit)(known.exit_code) from error
+    else:
+        if sweep is not None:
+            sweep.note(None)
 
 
 def as_user_error(error: Exception) -> UserError:
@@ -119,13 +153,6 @@ def _one_line(error: BaseException) -> str:
         messages = [message.partition(tail)[0] for message in messages]
     messages = [message.strip().replace("\n\n", "; ") for message in messages]
     return ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
-
-
-def _job_of_sweep() -> str:
-    """Return what tells this job from the others of a sweep; nothing outside a sweep."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return ""
-    return f"[{HydraConfig.get().job.override_dirname}] "
 
 
 @contextmanager

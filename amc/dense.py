@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import stat
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from amc import build
 from amc.config import TrainConfig
 from amc.durable import write_file
 from amc.errors import RefusedInput
+from amc.lock import alone
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
 from amc.training import Recipe, fit
@@ -40,14 +42,17 @@ def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> n
     key = cache_key(model, splits, recipe, cfg.dense_seed, device)
     path = build.cache_folder(cfg) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
     what = f"{cfg.model.name} on {cfg.data.name}"
-    if path.exists():
-        load_weights(path, model, key)
-        log.info("%s: trained before, from %s", what, path)
-    else:
-        log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
-        with TrainingProgress(f"train {what}") as progress:
-            fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
-        save_weights(path, model, key, {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)})
+    # Jobs side by side ask for the same network at once: the first trains it.
+    with nullcontext() if path.exists() else alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
+        if path.exists():
+            load_weights(path, model, key)
+            log.info("%s: trained before, from %s", what, path)
+        else:
+            log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
+            with TrainingProgress(f"train {what}") as progress:
+                fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
+            about = {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)}
+            save_weights(path, model, key, about)
     return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 

@@ -2,6 +2,7 @@
 
 from amc.command import chosen, end_sweep, output_folder, run_command
 from amc.config import SearchConfig
+from amc.lock import alone
 
 
 def main(cfg: SearchConfig) -> None:
@@ -9,7 +10,11 @@ def main(cfg: SearchConfig) -> None:
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.pipeline import run_search
 
-    if not run_search(cfg, chosen("policy"), output_folder()):
+    folder = output_folder()
+    # Jobs side by side may name the same folder: the second then finds the run of the first, and knows what to do.
+    with alone(folder / ".lock", f"search in {folder}"):
+        played_to_end = run_search(cfg, chosen("policy"), folder)
+    if not played_to_end:
         end_sweep()
 
 
