@@ -1,8 +1,7 @@
 """The search in one Python call, on any network and any data."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,11 @@ from torch.nn.functional import cross_entropy
 from amc.agent.policy import AMC
 from amc.agent.sac import SACSearch
 from amc.agent.td3 import TD3Search
-from amc.export import WEIGHTS_FILE, weights_bytes
-from amc.header import Header
-from amc.results import RunFolder
+from amc.own_data import Batches, as_inputs, join
+from amc.progress import SearchProgress
+from amc.prune_result import Network, PruneResult, Question
+from amc.results import LayerKept
+from amc.seeding import seed_everything
 from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
 from baselines.pareto import ParetoSearch
@@ -21,15 +22,18 @@ from baselines.random_search import RandomSearch
 from baselines.reconstruction import Reconstruction
 from baselines.sensitivity import SensitivityAnalysis
 from baselines.uniform import Uniform
+from envs.engine.batches import to_device
+from envs.engine.calls import Inputs
+from envs.engine.isolation import copy_network, first_line, random_state_kept
+from envs.engine.precision import running_in
 from envs.engine.samples import Loss
 from envs.engine.scoring import Score, Top1Scorer, metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Evaluation
+from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import RecordTrials, SearchPolicy
 
-Batches = Iterable[tuple[Tensor, Tensor]]
 UserScore = Callable[[nn.Module], float | Evaluation]
 POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
     "amc": lambda seed: AMC(seed=seed),
@@ -45,112 +49,167 @@ POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
 }
 
 
-@dataclass(frozen=True)
-class PruneResult:
-    """What a search found.
-
-    Attributes:
-        model: the smaller network, repaired but not fine-tuned, in eval mode on the device of the one given. What
-            is finer than a channel is masked: exact zeros, which stay zero when the network is trained on.
-        strategy: executed keep ratio by layer.
-        best: the trial it comes from.
-        trials: all trials, in order.
-        input_shape: shape of the inputs that the network was traced with.
-    """
-
-    model: nn.Module
-    strategy: dict[str, float]
-    best: Trial
-    trials: list[Trial]
-    input_shape: tuple[int, ...]
-
-    def save(self, folder: str | Path) -> Path:
-        """Write trials and weights to a folder; ``amc.load(folder, model=dense)`` brings the network back."""
-        run = RunFolder(Path(folder))
-        for trial in self.trials:
-            run.record(trial)
-        run.write(WEIGHTS_FILE, weights_bytes(self.model, Header(self.input_shape)))
-        return run.folder
-
-
 def prune(
     model: nn.Module,
-    example_inputs: Tensor,
+    example_inputs: Inputs,
     *,
     calibration: Batches,
     validation: Batches | None = None,
     score: UserScore | None = None,
     target: float = 0.5,
-    policy: str | SearchPolicy = "amc",
-    episodes: int = 150,
     resource: str = "flops",
     reward: str = "accuracy",
     constraint: str = "rescale",
+    policy: str | SearchPolicy = "amc",
+    granularity: str = "channel",
+    criterion: str = "l1",
+    episodes: int = 150,
+    ignore: Sequence[str] = (),
     min_keep: float = 0.1,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
     settings: EngineSettings | None = None,
     loss: Loss = cross_entropy,
-    seed: int = 0,
 ) -> PruneResult:
-    """Search keep ratios for ``model`` and return the best smaller network; ``model`` itself is not changed.
+    """Search keep ratios for ``model`` and return the best smaller network.
+
+    ``model`` is copied and not touched, nor are the random states of Python, NumPy and torch.
 
     Args:
         model: a trained network.
-        example_inputs: one batch that it can be called with.
+        example_inputs: one batch that it can be called with: a tensor, a tuple or list (arguments), or a dict
+            (arguments by name).
         calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
             The targets are used by criteria that look at gradients.
         validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
-        policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
-            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
-        episodes: strategies that may be scored.
-        resource: ``flops`` or ``params``.
+        resource: ``flops``, ``params`` or ``memory``.
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
         constraint: ``rescale`` or ``bound``.
+        policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
+            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
+        granularity: what is removed, a key of ``envs.engine.combinations.UNITS``.
+        criterion: how it is ranked, see ``envs.engine.combinations``.
+        episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.
+        ignore: names of modules that keep everything.
         min_keep: smallest keep ratio of a layer.
-        settings: what is removed, how it is chosen and candidates are repaired.
-        loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
         seed: the same seed gives the same trials.
+        device: where candidates run and the smaller network is; by default where ``model`` is.
+        progress: show a bar.
+        settings: everything about the engine, instead of ``granularity``, ``criterion`` and ``ignore``.
+        loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
 
     Raises:
         GraphError: the network cannot be traced or has nothing to prune.
         TargetError: no strategy can meet the target.
         ValueError: an argument is unknown or out of range, or no trial is within the target.
     """
-    searcher = POLICIES[policy](seed) if isinstance(policy, str) and policy in POLICIES else policy
-    if isinstance(searcher, str):
-        raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    inputs, targets = _join("calibration", calibration, device)
-    scorer = _make_scorer(validation, score, device)
-    settings = settings or EngineSettings(seed=seed)
-    engine = TorchEngine(model, example_inputs.to(device), inputs, scorer, settings, targets, loss)
-    problem = PruningEnv(
-        engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
-    )
-    env = RecordTrials(problem, episodes)
-    searcher.search(env)
-    return _result(engine, env, tuple(example_inputs.shape))
+    searcher = _make_policy(policy, seed)
+    chosen = _make_settings(settings, granularity, criterion, ignore, seed)
+    place = _find_device(model, device)
+    with random_state_kept():
+        seed_everything(seed)
+        inputs, targets = join("calibration", calibration, place)
+        scorer = _make_scorer(validation, score, place)
+        example = to_device(as_inputs(example_inputs), place)
+        engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, loss)
+        problem = PruningEnv(
+            engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
+        )
+        with running_in(engine.precision, place):
+            dense = scorer(engine.model)
+        shown = SearchProgress(episodes, engine.cost(_whole(engine)), resource) if progress else None
+        with shown or nullcontext():
+            env = RecordTrials(problem, episodes, [shown] if shown else [])
+            searcher.search(env)
+        question = Question(
+            type(model).__name__,
+            policy if isinstance(policy, str) else type(policy).__name__,
+            "accuracy" if validation is not None else "score",
+            chosen.granularity,
+            chosen.criterion,
+            resource,
+            target,
+            seed,
+        )
+        return _result(engine, env, dense, question, example)
+
+
+def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
+        return POLICIES[policy](seed)
+    if isinstance(policy, type) or not callable(getattr(policy, "search", None)):
+        raise ValueError(f"policy={policy!r}: must be an object with a method search(env), or a name")
+    return policy
+
+
+def _make_settings(
+    settings: EngineSettings | None, granularity: str, criterion: str, ignore: Sequence[str], seed: int
+) -> EngineSettings:
+    if isinstance(ignore, str):
+        raise ValueError(f"ignore={ignore!r}: must be a list of module names, such as [{ignore!r}]")
+    if settings is None:
+        return EngineSettings(granularity=granularity, criterion=criterion, ignore=tuple(ignore), seed=seed)
+    given = {"granularity": granularity != "channel", "criterion": criterion != "l1", "ignore": bool(ignore)}
+    if any(given.values()):
+        names = ", ".join(name for name, was_given in given.items() if was_given)
+        raise ValueError(f"{names} and settings are both given: put {names} into EngineSettings")
+    return settings
+
+
+def _find_device(model: nn.Module, device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        return torch.zeros(1, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device={str(device)!r} cannot be used here ({first_line(error)}); take cpu") from error
+
+
+def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network itself where it is there already, which the engine copies, else a copy."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return model if all(tensor.device == device for tensor in tensors) else copy_network(model).to(device)
 
 
 def _make_scorer(validation: Batches | None, score: UserScore | None, device: torch.device) -> Score:
-    if validation is not None and score is None:
-        return Top1Scorer(*_join("validation", validation, device))
-    if score is None or validation is not None:
+    if (validation is None) == (score is None):
         raise ValueError("give either validation batches or a score function")
-    return metric_scorer(score)
+    if score is not None:
+        return metric_scorer(score)
+    return Top1Scorer(*join("validation", validation or (), device))
 
 
-def _join(name: str, batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Put batches together on the device, inputs and targets."""
-    pairs = [(inputs, targets) for inputs, targets in batches]
-    if not pairs:
-        raise ValueError(f"{name} holds no batch")
-    inputs, targets = zip(*pairs, strict=True)
-    return torch.cat(inputs).to(device), torch.cat(targets).to(device)
-
-
-def _result(engine: TorchEngine, env: RecordTrials, input_shape: tuple[int, ...]) -> PruneResult:
+def _result(
+    engine: TorchEngine, env: RecordTrials, dense: Evaluation, question: Question, example: Inputs
+) -> PruneResult:
     best = env.best
-    kept = {layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)}
-    return PruneResult(engine.prune(best.strategy), kept, best, env.trials, input_shape)
+    uniform = RecordTrials(env.problem, episodes=1)
+    Uniform().search(uniform)
+    shape = tuple(example.shape) if isinstance(example, Tensor) and example.is_floating_point() else ()
+    return PruneResult(
+        model=engine.prune(best.strategy),
+        strategy={layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)},
+        best=best,
+        trials=env.trials,
+        input_shape=shape,
+        dense=_network(engine, _whole(engine), dense),
+        uniform=_network(engine, uniform.best.strategy, uniform.best.evaluation),
+        found=_network(engine, best.strategy, best.evaluation),
+        question=question,
+        score=engine.score,
+    )
+
+
+def _whole(engine: TorchEngine) -> Strategy:
+    return (1.0,) * len(engine.layers)
+
+
+def _network(engine: TorchEngine, strategy: Strategy, evaluation: Evaluation) -> Network:
+    rows = zip(engine.layers, engine.kept(strategy), strict=True)
+    layers = tuple(LayerKept(layer.name, kept / layer.units, kept, layer.units) for layer, kept in rows)
+    return Network(evaluation, engine.cost(strategy), layers)

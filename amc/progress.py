@@ -2,6 +2,7 @@
 
 import logging
 import time
+from importlib.util import find_spec
 from typing import Protocol, Self
 
 from rich import get_console
@@ -89,9 +90,13 @@ class LogDisplay:
 
 
 def make_display(title: str, total: int, console: Console | None = None) -> Display:
-    """Return a live bar if ``console`` (by default rich's) is a terminal, else log lines."""
+    """Return a live bar if ``console`` (by default rich's) is a terminal or a notebook, else log lines.
+
+    In a notebook rich draws by ipywidgets; where that is missing there are log lines, too.
+    """
     console = console or get_console()
-    return LiveDisplay(title, total, console) if console.is_terminal else LogDisplay(title, total)
+    live = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+    return LiveDisplay(title, total, console) if live else LogDisplay(title, total)
 
 
 class SearchProgress:

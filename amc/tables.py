@@ -86,22 +86,27 @@ def figure_rows(result: Result) -> list[Row]:
     before = (uniform.test_top1_before_finetune, found.test_top1_before_finetune)
     untuned = [Cell(percent(top1), points(top1, dense.test_top1)) for top1 in before]
     return [
-        _row("top-1 on test", [scores.test_top1 for scores in networks], TOP1),
+        make_row("top-1 on test", [scores.test_top1 for scores in networks], TOP1),
         Row("before fine-tuning", (Cell("-"), *untuned)),
-        _row("FLOPs", [scores.flops for scores in networks], COUNT),
-        _row("parameters", [scores.params for scores in networks], COUNT),
-        _row("memory", [scores.memory_bytes for scores in networks], SIZE),
-        _row("latency", [scores.latency_ms for scores in networks], LATENCY),
+        make_row("FLOPs", [scores.flops for scores in networks], COUNT),
+        make_row("parameters", [scores.params for scores in networks], COUNT),
+        make_row("memory", [scores.memory_bytes for scores in networks], SIZE),
+        make_row("latency", [scores.latency_ms for scores in networks], LATENCY),
     ]
 
 
 def terminal_table(result: Result) -> Table:
     """Return the comparison for rich to print."""
-    table = Table(title=f"{result.model} on {result.data}", title_justify="left", header_style="bold")
+    return rows_table(f"{result.model} on {result.data}", NETWORKS, figure_rows(result))
+
+
+def rows_table(title: str, networks: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Return rows, with one cell a network, for rich to print."""
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     table.add_column("")
-    for network in NETWORKS:
+    for network in networks:
         table.add_column(network, justify="right")
-    for row in figure_rows(result):
+    for row in rows:
         table.add_row(row.label, *(Text.assemble(cell.figure, (f" {cell.relative}", "dim")) for cell in row.cells))
     return table
 
@@ -113,7 +118,8 @@ def markdown_table(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(label: str, values: Sequence[float], quantity: Quantity) -> Row:
+def make_row(label: str, values: Sequence[float], quantity: Quantity) -> Row:
+    """Return a quantity of several networks, the dense one first."""
     dense, *pruned = values
     cells = [Cell(quantity.figure(value), quantity.relative(value, dense)) for value in pruned]
     return Row(label, (Cell(quantity.figure(dense)), *cells))

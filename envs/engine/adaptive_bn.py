@@ -1,12 +1,14 @@
 """Adaptive batch norm: the statistics of a pruned network are not those of the dense one, so measure them anew."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from envs.engine.batches import split
+from envs.engine.calls import Inputs, forward
 from envs.engine.modules import BatchNorm
 
 
-def recalibrate_batch_norms(model: nn.Module, images: Tensor, batch_size: int) -> None:
+def recalibrate_batch_norms(model: nn.Module, images: Inputs, batch_size: int) -> None:
     """Measure the statistics of all batch norms anew, in place.
 
     Args:
@@ -26,8 +28,8 @@ def recalibrate_batch_norms(model: nn.Module, images: Tensor, batch_size: int) -
         norm.momentum = None  # torch's cumulative average
         norm.train()
     with torch.no_grad():
-        for batch in images.split(batch_size):
-            model(batch)
+        for batch in split(images, batch_size):
+            forward(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from envs.engine.batches import split
+from envs.engine.calls import Inputs, forward
 from envs.engine.modules import blocks_of, weight_of
 
 POINTS_PER_IMAGE = 10
@@ -104,7 +106,7 @@ def _windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
 
 
 def collect_moments(
-    model: nn.Module, names: Iterable[str], images: Tensor, seed: int, points: int = POINTS_PER_IMAGE
+    model: nn.Module, names: Iterable[str], images: Inputs, seed: int, points: int = POINTS_PER_IMAGE
 ) -> dict[str, InputMoments]:
     """Run the dense network over calibration data once and return the input moments of the named layers.
 
@@ -113,7 +115,7 @@ def collect_moments(
     Args:
         model: the dense network in eval mode.
         names: convolutions and linear layers, by module name.
-        images: calibration inputs on the model's device, shape ``(n, ...)``.
+        images: calibration inputs on the model's device, tensors of shape ``(n, ...)``.
         seed: chooses the sampled pixels.
         points: output pixels an image.
     """
@@ -126,8 +128,8 @@ def collect_moments(
         handles.append(module.register_forward_pre_hook(_recorder(moments[name], points, generator)))
     try:
         with torch.no_grad():
-            for batch in images.split(BATCH_SIZE):
-                model(batch)
+            for batch in split(images, BATCH_SIZE):
+                forward(model, batch)
     finally:
         for handle in handles:
             handle.remove()

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from envs.engine.batches import split
 from envs.engine.calibration import InputMoments, collect_moments
+from envs.engine.calls import Inputs, forward
 from envs.engine.channels import ChannelGroup, Side, Site
 from envs.engine.errors import GraphError
 from envs.engine.lasso import entry_penalties
@@ -72,7 +74,7 @@ def _reads(model: nn.Module, site: Site) -> bool:
     return site.side is Side.IN or (site.side is Side.BOTH and is_depthwise(model.get_submodule(site.module)))
 
 
-def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Tensor) -> dict[str, Tensor]:
+def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str, Tensor]:
     """Return how often every input channel of the named layers is exactly zero.
 
     Args:
@@ -99,8 +101,8 @@ def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Tensor) -> d
     ]
     try:
         with torch.no_grad():
-            for batch in inputs.split(BATCH_SIZE):
-                model(batch)
+            for batch in split(inputs, BATCH_SIZE):
+                forward(model, batch)
     finally:
         for handle in handles:
             handle.remove()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from envs.engine.calls import forward
 from envs.engine.samples import Samples
 
 BATCH_SIZE = 100
@@ -117,7 +118,7 @@ def _average(
         totals = [torch.zeros_like(weight) for weight in weights]
         seen = 0
         for inputs, labels in batches:
-            add(totals, samples.loss(network(inputs), labels), weights, len(labels))
+            add(totals, samples.loss(forward(network, inputs), labels), weights, len(labels))
             seen += len(labels)
     return {name: total.detach() / seen for name, total in zip(names, totals, strict=True)}
 

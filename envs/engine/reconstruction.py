@@ -23,6 +23,7 @@ from cachetools import LRUCache
 from torch import Tensor, nn
 
 from envs.engine.calibration import InputMoments, collect_moments
+from envs.engine.calls import Inputs
 from envs.engine.channels import ChannelGroup, Side, Site
 from envs.engine.graph import NetworkGraph
 from envs.engine.modules import blocks_of, is_reconstructible, weight_of
@@ -223,7 +224,7 @@ def _solution_bytes(solution: Solution) -> int:
 
 
 def build_reconstruction(
-    model: nn.Module, graph: NetworkGraph, ranks: Sequence[Tensor], images: Tensor, seed: int
+    model: nn.Module, graph: NetworkGraph, ranks: Sequence[Tensor], images: Inputs, seed: int
 ) -> Reconstruction:
     """Run the calibration pass and factor every layer that reads a channel group.
 

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from envs.engine.batches import count_samples, device_of, split, take
+from envs.engine.calls import Inputs
+
 Loss = Callable[[Any, Tensor], Tensor]
 """``(outputs of the network, labels) -> mean loss``, a scalar."""
 
@@ -14,16 +17,16 @@ class Samples(NamedTuple):
     """Calibration inputs.
 
     Attributes:
-        inputs: on the network's device, shape ``(n, ...)``.
+        inputs: on the network's device, tensors of shape ``(n, ...)``.
         labels: what the loss compares outputs with, shape ``(n, ...)``; ``None`` where unknown.
         loss: what the network was trained with.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None = None
     loss: Loss = cross_entropy
 
-    def batches(self, size: int, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, size: int, most: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield ``(inputs, labels)`` of at most ``size`` samples each, of the first ``most`` samples.
 
         Raises:
@@ -31,7 +34,8 @@ class Samples(NamedTuple):
         """
         if self.labels is None:
             raise ValueError("this criterion needs the labels of the calibration data: pass calibration_labels")
-        if len(self.labels) != len(self.inputs):
-            raise ValueError(f"{len(self.inputs)} calibration inputs but {len(self.labels)} labels: one each is needed")
-        labels = self.labels.to(self.inputs.device)
-        return zip(self.inputs[:most].split(size), labels[:most].split(size), strict=True)
+        count = count_samples(self.inputs)
+        if len(self.labels) != count:
+            raise ValueError(f"{count} calibration inputs but {len(self.labels)} labels: one each is needed")
+        labels = self.labels.to(device_of(self.inputs))
+        return zip(split(take(self.inputs, slice(most)), size), labels[:most].split(size), strict=True)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from envs.engine.adaptive_bn import recalibrate_batch_norms
+from envs.engine.batches import count_samples, device_of, take
 from envs.engine.calls import Inputs
 from envs.engine.channel_pruner import ChannelPruner
 from envs.engine.granularity import GRANULARITIES
@@ -44,7 +45,7 @@ class TorchEngine:
         self,
         model: nn.Module,
         example_inputs: Inputs,
-        calibration: Tensor,
+        calibration: Inputs,
         score: Score,
         settings: EngineSettings | None = None,
         calibration_labels: Tensor | None = None,
@@ -55,7 +56,7 @@ class TorchEngine:
         Args:
             model: the trained dense network, on the device that candidates are to run on.
             example_inputs: what the network is called with.
-            calibration: calibration inputs on the same device, shape ``(n, ...)``.
+            calibration: calibration inputs on the same device, tensors of shape ``(n, ...)``.
             score: scores a network on the search split.
             settings: how to choose units and repair.
             calibration_labels: what ``loss`` compares outputs with, for criteria that look at gradients.
@@ -70,8 +71,9 @@ class TorchEngine:
         self.model = copy_network(model)
         samples = Samples(calibration, calibration_labels, loss)
         self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
-        self.precision = choose_precision(self.settings.precision, self.model, example_inputs, calibration.device)
-        self._calibration = calibration[: self.settings.adaptive_bn]
+        self._device = device_of(calibration)
+        self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
+        self._calibration = take(calibration, slice(self.settings.adaptive_bn))
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     @property
@@ -117,7 +119,7 @@ class TorchEngine:
     def score_again(self, strategy: Strategy) -> Evaluation:
         """Evaluate a strategy whether it was scored before or not."""
         candidate = self.pruner.for_inference(self.prune(strategy))
-        with running_in(self.precision, self._calibration.device):
+        with running_in(self.precision, self._device):
             evaluation = self.score(candidate)
         self.remember(strategy, evaluation)
         return evaluation
@@ -144,7 +146,7 @@ class TorchEngine:
     def prune(self, strategy: Strategy) -> nn.Module:
         """Return the pruned network, repaired and not folded: what fine-tuning and export take."""
         pruned = self.pruner.prune(self.kept(strategy))
-        if len(self._calibration):
-            with running_in(self.precision, self._calibration.device):
+        if count_samples(self._calibration):
+            with running_in(self.precision, self._device):
                 recalibrate_batch_norms(pruned, self._calibration, ADAPTIVE_BATCH)
         return pruned
