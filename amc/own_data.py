@@ -40,7 +40,9 @@ def join(name: str, batches: Batches, device: torch.device) -> tuple[Inputs, Ten
         ValueError: there is no batch, or batches that are no pairs or do not fit together; one line says which.
     """
     if not isinstance(batches, Iterable):
-        raise ValueError(f"{name} is of type {type(batches).__name__}: give a list or loader of batches (inputs, targets)")
+        raise ValueError(
+            f"{name} is of type {type(batches).__name__}: give a list or loader of batches (inputs, targets)"
+        )
     pairs = [as_pair(name, number, batch) for number, batch in enumerate(batches)]
     if not pairs:
         raise ValueError(f"{name} holds no batch")
