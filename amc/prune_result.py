@@ -184,16 +184,30 @@ class PruneResult:
     def _rows(self) -> list[Row]:
         """Return the comparison; what was not measured is left out."""
         networks = (self.dense, self.uniform, self.found)
-        quantity = TOP1 if self.question.metric == "accuracy" else SCORE
-        rows = [make_row(self.question.metric, [network.evaluation.metric for network in networks], quantity)]
-        before = self.best.evaluation.metric
-        if self.found.evaluation is not self.best.evaluation:
-            relative = quantity.relative(before, self.dense.evaluation.metric)
-            rows.append(Row("before fine-tuning", (Cell("-"), Cell("-"), Cell(quantity.figure(before), relative))))
+        rows = self._metric_rows()
         rows.append(make_row("FLOPs", [network.cost.flops for network in networks], COUNT))
         rows.append(make_row("parameters", [network.cost.params for network in networks], COUNT))
         memory = [network.cost.memory for network in networks if network.cost.memory is not None]
         return [*rows, make_row("memory", memory, SIZE)] if len(memory) == len(networks) else rows
+
+    def _metric_rows(self) -> list[Row]:
+        """Return how good the networks are; uniform ratios, never fine-tuned, stand beside what was not either."""
+        metric = self.question.metric
+        quantity = TOP1 if metric == "accuracy" else SCORE
+        dense, uniform, untuned, found = (
+            evaluation.metric
+            for evaluation in (
+                self.dense.evaluation,
+                self.uniform.evaluation,
+                self.best.evaluation,
+                self.found.evaluation,
+            )
+        )
+        if self.found.evaluation is self.best.evaluation:
+            return [make_row(metric, [dense, uniform, found], quantity)]
+        whole, tuned = make_row(metric, [dense, found], quantity).cells
+        before = make_row("before fine-tuning", [dense, uniform, untuned], quantity)
+        return [Row(metric, (whole, Cell("-"), tuned)), before._replace(cells=(Cell("-"), *before.cells[1:]))]
 
     def _layer_rows(self) -> list[tuple[LayerKept, LayerKept]]:
         return list(zip(self.found.layers, self.uniform.layers, strict=True))

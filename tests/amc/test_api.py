@@ -211,7 +211,13 @@ def test_fine_tuning_lowers_the_loss_of_a_copy(model: nn.Module, batches: Batche
         assert int(tuned.model.get_submodule(name).weight[~mask].count_nonzero()) == 0
     again = result.finetune(loader, epochs=4, lr=0.02)
     assert all(torch.equal(a, b) for a, b in zip(tuned.model.parameters(), again.model.parameters(), strict=True))
-    assert "before fine-tuning" in printed(tuned)
+    accuracy, before_it = (
+        line.split("│")[2:5] for line in printed(tuned).splitlines() if "accura" in line or "before" in line
+    )
+    assert accuracy[1].strip() == "-" == before_it[0].strip()
+    assert f"{tuned.found.evaluation.metric:.2%}" in accuracy[2]
+    assert f"{result.uniform.evaluation.metric:.2%}" in before_it[1]
+    assert f"{result.best.evaluation.metric:.2%}" in before_it[2]
     assert "before fine-tuning" not in printed(result)
 
 
@@ -345,3 +351,9 @@ def test_what_is_wrong_is_said_in_one_line(
     with pytest.raises(ValueError, match=message) as raised:
         amc.prune(model, batches[0][0][:1], **everything)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
+
+
+def test_a_network_without_class_scores_is_told_to_bring_a_score(batches: Batches) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with pytest.raises(ValueError, match=r"returns a tensor of shape \(60, 4, 2, 2\).*give a score function"):
+        amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, policy="uniform")

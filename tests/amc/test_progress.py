@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from amc.progress import SearchProgress, TrainingProgress
+from amc.progress import LiveDisplay, LogDisplay, SearchProgress, TrainingProgress, make_display
 from envs.engine.types import Cost
 from envs.search import Trial
 
@@ -89,3 +89,9 @@ def test_training_for_no_step_shows_nothing() -> None:
     with TrainingProgress("train", console):
         pass
     assert shown(console) == ""
+
+
+@pytest.mark.parametrize(("widgets", "kind"), [(True, LiveDisplay), (False, LogDisplay)])
+def test_a_notebook_shows_a_bar_where_it_can(widgets: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amc.progress.find_spec", lambda name: object() if widgets and name == "ipywidgets" else None)
+    assert isinstance(make_display("search", 3, Console(file=io.StringIO(), force_jupyter=True)), kind)
