@@ -17,12 +17,11 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from envs.engine.calibration import sample_inputs
+from envs.engine.calibration import sample_inputs, watch_inputs
 from envs.engine.channel_pruner import ChannelPruner
-from envs.engine.channels import Side
+from envs.engine.channels import Side, first_units
 
 BATCH_SIZE = 50
-CALIBRATION_BATCH = 100
 
 
 class ReferenceProcedure:
@@ -53,26 +52,18 @@ class ReferenceProcedure:
     def _record(self, names: Sequence[str], images: Tensor, seed: int, points: int) -> dict[str, np.ndarray]:
         generator = torch.Generator().manual_seed(seed)
         found: dict[str, list[Tensor]] = {name: [] for name in names}
-        handles = []
-        for name in names:
 
-            def hook(module: nn.Module, args: tuple[Tensor, ...], name: str = name) -> None:
-                found[name].append(sample_inputs(module, args[0], points, generator)[0])
+        def record(name: str, module: nn.Module, inputs: Tensor) -> None:
+            found[name].append(sample_inputs(module, inputs, points, generator)[0])
 
-            handles.append(self.model.get_submodule(name).register_forward_pre_hook(hook))
-        with torch.no_grad():
-            for batch in images.split(CALIBRATION_BATCH):
-                self.model(batch)
-        for handle in handles:
-            handle.remove()
+        watch_inputs(self.model, names, images, record)
         return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the masked network with its weights fitted layer by layer."""
         masked = copy.deepcopy(self.model)
         for group, rank, count in zip(self.pruner.graph.groups, self.pruner.ranks, kept, strict=True):
-            units = torch.zeros(group.units, dtype=torch.bool)
-            units[rank[:count]] = True
+            units = first_units(rank, count)
             if units.all():
                 continue
             for site in group.at(Side.IN):

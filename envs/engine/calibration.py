@@ -1,6 +1,6 @@
 """One pass over calibration data: the second moments of every reading layer's inputs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -120,12 +120,32 @@ def collect_moments(
         points: output pixels an image.
     """
     generator = torch.Generator().manual_seed(seed)
-    moments: dict[str, InputMoments] = {}
-    handles = []
-    for name in names:
-        module = model.get_submodule(name)
-        moments[name] = InputMoments.empty(module)
-        handles.append(module.register_forward_pre_hook(_recorder(moments[name], points, generator)))
+    moments = {name: InputMoments.empty(model.get_submodule(name)) for name in names}
+
+    def add(name: str, module: nn.Module, inputs: Tensor) -> None:
+        moments[name].add(sample_inputs(module, inputs.float(), points, generator))
+
+    watch_inputs(model, moments, images, add)
+    return moments
+
+
+def watch_inputs(
+    model: nn.Module, names: Iterable[str], images: Inputs, watch: Callable[[str, nn.Module, Tensor], None]
+) -> None:
+    """Run a network over calibration data once and show what the named layers read.
+
+    Args:
+        model: a network in eval mode.
+        names: modules that it calls with a tensor.
+        images: what it is called with, in batches.
+        watch: called with the name, the module and its input, whenever one of them is called.
+    """
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda module, args, name=name: watch(name, module, args[0].detach())
+        )
+        for name in names
+    ]
     try:
         with torch.no_grad():
             for batch in split(images, BATCH_SIZE):
@@ -133,11 +153,3 @@ def collect_moments(
     finally:
         for handle in handles:
             handle.remove()
-    return moments
-
-
-def _recorder(moments: InputMoments, points: int, generator: torch.Generator) -> Any:  # noqa: ANN401
-    def record(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        moments.add(sample_inputs(module, args[0].detach().float(), points, generator))
-
-    return record

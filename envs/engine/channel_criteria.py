@@ -5,17 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from envs.engine.batches import split
-from envs.engine.calibration import InputMoments, collect_moments
-from envs.engine.calls import Inputs, forward
+from envs.engine.calibration import InputMoments, collect_moments, watch_inputs
+from envs.engine.calls import Inputs
 from envs.engine.channels import ChannelGroup, Side, Site
 from envs.engine.errors import GraphError
 from envs.engine.lasso import entry_penalties
 from envs.engine.modules import BatchNorm, blocks_of, is_depthwise, is_reconstructible, weight_of
 from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
-
-BATCH_SIZE = 100
 
 ChannelCriterion = Callable[[nn.Module, Sequence[ChannelGroup], Samples, EngineSettings], list[Tensor]]
 """``(dense network, groups, calibration data, settings)`` -> for every group a score a unit, higher is better."""
@@ -93,19 +90,7 @@ def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Inputs) -> d
         counts[name] = counts.get(name, torch.zeros(())) + (by_channel == 0).sum(1).cpu()
         seen[name] += by_channel.shape[1]
 
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda module, args, name=name: count(name, module, args[0])
-        )
-        for name in names
-    ]
-    try:
-        with torch.no_grad():
-            for batch in split(inputs, BATCH_SIZE):
-                forward(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch_inputs(model, names, inputs, count)
     return {name: counts[name].double() / seen[name] for name in names}
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.calls import Inputs
-from envs.engine.channels import ChannelGroup, Place, Side, Site
+from envs.engine.channels import ChannelGroup, Place, Side, Site, first_units
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.criteria import ranking
 from envs.engine.door import keep_removable
-from envs.engine.errors import GraphError
+from envs.engine.errors import nothing_to_prune
 from envs.engine.graph import NetworkGraph, trace
 from envs.engine.layer_shapes import describe
 from envs.engine.modules import is_reconstructible
@@ -130,12 +130,7 @@ class ChannelPruner:
         return mask_inputs(self._model, self._channels(kept))
 
     def _channels(self, kept: Sequence[int]) -> dict[Place, Tensor]:
-        masks = []
-        for rank, count in zip(self.ranks, kept, strict=True):
-            mask = torch.zeros(len(rank), dtype=torch.bool)
-            mask[rank[:count]] = True
-            masks.append(mask)
-        return kept_channels(self.graph.groups, masks)
+        return kept_channels(self.graph.groups, list(map(first_units, self.ranks, kept)))
 
 
 def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:
@@ -153,10 +148,7 @@ def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> Networ
         reason = f"has {group.units} channels to choose from, too few for round_to={round_to}"
         left_whole.update({site.module: reason for site in group.sites if site.side is not Side.IN})
     if not groups:
-        reasons = (
-            "; ".join(f"{name} {reason}" for name, reason in left_whole.items()) or "it has no layers with weights"
-        )
-        raise GraphError(f"the model has nothing to prune: {reasons}")
+        raise nothing_to_prune(left_whole)
     return replace(graph, groups=tuple(groups), left_whole=left_whole)
 
 

@@ -24,6 +24,13 @@ Place = tuple[str, Side]
 """A module by name and one of its sides."""
 
 
+def first_units(rank: Tensor, count: int) -> Tensor:
+    """Return which units stay, bool, when the ``count`` most important do; ``rank`` holds them in that order."""
+    kept = torch.zeros(len(rank), dtype=torch.bool)
+    kept[rank[:count]] = True
+    return kept
+
+
 @dataclass(frozen=True)
 class Site:
     """A group's channels at one place.

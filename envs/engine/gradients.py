@@ -32,12 +32,7 @@ def mean_gradient(model: nn.Module, names: Sequence[str], samples: Samples, most
     Raises:
         ValueError: there are no labels.
     """
-
-    def add(totals: list[Tensor], loss: Tensor, weights: list[Tensor], count: int) -> None:
-        for total, gradient in zip(totals, _gradients(loss, weights), strict=True):
-            total += count * gradient
-
-    return _average(model, names, samples, most, BATCH_SIZE, add)
+    return _average(model, names, samples, most, BATCH_SIZE, _adding(lambda gradient: gradient))
 
 
 def fisher_diagonal(model: nn.Module, names: Sequence[str], samples: Samples, most: int = MOST_SAMPLES) -> WeightValues:
@@ -55,12 +50,7 @@ def fisher_diagonal(model: nn.Module, names: Sequence[str], samples: Samples, mo
     Raises:
         ValueError: there are no labels.
     """
-
-    def add(totals: list[Tensor], loss: Tensor, weights: list[Tensor], count: int) -> None:
-        for total, gradient in zip(totals, _gradients(loss, weights), strict=True):
-            total += count * gradient.square()
-
-    return _average(model, names, samples, most, 1, add)
+    return _average(model, names, samples, most, 1, _adding(Tensor.square))
 
 
 def hutchinson_diagonal(
@@ -107,6 +97,16 @@ def hutchinson_diagonal(
 
 Add = Callable[[list[Tensor], Tensor, list[Tensor], int], None]
 """Adds to ``totals`` what one batch's loss says of ``weights``, times its number of samples."""
+
+
+def _adding(change: Callable[[Tensor], Tensor]) -> Add:
+    """Return what adds up the gradients of the loss, each changed by a function."""
+
+    def add(totals: list[Tensor], loss: Tensor, weights: list[Tensor], count: int) -> None:
+        for total, gradient in zip(totals, _gradients(loss, weights), strict=True):
+            total += count * change(gradient)
+
+    return add
 
 
 def _average(

@@ -15,7 +15,7 @@ from envs.engine.errors import GraphError
 from envs.engine.isolation import copy_network, first_line, random_state_kept
 from envs.engine.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
 from envs.engine.probing import count_passes, tie_by_probing
-from envs.engine.screening import count_flops, is_inside, screen
+from envs.engine.screening import check_names, count_flops, is_inside, screen
 
 TRACE_SECONDS, PROBE_SECONDS = 20.0, 30.0
 
@@ -58,10 +58,7 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
         GraphError: the network cannot be traced, or ``ignore`` names a module that it does not have.
     """
     model = copy_network(model).requires_grad_(True)
-    modules = dict(model.named_modules())
-    for name in ignore:
-        if name not in modules:
-            raise GraphError(f"ignore names {name!r}, which is no module of {type(model).__name__}")
+    check_names(model, ignore)
     with random_state_kept():
         calls = screen(model, example_inputs, ignore)
         try:
@@ -76,6 +73,22 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
             return probe(model, example_inputs, calls, flops, ignore)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
+
+
+def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call]) -> Folds:
+    """Return which batch norms can be folded; none where torch-pruning cannot read the network: that costs speed alone.
+
+    Args:
+        model: the network, which is not touched.
+        example_inputs: what it is called with.
+        calls: how its modules are called then.
+    """
+    network = copy_network(model).requires_grad_(True)
+    try:
+        with random_state_kept(), time_limit(TRACE_SECONDS):
+            return tie_by_autograd(_new_ties(network, calls, ()), network, example_inputs, calls)
+    except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
+        return ()
 
 
 def probe(

@@ -8,16 +8,16 @@ from torch import nn
 
 from envs.engine.calls import Call, Inputs
 from envs.engine.compact import fold_batch_norms
-from envs.engine.errors import GraphError
+from envs.engine.errors import nothing_to_prune
 from envs.engine.granularity import GRANULARITIES
-from envs.engine.graph import trace
+from envs.engine.graph import find_folds
 from envs.engine.layer_shapes import describe
 from envs.engine.masking import mask_weight, without_masks
 from envs.engine.modules import Convolution, weight_of
 from envs.engine.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.ranking import rank_units
 from envs.engine.samples import Samples
-from envs.engine.screening import screen
+from envs.engine.screening import check_names, is_inside, screen
 from envs.engine.settings import EngineSettings
 from envs.engine.types import Cost, Layer
 
@@ -49,13 +49,13 @@ class MaskPruner:
             GraphError: the network fails, or has nothing to prune.
             ValueError: the criterion needs labels, and there are none.
         """
+        check_names(model, settings.ignore)
         calls = screen(model, example_inputs, settings.ignore)
         macs = count_macs(model, example_inputs)
         self.left_whole = _left_whole(model, calls, settings.ignore)
         users = _users(model, calls, self.left_whole)
         if not users:
-            reasons = "; ".join(f"{name} {reason}" for name, reason in self.left_whole.items())
-            raise GraphError(f"the model has nothing to prune: {reasons or 'it has no layers with weights'}")
+            raise nothing_to_prune(self.left_whole)
         cut = GRANULARITIES[settings.granularity]
         kernels = {first: tuple(weight_of(model.get_submodule(first)).shape[2:]) for first, *_ in users}
         cuts = {first: cut(kernel, settings.vector_size, settings.m) for first, kernel in kernels.items()}
@@ -70,7 +70,7 @@ class MaskPruner:
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
-        self._folds = _folds(model, example_inputs)
+        self._folds = find_folds(model, example_inputs, calls)
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what is left with ``kept`` units in every weight, for one sample.
@@ -103,19 +103,11 @@ class MaskPruner:
 
 
 def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
-    """Return the convolutions and linear layers that keep everything, with the reason.
-
-    Raises:
-        GraphError: ``ignore`` names a module that the network does not have.
-    """
-    modules = dict(model.named_modules())
-    for skipped in ignore:
-        if skipped not in modules:
-            raise GraphError(f"ignore names {skipped!r}, which is no module of {type(model).__name__}")
-    layers = {name: module for name, module in modules.items() if isinstance(module, Convolution | nn.Linear)}
+    """Return the convolutions and linear layers that keep everything, with the reason."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, Convolution | nn.Linear)}
     found = {}
     for name, module in layers.items():
-        if any(name == skipped or name.startswith(f"{skipped}.") for skipped in ignore):
+        if is_inside(name, ignore):
             found[name] = "is ignored"
         elif "weight" not in dict(module.named_parameters(recurse=False)):
             found[name] = "computes its weight"
@@ -141,11 +133,3 @@ def _layer(model: nn.Module, calls: Mapping[str, Call], weight: PrunedWeight) ->
     name = weight.modules[0]
     flops = weight.macs * float(weight.values[-1])
     return describe(name, model.get_submodule(name), calls[name], unit_choices(weight.places.shape[1]), flops)
-
-
-def _folds(model: nn.Module, example_inputs: Inputs) -> tuple[tuple[str, str], ...]:
-    """Return which batch norms can be folded; none where the network cannot be traced, which costs speed alone."""
-    try:
-        return trace(model, example_inputs).folds
-    except GraphError:
-        return ()

@@ -1,5 +1,6 @@
 """Racing: a candidate is scored in growing slices and dropped once it can hardly be the best any more."""
 
+from itertools import pairwise
 from statistics import NormalDist
 
 import torch
@@ -49,7 +50,7 @@ class RacingScorer:
         """Score a network in eval mode."""
         correct = torch.empty(0, dtype=torch.bool)
         loss = 0.0
-        for start, end in zip([0, *self._ends], self._ends, strict=False):
+        for start, end in pairwise([0, *self._ends]):
             more = self._scorer.answers(model, start, end)
             correct, loss = torch.cat([correct, more.correct]), loss + more.loss
             if end < len(self._scorer) and self._is_behind(correct):

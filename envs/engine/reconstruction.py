@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from envs.engine.calibration import InputMoments, collect_moments
 from envs.engine.calls import Inputs
-from envs.engine.channels import ChannelGroup, Side, Site
+from envs.engine.channels import ChannelGroup, Side, Site, first_units
 from envs.engine.graph import NetworkGraph
 from envs.engine.modules import blocks_of, is_reconstructible, weight_of
 from envs.engine.reconstruction_error import channels_left, lost_energy, ranked_positions, shares
@@ -64,9 +64,7 @@ class Reader:
         """Return which input channels stay, bool, with ``kept`` units left in each of the groups."""
         mask = torch.ones(len(self.sites[0].unit), dtype=torch.bool)
         for site, rank, count in zip(self.sites, self.ranks, kept, strict=True):
-            units = torch.zeros(len(rank), dtype=torch.bool)
-            units[rank[:count]] = True
-            mask &= site.channels(units)
+            mask &= site.channels(first_units(rank, count))
         return mask
 
 

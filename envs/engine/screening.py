@@ -93,6 +93,18 @@ def count_flops(model: nn.Module, inputs: Inputs) -> float:
     return counter.get_total_flops() / 2 / batch_size(inputs)
 
 
+def check_names(model: nn.Module, ignore: Sequence[str]) -> None:
+    """Check that all modules to ignore are there.
+
+    Raises:
+        GraphError: one is not.
+    """
+    modules = dict(model.named_modules())
+    for name in ignore:
+        if name not in modules:
+            raise GraphError(f"ignore names {name!r}, which is no module of {type(model).__name__}")
+
+
 def is_inside(name: str, modules: Sequence[str]) -> bool:
     """Whether a module is one of ``modules`` or inside one of them."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
