@@ -13,7 +13,7 @@ from amc.agent.td3 import TD3Search
 from amc.own_data import Batches, as_inputs, join
 from amc.progress import SearchProgress
 from amc.prune_result import Network, PruneResult, Question
-from amc.results import LayerKept
+from amc.results import layers_kept
 from amc.seeding import seed_everything
 from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
@@ -21,7 +21,7 @@ from baselines.pareto import ParetoSearch
 from baselines.random_search import RandomSearch
 from baselines.reconstruction import Reconstruction
 from baselines.sensitivity import SensitivityAnalysis
-from baselines.uniform import Uniform
+from baselines.uniform import Uniform, uniform_trial
 from envs.engine.batches import to_device
 from envs.engine.calls import Inputs
 from envs.engine.isolation import copy_network, first_line, random_state_kept
@@ -120,7 +120,7 @@ def prune(
         )
         with running_in(engine.precision, place):
             dense = scorer(engine.model)
-        shown = SearchProgress(episodes, engine.cost(_whole(engine)), resource) if progress else None
+        shown = SearchProgress(episodes, engine.cost(engine.everything), resource) if progress else None
         with shown or nullcontext():
             env = RecordTrials(problem, episodes, [shown] if shown else [])
             searcher.search(env)
@@ -188,8 +188,7 @@ def _result(
     engine: TorchEngine, env: RecordTrials, dense: Evaluation, question: Question, example: Inputs
 ) -> PruneResult:
     best = env.best
-    uniform = RecordTrials(env.problem, episodes=1)
-    Uniform().search(uniform)
+    uniform = uniform_trial(env.problem)
     shape = tuple(example.shape) if isinstance(example, Tensor) and example.is_floating_point() else ()
     return PruneResult(
         model=engine.prune(best.strategy),
@@ -197,19 +196,13 @@ def _result(
         best=best,
         trials=env.trials,
         input_shape=shape,
-        dense=_network(engine, _whole(engine), dense),
-        uniform=_network(engine, uniform.best.strategy, uniform.best.evaluation),
+        dense=_network(engine, engine.everything, dense),
+        uniform=_network(engine, uniform.strategy, uniform.evaluation),
         found=_network(engine, best.strategy, best.evaluation),
         question=question,
         score=engine.score,
     )
 
 
-def _whole(engine: TorchEngine) -> Strategy:
-    return (1.0,) * len(engine.layers)
-
-
 def _network(engine: TorchEngine, strategy: Strategy, evaluation: Evaluation) -> Network:
-    rows = zip(engine.layers, engine.kept(strategy), strict=True)
-    layers = tuple(LayerKept(layer.name, kept / layer.units, kept, layer.units) for layer, kept in rows)
-    return Network(evaluation, engine.cost(strategy), layers)
+    return Network(evaluation, engine.cost(strategy), layers_kept(engine.layers, engine.kept(strategy)))

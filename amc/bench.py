@@ -11,7 +11,6 @@ from amc.dense import trained_network
 from amc.zoo.dataset import Splits
 from envs.engine.scoring import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
 
 
@@ -36,11 +35,6 @@ class Bench:
     score: Top1Scorer
     engine: TorchEngine
     problem: PruningEnv
-
-    @property
-    def everything(self) -> Strategy:
-        """The strategy that prunes nothing."""
-        return (1.0,) * len(self.engine.layers)
 
 
 def set_up(cfg: SearchConfig) -> Bench:

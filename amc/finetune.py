@@ -10,9 +10,9 @@ from amc.errors import ModelError
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
 from amc.training import Recipe, fit
-from baselines.uniform import Uniform
+from baselines.uniform import uniform_trial
 from envs.engine.types import Evaluation, Strategy
-from envs.search import RecordTrials, Trial, quality
+from envs.search import Trial, quality
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,8 @@ def finetune_best(bench: Bench, trials: list[Trial]) -> Outcome:
         trial.index: tuner.tune(trial.strategy, f"fine-tune {rank} of {len(best)}")
         for rank, trial in enumerate(best, 1)
     }
-    uniform = tuner.tune(uniform_strategy(bench), "fine-tune uniform")
+    uniform = tuner.tune(uniform_trial(bench.problem).strategy, "fine-tune uniform")
     return Outcome(trials, candidates, uniform, winner(candidates.values()))
-
-
-def uniform_strategy(bench: Bench) -> Strategy:
-    """Return one ratio for all layers that meets the target."""
-    env = RecordTrials(bench.problem, episodes=1)
-    Uniform().search(env)
-    return env.best.strategy
 
 
 def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:

@@ -8,12 +8,12 @@ from amc.bench import Bench
 from amc.config import Granularity
 from amc.finetune import Outcome, Tuned
 from amc.latency import Latency, measure_latency
-from amc.results import SCHEMA, FineTuned, LayerKept, PrunedScores, Result, Scores
+from amc.results import SCHEMA, FineTuned, PrunedScores, Result, Scores, layers_kept
 from amc.settings import run_settings
 from amc.sparse import InHalf, has_sparse_kernels, on_sparse_kernels
 from envs.engine.masking import without_masks
 from envs.engine.scoring import Score
-from envs.engine.types import Cost, Strategy
+from envs.engine.types import Cost
 
 
 def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = False) -> Result:
@@ -25,11 +25,11 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
         policy: name of who searched.
         stopped: whether a signal ended the search.
     """
-    cfg, splits = bench.cfg, bench.splits
+    cfg, splits, engine = bench.cfg, bench.splits, bench.engine
     score = build.make_score(splits.test, splits, bench.device)
     latencies = measure_networks(bench, outcome)
     dense, uniform, found, *_ = (latency.median_ms for latency in latencies)
-    size = network_size(bench.engine.cost(bench.everything))
+    size = network_size(engine.cost(engine.everything))
     return Result(
         schema=SCHEMA,
         model=cfg.model.name,
@@ -45,8 +45,8 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
         dense=Scores(test_top1=score(bench.dense).metric, latency_ms=dense, **size),
         uniform=pruned_scores(bench, outcome.uniform, score, uniform),
         pruned=pruned_scores(bench, outcome.found, score, found),
-        strategy=kept_channels(bench, outcome.found.strategy),
-        uniform_strategy=kept_channels(bench, outcome.uniform.strategy),
+        strategy=layers_kept(engine.layers, engine.kept(outcome.found.strategy)),
+        uniform_strategy=layers_kept(engine.layers, engine.kept(outcome.uniform.strategy)),
         finetuned=tuple(
             FineTuned(index, tuned.before.metric, tuned.after.metric) for index, tuned in outcome.candidates.items()
         ),
@@ -87,9 +87,3 @@ def pruned_scores(bench: Bench, tuned: Tuned, score: Score, latency_ms: float) -
 def network_size(cost: Cost) -> dict[str, int]:
     """Return the sizes of a network as ``result.json`` names them."""
     return {"flops": round(cost.flops), "params": round(cost.params), "memory_bytes": round(cost.memory or 0)}
-
-
-def kept_channels(bench: Bench, strategy: Strategy) -> tuple[LayerKept, ...]:
-    """Return what a strategy keeps of every layer."""
-    rows = zip(bench.engine.layers, bench.engine.kept(strategy), strict=True)
-    return tuple(LayerKept(layer.name, kept / layer.units, kept, layer.units) for layer, kept in rows)

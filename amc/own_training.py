@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from amc.own_data import Batches, as_pair
-from amc.training import Progress, Recipe, make_optimizer
+from amc.training import Descent, Progress, Recipe
 from envs.engine.batches import to_device
 from envs.engine.calls import forward
 from envs.engine.samples import Loss
@@ -35,11 +35,8 @@ def fit_batches(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError("no parameter of the network is to be trained: set requires_grad before pruning")
-    optimizer = make_optimizer(model, Recipe(epochs, lr))
     steps = epochs * count
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=steps + 1, pct_start=0.1, div_factor=25, cycle_momentum=False
-    )
+    descent = Descent(model, Recipe(epochs, lr), steps)
     model.train()
     step = 0
     with torch.enable_grad():
@@ -48,10 +45,7 @@ def fit_batches(
                 value = _loss(model, as_pair("batches", number, batch), loss, parameters[0].device)
                 if not value.isfinite():
                     raise ValueError(f"the loss of batch {number} is {value.item()}: try a lower lr than {lr}")
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                schedule.step()
+                descent.step(value)
                 step += 1
                 if progress is not None:
                     progress(step, steps, value.item())

@@ -72,7 +72,7 @@ def search(
     continuation.teach(engine)
     log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
     seed_everything(cfg.seed)
-    shown = SearchProgress(cfg.episodes, engine.cost(bench.everything), cfg.resource.name)
+    shown = SearchProgress(cfg.episodes, engine.cost(engine.everything), cfg.resource.name)
     with shown as progress, stop:
         env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, tracking, stop])
         try:

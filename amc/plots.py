@@ -20,7 +20,7 @@ from amc.results import LayerKept, Result
 from amc.sensitivity_figure import sensitivity_figure
 from amc.tables import RESOURCES
 from envs.engine.combinations import UNITS
-from envs.search import Trial, quality
+from envs.search import Trial, better
 
 HEIGHT_INCHES = 3.4
 BAR_INCHES = 0.21
@@ -52,8 +52,8 @@ def best_so_far(trials: Sequence[Trial]) -> list[tuple[float, float]]:
     steps: list[tuple[float, float]] = []
     best: Trial | None = None
     for trial in trials:
-        if trial.feasible and (best is None or quality(trial) > quality(best)):
-            best = trial
+        best = better(trial, best)
+        if best is trial:
             steps.append((trial.index + 1, trial.reward))
     return steps
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from envs.engine.types import Cost
-from envs.search import Trial, quality
+from envs.search import Trial, better
 
 log = logging.getLogger(__name__)
 LOG_SECONDS = 15.0
@@ -124,8 +124,7 @@ class SearchProgress:
 
     def __call__(self, trial: Trial) -> None:
         """Count ``trial`` and show the best one so far."""
-        if trial.feasible and (self._best is None or quality(trial) > quality(self._best)):
-            self._best = trial
+        self._best = better(trial, self._best)
         self._display.update(trial.index + 1, self._describe(self._best))
 
     def _describe(self, best: Trial | None) -> str:

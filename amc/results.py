@@ -25,6 +25,7 @@ from amc.latency import Latency
 from amc.records import record
 from amc.settings import Setting
 from amc.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dict
+from envs.engine.types import Layer
 from envs.search import Trial
 
 SCHEMA = 1
@@ -39,6 +40,12 @@ class LayerKept(NamedTuple):
     keep: float
     kept: int
     of: int
+
+
+def layers_kept(layers: Sequence[Layer], kept: Sequence[int]) -> tuple[LayerKept, ...]:
+    """Return what every layer keeps when ``kept`` of its units are left."""
+    rows = zip(layers, kept, strict=True)
+    return tuple(LayerKept(layer.name, count / layer.units, count, layer.units) for layer, count in rows)
 
 
 class FineTuned(NamedTuple):

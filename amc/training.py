@@ -58,6 +58,29 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
 
 
+class Descent:
+    """Steps of SGD down a loss, at a rate that rises over the first tenth of them and falls to zero on a cosine.
+
+    Args:
+        model: the network.
+        recipe: its ``lr`` is the highest rate.
+        steps: how many there will be.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
+        self._optimizer = make_optimizer(model, recipe)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.1, div_factor=25, cycle_momentum=False
+        )
+
+    def step(self, loss: Tensor) -> None:
+        """Take a step."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+
+
 def fit(
     model: nn.Module, splits: Splits, recipe: Recipe, seed: int, device: str, progress: Progress | None = None
 ) -> None:
@@ -87,10 +110,7 @@ def _run_steps(
     progress: Progress | None,
 ) -> None:
     device = next(model.parameters()).device
-    optimizer = make_optimizer(model, recipe)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.1, div_factor=25, cycle_momentum=False
-    )
+    descent = Descent(model, recipe, steps)
     order = torch.empty(0, dtype=torch.int64)
     for step in range(1, steps + 1):
         if len(order) < recipe.batch_size:
@@ -99,9 +119,6 @@ def _run_steps(
         images = splits.normalize(augment(batch.images, recipe, generator)).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
             loss = cross_entropy(model(images), batch.labels.to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descent.step(loss)
         if progress is not None:
             progress(step, steps, loss.item())

@@ -40,14 +40,11 @@ class LeastError:
         if not isinstance(engine, KnowsReconstructionError):
             raise ValueError(f"{type(engine).__name__} does not know its reconstruction error: take another policy")
         self._budget = budget
-        self._ratios: list[tuple[float, ...]] = []
-        errors = []
-        for step, (layer, floor) in enumerate(zip(engine.layers, budget.floors, strict=True)):
-            known = zip(layer.choices, engine.reconstruction_error(step), strict=True)
-            allowed = [(choice / layer.units, error) for choice, error in known if choice / layer.units >= floor]
-            self._ratios.append(tuple(ratio for ratio, _ in allowed))
-            errors.append(convex_minorant(allowed))
-        self._errors: Errors = tuple(errors)
+        self._ratios = budget.ratios
+        self._errors: Errors = tuple(
+            convex_minorant(list(zip(ratios, engine.reconstruction_error(step)[-len(ratios) :], strict=True)))
+            for step, ratios in enumerate(budget.ratios)
+        )
 
     def strategy(self, weights: NDArray[np.float64] | None = None) -> Strategy:
         """Return the strategy of least error.

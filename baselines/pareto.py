@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from baselines.optuna_search import make_sampler, quiet_optuna, ratio_space
 from envs.constraint import ROUNDING_ERROR, rescale
-from envs.pruning_env import CONSTRAINTS
 from envs.search import RecordTrials, play_strategy
 
 SHARE = "share"
@@ -35,7 +34,7 @@ class ParetoSearch:
         Raises:
             ValueError: the environment rescales what it is given.
         """
-        if env.problem._constraint != CONSTRAINTS["bound"]:
+        if env.problem.constraint != "bound":
             raise ValueError("policy=pareto needs constraint=bound: another makes all networks as large as the target")
         import optuna
         from optuna.distributions import FloatDistribution

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from envs.constraint import uniform_ratio
-from envs.search import RecordTrials, run_episode
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials, Trial, run_episode
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,10 @@ class Uniform:
         """Play the one episode."""
         ratio = uniform_ratio(env.problem.budget)
         run_episode(env, lambda _: ratio)
+
+
+def uniform_trial(problem: PruningEnv) -> Trial:
+    """Return the trial of uniform ratios, beside whatever search is going on: it is nobody's budget."""
+    env = RecordTrials(problem, episodes=1)
+    Uniform().search(env)
+    return env.best

@@ -14,27 +14,24 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 from safetensors.torch import load_file
+from setting import make_config
 from torch import nn
 
 from amc import build
-from amc.config import CONF, Constraint, Criterion, Granularity, SearchConfig, register_schemas
+from amc.config import Constraint, Criterion, Granularity, SearchConfig
 from amc.dense import trained_network
 from amc.finetune import finetuning_recipe
 from amc.seeding import seed_everything
 from amc.training import Recipe, fit
-from amc.validation import validate
 from amc.zoo.dataset import Split, Splits
-from baselines.uniform import Uniform
+from baselines.uniform import uniform_trial
 from envs.engine.combinations import ANY_GRANULARITY
 from envs.engine.scoring import Top1Scorer
-from envs.search import RecordTrials
 
 COLUMNS = ("granularity", "criterion", "target", "kept", "memory", "before", "after", "seconds")
 console = Console(stderr=True)
@@ -77,17 +74,6 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
-def configuration(overrides: list[str]) -> SearchConfig:
-    """Return the configuration of ``amc.search`` with the keys given."""
-    register_schemas()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = cast(
-            SearchConfig, OmegaConf.to_object(compose("search", ["model=resnet20", "data=fashion_mnist", *overrides]))
-        )
-    validate(cfg)
-    return cfg
-
-
 def pairs() -> Iterator[tuple[Granularity, Criterion]]:
     """Yield every pair that has a meaning."""
     for granularity, criterion in product(Granularity, Criterion):
@@ -120,13 +106,11 @@ class Comparison:
         start = time.perf_counter()
         engine = build.make_engine(cfg, self.dense, self.splits, self.score, self.device)
         ranking = time.perf_counter() - start
-        dense = engine.cost((1.0,) * len(engine.layers))
+        dense = engine.cost(engine.everything)
         resource = cfg.resource.name
         for target in targets:
             start = time.perf_counter()
-            env = RecordTrials(build.make_env(replace(cfg, target=target), engine), episodes=1)
-            Uniform().search(env)
-            trial = env.best
+            trial = uniform_trial(build.make_env(replace(cfg, target=target), engine))
             model = engine.prune(trial.strategy)
             seconds = ranking + time.perf_counter() - start
             before = self.score(model).metric
@@ -174,7 +158,7 @@ def markdown(rows: list[Row]) -> str:
 def main() -> None:
     """Print the table, then one line of JSON."""
     options, overrides = arguments()
-    cfg = configuration(overrides)
+    cfg = make_config("model=resnet20", "data=fashion_mnist", *overrides)
     comparison = Comparison(cfg, options.images, options.steps, options.weights)
     dense = comparison.score(comparison.dense).metric
     found: dict[float, list[Row]] = {target: [] for target in options.targets}

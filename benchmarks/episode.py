@@ -128,7 +128,8 @@ def searches(setting: Setting, engine: TorchEngine, target: float, seeds: int, e
             clock = Clock([], [])
             clocked(clock, partial(AMC(seed=seed).search, env))
             found[name].append(clock.cpu[0] / episodes)
-            best[name] = engine_accuracy(engine, env.best.strategy, scorer)
+            engine.score = scorer
+            best[name] = engine.score_again(env.best.strategy).metric
             if name == "full":
                 engine_share = sum(t.engine_seconds for t in env.trials) / sum(t.seconds for t in env.trials)
                 found["policy"].append(found["full"][-1] * (1 - engine_share))
@@ -136,12 +137,6 @@ def searches(setting: Setting, engine: TorchEngine, target: float, seeds: int, e
                 found["images"].append(statistics.mean(trial.evaluation.n_samples for trial in env.trials))
         found["difference"].append(best["racing"] - best["full"])
     return {name: statistics.mean(values) for name, values in found.items()}
-
-
-def engine_accuracy(engine: TorchEngine, strategy: Strategy, scorer: Top1Scorer) -> float:
-    """Score a strategy on every image."""
-    with running_in(engine.precision, CPU):
-        return scorer(engine.pruner.for_inference(engine.prune(strategy))).metric
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

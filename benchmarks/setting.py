@@ -43,13 +43,19 @@ class Setting:
     labels: Tensor
 
 
-def make_setting(*keys: str) -> Setting:
-    """Compose the configuration of ``python -m amc.search`` with the same keys, and train what is not in its cache."""
+def make_config(*keys: str) -> SearchConfig:
+    """Return the configuration of ``python -m amc.search`` with the same keys."""
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = OmegaConf.to_object(compose("search", list(keys)))
     assert isinstance(cfg, SearchConfig)
     validate(cfg)
+    return cfg
+
+
+def make_setting(*keys: str) -> Setting:
+    """Load the data of a configuration, and train its network if it is not in the cache."""
+    cfg = make_config(*keys)
     device = build.prepare_torch(cfg)
     splits = build.load_splits(cfg)
     model = trained_network(cfg, splits, device)

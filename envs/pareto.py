@@ -1,10 +1,13 @@
 """What remains of many trials when accuracy and a resource both count."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from envs.constraint import RESOURCES
 from envs.search import Trial
+
+Item = TypeVar("Item")
 
 
 def pareto_front(trials: Iterable[Trial], resource: str) -> list[Trial]:
@@ -25,11 +28,23 @@ def pareto_front(trials: Iterable[Trial], resource: str) -> list[Trial]:
     """
     if resource not in RESOURCES:
         raise ValueError(f"resource={resource!r}: must be one of {', '.join(RESOURCES)}")
+    in_order = sorted(trials, key=lambda trial: trial.index)
+    return undominated(in_order, lambda trial: (used(trial, resource), trial.evaluation.metric))
+
+
+def undominated(items: Iterable[Item], place: Callable[[Item], tuple[float, float]]) -> list[Item]:
+    """Return the items that no other one beats, from the cheapest to the dearest; of equal ones the first.
+
+    Args:
+        items: to choose from.
+        place: (cost, metric) of an item, less and more being better.
+    """
     front, best = [], -math.inf
-    for trial in sorted(trials, key=lambda trial: (used(trial, resource), -trial.evaluation.metric, trial.index)):
-        if trial.evaluation.metric > best:
-            front.append(trial)
-            best = trial.evaluation.metric
+    placed = sorted(((place(item), item) for item in items), key=lambda pair: (pair[0][0], -pair[0][1]))
+    for (_, metric), item in placed:
+        if metric > best:
+            front.append(item)
+            best = metric
     return front
 
 

@@ -129,6 +129,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self._reward = REWARDS[reward] if isinstance(reward, str) else reward
+        self.constraint = constraint
         self._constraint = CONSTRAINTS[constraint]
         self._observe = Observer(engine)
         self._ratios: Strategy = (1.0,) * len(engine.layers)

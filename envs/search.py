@@ -1,7 +1,7 @@
 """What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
@@ -56,6 +56,25 @@ def quality(trial: Trial) -> tuple[float, float]:
     return trial.reward, -math.inf if math.isnan(loss) else -loss
 
 
+def better(trial: Trial, best: Trial | None) -> Trial | None:
+    """Return the best of a search that comes to one more trial: that one, if it is feasible and of higher quality."""
+    return trial if trial.feasible and (best is None or quality(trial) > quality(best)) else best
+
+
+def best_trial(trials: Iterable[Trial]) -> Trial:
+    """Return the feasible trial of highest reward; among equals the lowest loss, then the earliest.
+
+    Raises:
+        ValueError: there is no feasible trial.
+    """
+    best, count = None, 0
+    for trial in trials:
+        best, count = better(trial, best), count + 1
+    if best is None:
+        raise ValueError(f"none of the {count} trials is within the target")
+    return best
+
+
 class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
     """The referee: counts episodes and probes, records each as a trial, and refuses more than the budget.
 
@@ -99,10 +118,7 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         Raises:
             ValueError: there is no feasible trial.
         """
-        feasible = [trial for trial in self.trials if trial.feasible]
-        if not feasible:
-            raise ValueError(f"none of the {len(self.trials)} trials is within the target")
-        return max(feasible, key=quality)
+        return best_trial(self.trials)
 
     def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment; record a trial if the episode ends.

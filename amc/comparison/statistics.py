@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from envs.search import Trial, quality
+from envs.pareto import undominated
+from envs.search import Trial, better
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
@@ -113,8 +114,7 @@ def best_metrics(trials: Sequence[Trial]) -> list[float]:
     metrics: list[float] = []
     best: Trial | None = None
     for trial in trials:
-        if trial.feasible and (best is None or quality(trial) > quality(best)):
-            best = trial
+        best = better(trial, best)
         metrics.append(math.nan if best is None else best.evaluation.metric)
     return metrics
 
@@ -154,8 +154,4 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> Correlation | None
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the (cost, metric) points that no other beats: cheaper to dearer, and each better than the one before."""
-    front: list[tuple[float, float]] = []
-    for cost, metric in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or metric > front[-1][1]:
-            front.append((cost, metric))
-    return front
+    return undominated(points, lambda point: point)

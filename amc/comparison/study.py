@@ -11,7 +11,7 @@ from amc.errors import UserError
 from amc.results import Result, find_runs, is_finished, read_result, read_trials
 from amc.settings import POLICY, Setting
 from amc.tables import RESOURCES
-from envs.search import Trial, quality
+from envs.search import Trial, best_trial
 
 TARGET_POLICY = f"{POLICY}_target_"
 MOST_LAYERS = 2000
@@ -29,7 +29,7 @@ class Run:
     @property
     def best(self) -> Trial:
         """The trial that the search chose: the best within the target."""
-        return max((trial for trial in self.trials if trial.feasible), key=quality)
+        return best_trial(self.trials)
 
 
 @dataclass(frozen=True)

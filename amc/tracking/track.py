@@ -12,7 +12,7 @@ from amc.results import Result
 from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from envs.engine.types import Cost
-from envs.search import Trial
+from envs.search import Trial, better
 
 
 class Tracking(Protocol):
@@ -57,7 +57,7 @@ class Tracked(AbstractContextManager["Tracked"]):
         self._folder = folder
         self._dense: float = getattr(dense, resource)
         self._resource = resource
-        self._best: float | None = None
+        self._best: Trial | None = None
 
     def __enter__(self) -> Self:
         self._process.__enter__()
@@ -68,8 +68,7 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     def __call__(self, trial: Trial) -> None:
         """Report a trial, and the best reward within the target so far."""
-        if trial.feasible and (self._best is None or trial.reward > self._best):
-            self._best = trial.reward
+        self._best = better(trial, self._best)
         self._process.report(trial.index, self._figures(trial))
 
     def finish(self, result: Result) -> None:
@@ -84,7 +83,7 @@ class Tracked(AbstractContextManager["Tracked"]):
         )
 
     def _figures(self, trial: Trial) -> Figures:
-        best = {} if self._best is None else {"best_reward": self._best}
+        best = {} if self._best is None else {"best_reward": self._best.reward}
         kept: float = getattr(trial.cost, self._resource) / self._dense
         return {
             "reward": trial.reward,
@@ -110,7 +109,7 @@ def track(bench: Bench, policy: str, folder: Path) -> Tracking:
         return Untracked()
     name = f"{cfg.model.name}-{cfg.data.name}-{policy}-seed{cfg.seed}"
     run = TrackedRun(folder.absolute(), cfg.name, policy, name, _tags(cfg))
-    dense = bench.engine.cost(bench.everything)
+    dense = bench.engine.cost(bench.engine.everything)
     return Tracked(TrackerProcess(cfg.tracker, run), folder.absolute(), dense, cfg.resource.name)
 
 

@@ -82,6 +82,11 @@ class TorchEngine:
         return self.pruner.layers
 
     @property
+    def everything(self) -> Strategy:
+        """The strategy that prunes nothing."""
+        return (1.0,) * len(self.layers)
+
+    @property
     def left_whole(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
         return self.pruner.left_whole
