@@ -37,6 +37,16 @@ class Exploration:
         return self.sigma * self.decay ** max(0, episode - self.warm_up)
 
 
+def check_narrowing(sigma: float, sigma_end: float) -> None:
+    """Refuse an exploration that does not narrow.
+
+    Raises:
+        ValueError: ``sigma_end`` is not above 0, or above ``sigma``.
+    """
+    if not 0 < sigma_end <= sigma:
+        raise ValueError(f"sigma_end={sigma_end}: must be above 0 and at most sigma={sigma}")
+
+
 def narrowing(sigma: float, sigma_end: float, warm_up: int, episodes: int) -> Exploration:
     """Return the exploration that starts at ``sigma`` after the warm-up and is at ``sigma_end`` in the last episode."""
     decay = (sigma_end / sigma) ** (1 / max(1, episodes - warm_up - 1))

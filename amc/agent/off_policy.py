@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,27 +19,43 @@ from envs.search import RecordTrials
 Array = NDArray[Any]
 
 
-class Learning(Protocol):
-    """The settings that the agents share; ``amc.agent.policy.AMC`` says what each means."""
+@dataclass(frozen=True)
+class Learning:
+    """The settings that the agents share.
 
-    @property
-    def seed(self) -> int: ...  # noqa: D102
-    @property
-    def warm_up(self) -> float: ...  # noqa: D102
-    @property
-    def gamma(self) -> float: ...  # noqa: D102
-    @property
-    def tau(self) -> float: ...  # noqa: D102
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def replay_size(self) -> int: ...  # noqa: D102
-    @property
-    def hidden(self) -> int: ...  # noqa: D102
-    @property
-    def baseline_decay(self) -> float: ...  # noqa: D102
-    @property
-    def normalize(self) -> bool: ...  # noqa: D102
+    Attributes:
+        seed: the same seed gives the same trials.
+        warm_up: fraction of the budget that is spent on uniformly random actions.
+        gamma: discount.
+        tau: how fast the target networks follow.
+        batch_size: transitions an update.
+        replay_size: transitions remembered.
+        hidden: width of the two hidden layers of all networks.
+        baseline_decay: weight of the past in the moving average that rewards are measured against.
+        normalize: divide rewards by their moving standard deviation: the differences between strategies are a few
+            hundredths, far below what the learning rates are made for.
+
+    Raises:
+        ValueError: ``warm_up`` is out of range.
+    """
+
+    seed: int = 0
+    warm_up: float = 0.25
+    gamma: float = 1.0
+    tau: float = 0.01
+    batch_size: int = 64
+    replay_size: int = 2000
+    hidden: int = 300
+    baseline_decay: float = 0.95
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warm_up <= 1:
+            raise ValueError(f"warm_up={self.warm_up}: must be a fraction of the budget, in [0, 1]")
+
+    def warm_up_episodes(self, episodes: int) -> int:
+        """Return how many of the episodes are spent on the warm-up."""
+        return round(self.warm_up * episodes)
 
 
 def agent_settings(learning: Learning, env: RecordTrials, rng: np.random.Generator) -> dict[str, Any]:
@@ -62,7 +79,7 @@ def agent_settings(learning: Learning, env: RecordTrials, rng: np.random.Generat
         "tau": learning.tau,
         "batch_size": learning.batch_size,
         "buffer_size": max(learning.replay_size, steps),
-        "learning_starts": warm_up_episodes(learning, env.remaining) * steps,
+        "learning_starts": learning.warm_up_episodes(env.remaining) * steps,
         "train_freq": (1, "episode"),
         "gradient_steps": -1,
         "replay_buffer_class": EpisodeReturnBuffer,
@@ -78,21 +95,6 @@ def learn(agent: OffPolicyAlgorithm, env: RecordTrials) -> None:
     # Without a logger of ours stable-baselines3 makes a folder in the temporary directory for its own.
     agent.set_logger(Logger(folder=None, output_formats=[]))
     agent.learn(env.remaining * len(env.problem.engine.layers))
-
-
-def check_warm_up(warm_up: float) -> None:
-    """Refuse a warm-up that is no fraction of the budget.
-
-    Raises:
-        ValueError: it is not in [0, 1].
-    """
-    if not 0 <= warm_up <= 1:
-        raise ValueError(f"warm_up={warm_up}: must be a fraction of the budget, in [0, 1]")
-
-
-def warm_up_episodes(learning: Learning, episodes: int) -> int:
-    """Return how many of the episodes are spent on uniformly random actions."""
-    return round(learning.warm_up * episodes)
 
 
 def within_bounds(env: RecordTrials) -> gym.Env[Array, Array]:

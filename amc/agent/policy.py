@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
-from amc.agent.exploration import narrowing
+from amc.agent.exploration import check_narrowing, narrowing
 from amc.agent.imitation import Imitation
-from amc.agent.off_policy import agent_settings, check_warm_up, learn, warm_up_episodes
+from amc.agent.off_policy import Learning, agent_settings, learn
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.least_error import LeastError
 from envs.search import RecordTrials, play_strategy
@@ -22,7 +22,7 @@ FIT_UPDATES = 300
 
 
 @dataclass(frozen=True)
-class AMC:
+class AMC(Learning):
     """The paper's agent, with what makes it learn within a hundred episodes; every departure can be taken back.
 
     The paper's is ``AMC(warm_up=0.25, sigma=0.5, gamma=1, actor_lr=1e-4, imitation=0)``. On networks in closed form
@@ -31,8 +31,7 @@ class AMC:
     other values were chosen with it, on two networks and seeds that ``benchmarks.analytic_policies`` does not use.
     There the share of the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
 
-    Attributes:
-        seed: the same seed gives the same trials.
+    Attributes, beside those of ``Learning``:
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
             ``baselines.reconstruction``, to the best of which the actor is fitted before it plays.
@@ -46,15 +45,8 @@ class AMC:
         gamma: discount. Every step carries the episode's reward, so with 0 the critic predicts it from one step and
             needs no bootstrapping. With the paper's 1 it learns the reward times the steps left, so imitation needs
             ten times the weight, and did a little worse.
-        tau: how fast the target networks follow.
         actor_lr: Adam's learning rate of the actor.
         critic_lr: Adam's learning rate of the critic.
-        batch_size: transitions an update.
-        replay_size: transitions remembered.
-        hidden: width of the two hidden layers of both networks.
-        baseline_decay: weight of the past in the moving average that rewards are measured against.
-        normalize: divide rewards by their moving standard deviation: the differences between strategies are a few
-            hundredths, far below what the learning rates are made for.
         imitation: weight in the actor's loss of the squared difference to the best episodes; 0 for DDPG. From 1 to
             30 more was better, 100 did as 30, and an actor that does not follow the critic at all did no worse.
         elites: how many episodes are the best. 2 and 8 did worse than 4.
@@ -66,29 +58,21 @@ class AMC:
         He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
     """
 
-    seed: int = 0
     start: str = "random"
     warm_up: float = 0.1
     sigma: float | None = None
     sigma_end: float = 0.02
     gamma: float = 0.0
-    tau: float = 0.01
     actor_lr: float = 1e-3
     critic_lr: float = 1e-3
-    batch_size: int = 64
-    replay_size: int = 2000
-    hidden: int = 300
-    baseline_decay: float = 0.95
-    normalize: bool = True
     imitation: float = 100.0
     elites: int = 4
 
     def __post_init__(self) -> None:
-        check_warm_up(self.warm_up)
+        super().__post_init__()
         if self.start not in SIGMAS:
             raise ValueError(f"start={self.start!r}: must be one of {', '.join(SIGMAS)}")
-        if not 0 < self.sigma_end <= self.first_sigma:
-            raise ValueError(f"sigma_end={self.sigma_end}: must be above 0 and at most sigma={self.first_sigma}")
+        check_narrowing(self.first_sigma, self.sigma_end)
         if self.imitation < 0 or self.elites < 1:
             raise ValueError(f"imitation={self.imitation}, elites={self.elites}: must be 0 or more, and 1 or more")
 
@@ -110,7 +94,7 @@ class AMC:
 
     def _agent(self, env: RecordTrials) -> AMCDDPG:
         rng = np.random.default_rng(self.seed)
-        warm_up = warm_up_episodes(self, env.remaining)
+        warm_up = self.warm_up_episodes(env.remaining)
         narrowed = narrowing(self.first_sigma, self.sigma_end, warm_up, env.remaining)
         return AMCDDPG(
             SigmoidPolicy,
@@ -132,7 +116,7 @@ class AMC:
         least = LeastError(env.problem.budget)
         rng = np.random.default_rng(self.seed)
         spread = 0.0
-        for _ in range(max(1, warm_up_episodes(self, env.remaining))):
+        for _ in range(max(1, self.warm_up_episodes(env.remaining))):
             weights = np.exp(spread * rng.standard_normal(len(env.problem.engine.layers)))
             trial = play_strategy(env, least.strategy(weights))
             assert isinstance(agent.replay_buffer, EpisodeReturnBuffer)  # noqa: S101  the settings ask for it

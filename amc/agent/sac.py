@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from stable_baselines3 import SAC
 
-from amc.agent.off_policy import Secluded, agent_settings, check_warm_up, learn
+from amc.agent.off_policy import Learning, Secluded, agent_settings, learn
 from envs.search import RecordTrials
 
 
@@ -14,22 +14,13 @@ class SecludedSAC(Secluded, SAC):
 
 
 @dataclass(frozen=True)
-class SACSearch:
+class SACSearch(Learning):
     """Soft actor-critic.
 
-    Attributes:
-        seed: the same seed gives the same trials.
-        warm_up: fraction of the budget that is spent on uniformly random actions.
-        gamma: discount.
-        tau: how fast the target networks follow.
+    Attributes, beside those of ``Learning``:
         lr: Adam's learning rate of actor, critics and entropy coefficient.
         entropy: what a unit of entropy is worth at the start, in normalized reward; it is learned from there.
         target_entropy: entropy of the actions, which span [-1, 1], that the coefficient is learned for.
-        batch_size: transitions an update.
-        replay_size: transitions remembered.
-        hidden: width of the two hidden layers of all networks.
-        baseline_decay: weight of the past in the moving average that rewards are measured against.
-        normalize: divide rewards by their moving standard deviation.
 
     Raises:
         ValueError: ``warm_up`` or ``entropy`` is out of range.
@@ -38,21 +29,12 @@ class SACSearch:
         Haarnoja et al., 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 1812.05905.
     """
 
-    seed: int = 0
-    warm_up: float = 0.25
-    gamma: float = 1.0
-    tau: float = 0.01
     lr: float = 1e-3
     entropy: float = 1.0
     target_entropy: float = -1.0
-    batch_size: int = 64
-    replay_size: int = 2000
-    hidden: int = 300
-    baseline_decay: float = 0.95
-    normalize: bool = True
 
     def __post_init__(self) -> None:
-        check_warm_up(self.warm_up)
+        super().__post_init__()
         if not self.entropy > 0:
             raise ValueError(f"entropy={self.entropy}: must be above 0")
 
