@@ -19,6 +19,7 @@ from setting import Clock, clocked, print_json
 
 from amc.zoo.models import build_model
 from envs.engine.channel_pruner import ChannelPruner
+from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
 
 
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clocks = {"forward": Clock([], []), "trace": Clock([], []), "all": Clock([], [])}
     work: dict[str, Callable[[], object]] = {
         "forward": forward,
-        "trace": lambda: ChannelPruner(model, images[:1], images, EngineSettings(reconstruct=False)),
-        "all": lambda: ChannelPruner(model, images[:1], images, EngineSettings()),
+        "trace": lambda: ChannelPruner(model, images[:1], Samples(images), EngineSettings(reconstruct=False)),
+        "all": lambda: ChannelPruner(model, images[:1], Samples(images), EngineSettings()),
     }
     for _ in range(args.rounds):
         for key, step in work.items():

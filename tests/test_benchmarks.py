@@ -27,3 +27,24 @@ def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
     assert len(result["rows"]) == 2 * (8 + 4 * 5)
     assert all(row["kept"] <= row["target"] for row in result["rows"])
     assert len((tmp_path / "table.md").read_text().splitlines()) == 4 + len(result["rows"])
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "figures"),
+    [
+        ("agent.py", ["--episodes", "12"], {"layers", "warm_up_ms", "learning_ms"}),
+        ("startup.py", ["model=resnet20", "--images", "20", "--rounds", "1"], {"passes", "peak_gb"}),
+    ],
+)
+def test_a_short_benchmark_ends_with_its_figures(script: str, arguments: list[str], figures: set[str]) -> None:
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / script, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout.splitlines()[-1])
+    assert figures <= result.keys()
+    assert all(result[figure] > 0 for figure in figures)
