@@ -82,6 +82,7 @@ def draw(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
         axes.loglog(x, y, marker="o", color="#0072b2")
         axes.set_title(f"{name}: slope {slope(points):.2f}", fontsize=10)
         axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.set_yticks(y, [f"{seconds:.2g}" for seconds in y])
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("CPU seconds an episode")

@@ -32,7 +32,7 @@ def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "figures"),
     [
-        ("agent.py", ["--episodes", "12"], {"layers", "warm_up_ms", "learning_ms"}),
+        ("agent.py", ["--episodes", "40"], {"layers", "warm_up_ms", "learning_ms"}),
         ("startup.py", ["model=resnet20", "--images", "20", "--rounds", "1"], {"passes", "peak_gb"}),
     ],
 )
