@@ -122,7 +122,7 @@ class DataConfig:
     search: int = MISSING
     width: float = 1.0
     image_size: int | None = None
-    finetune_epochs: int = MISSING
+    finetune_epochs: float = MISSING
 
 
 @dataclass
@@ -143,12 +143,12 @@ class FinetuneConfig:
     """How pruned networks are fine-tuned.
 
     Attributes:
-        epochs: passes over the train split; 0 for none.
+        epochs: passes over the train split, or a part of one; 0 for none.
         top_k: trials that are fine-tuned; the best of them on the search split wins.
         lr_factor: learning rate as a fraction of training's.
     """
 
-    epochs: int = MISSING
+    epochs: float = MISSING
     top_k: int = 3
     lr_factor: float = 0.1
 

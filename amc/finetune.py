@@ -76,7 +76,7 @@ def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:
     return sorted(different.values(), key=quality, reverse=True)[:count]
 
 
-def finetuning_recipe(training: Recipe, epochs: int, lr_factor: float) -> Recipe:
+def finetuning_recipe(training: Recipe, epochs: float, lr_factor: float) -> Recipe:
     """Return the recipe of fine-tuning: training's, at a fraction of its learning rate."""
     return replace(training, epochs=epochs, lr=training.lr * lr_factor)
 

@@ -36,7 +36,10 @@ def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bo
     others = sorted(key for key in {*before, *asked} if before.get(key) != asked.get(key))
     if others:
         changes = ", ".join(f"{key}={before.get(key)}" for key in others[:SHOWN])
-        raise ConfigError(f"{folder} holds a run with {changes}; choose another name=, or overwrite=true")
+        raise ConfigError(
+            f"{folder} holds a run with {changes}; choose another name=, or overwrite=true "
+            f"(a sweep over {others[0]} needs 'name=study/${{{others[0]}}}')"
+        )
     return is_finished(folder) and not read_result(folder).stopped
 
 

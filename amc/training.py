@@ -17,7 +17,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: passes over the train split; 0 leaves the network as it is.
+        epochs: passes over the train split, or a part of one; 0 leaves the network as it is.
         lr: the highest learning rate; it rises over the first tenth of all steps and falls to zero on a cosine.
         batch_size: images a step.
         weight_decay: L2 penalty on weights of two or more dimensions.
@@ -26,7 +26,7 @@ class Recipe:
         bf16: compute in bfloat16 where the gain is real (autocast); weights stay in float32.
     """
 
-    epochs: int
+    epochs: float
     lr: float = 0.1
     batch_size: int = 128
     weight_decay: float = 5e-4
@@ -95,7 +95,7 @@ def fit(
         progress: called after every step with the step, the number of steps and the loss.
     """
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    steps = recipe.epochs * (len(splits.train.labels) // recipe.batch_size)
+    steps = round(recipe.epochs * (len(splits.train.labels) // recipe.batch_size))
     if steps > 0:
         _run_steps(model.train(), splits, recipe, steps, torch.Generator().manual_seed(seed), progress)
     model.eval()

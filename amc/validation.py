@@ -1,6 +1,7 @@
 """The checks of a configuration that its types cannot express."""
 
 import importlib.util
+import math
 from dataclasses import fields, is_dataclass
 
 from amc.config import Constraint, Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
@@ -65,7 +66,7 @@ def _validate_search(cfg: SearchConfig) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _check("adaptive_bn", cfg.adaptive_bn, cfg.adaptive_bn >= 0, "0 or more")
-    _check("finetune.epochs", cfg.finetune.epochs, cfg.finetune.epochs >= 0, "0 or more")
+    _check("finetune.epochs", cfg.finetune.epochs, 0 <= cfg.finetune.epochs < math.inf, "0 or more")
     _check("finetune.top_k", cfg.finetune.top_k, cfg.finetune.top_k >= 1, "1 or more")
     _check("finetune.lr_factor", cfg.finetune.lr_factor, 0 < cfg.finetune.lr_factor <= 1, "above 0, at most 1")
     # The policy says so, too, but only once the network is trained.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from envs.pareto import undominated
@@ -95,15 +96,21 @@ def paired(values: Sequence[float], others: Sequence[float]) -> Paired:
     n = len(differences)
     p = None
     if n > 1:
+        largest = max(map(abs, differences)) or 1.0
         test = stats.permutation_test(
-            (differences,),
-            np.mean,
+            (np.array(differences) / largest,),
+            _rounded_mean,
             permutation_type="samples",
             n_resamples=RESAMPLES,
             rng=np.random.default_rng(0),
         )
         p = float(test.pvalue)
     return Paired(n, estimate(differences), p, min(1.0, 2.0 ** (1 - n)))
+
+
+def _rounded_mean(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    # Sums that are equal on paper must be equal here, or the flips that tie with the sample are not counted.
+    return np.asarray(np.mean(sample, axis=axis)).round(9)
 
 
 def best_metrics(trials: Sequence[Trial]) -> list[float]:

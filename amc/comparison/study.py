@@ -103,7 +103,7 @@ def differing(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return, for each variant, its values of the keys in which the variants differ, as ``key=value, ...``."""
     keys = sorted({key for variant in variants for key in variant})
     different = [key for key in keys if len({variant.get(key) for variant in variants}) > 1]
-    return [", ".join(f"{key}={_value(variant.get(key))}" for key in different) for variant in variants]
+    return [", ".join(f"{key}={setting_text(variant.get(key))}" for key in different) for variant in variants]
 
 
 def _read(path: Path, name: str) -> Run | LeftOut:
@@ -201,5 +201,6 @@ def _told_apart(problems: Sequence[Problem]) -> list[Problem]:
     return told
 
 
-def _value(value: object) -> str:
+def setting_text(value: object) -> str:
+    """Return a setting as it is shown."""
     return f"{value:g}" if isinstance(value, float) else str(value)

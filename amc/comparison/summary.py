@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from amc.comparison.cells import NOTHING, Table, mean_cell, reached_cell
 from amc.comparison.rivals import final_metric, mean_over_seeds, search_metric
 from amc.comparison.statistics import estimate, rank_correlation, reached, threshold
-from amc.comparison.study import Policy, Problem, Run
+from amc.comparison.study import Policy, Problem, Run, setting_text
 from amc.results import PrunedScores, Result, Scores
 from amc.tables import RESOURCES, Cell, milliseconds, percent
 
@@ -51,7 +51,7 @@ def facts(problem: Problem) -> list[tuple[str, str]]:
     ]
     if not result.settings:
         return [*known, ("constraint, budget", f"{UNKNOWN}, so only runs of one study are compared")]
-    tuned = f"best {asked.get('finetune.top_k')}, epochs: {asked.get('finetune.epochs')}"
+    tuned = f"best {asked.get('finetune.top_k')}, epochs: {setting_text(asked.get('finetune.epochs'))}"
     budget = f"{asked.get('episodes')} evaluations"
     return [*known, ("constraint", str(asked.get("constraint"))), ("budget", budget), ("fine-tuning", tuned)]
 

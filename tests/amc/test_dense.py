@@ -60,6 +60,14 @@ def test_no_epoch_changes_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), network().parameters(), strict=True))
 
 
+def test_a_part_of_an_epoch_is_as_many_of_its_steps() -> None:
+    steps = []
+    splits = tiny_splits()
+    whole = len(splits.train.labels) // RECIPE.batch_size
+    fit(network(), splits, replace(RECIPE, epochs=1.5), 0, "cpu", lambda *told: steps.append(told[:2]))
+    assert steps == [(step, round(1.5 * whole)) for step in range(1, round(1.5 * whole) + 1)]
+
+
 def test_every_image_is_shifted_on_its_own() -> None:
     images = torch.zeros(64, 1, 5, 5)
     images[:, :, 2, 2] = 1

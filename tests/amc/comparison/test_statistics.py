@@ -66,7 +66,7 @@ def test_three_differences_of_one_sign_have_p_a_quarter() -> None:
     assert test.difference.mean == pytest.approx(0.16 / 3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=6))
 def test_p_counts_the_sign_flips_that_are_as_far_from_zero(differences: list[int]) -> None:
     flips = [
