@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -87,8 +88,9 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
 
 def count_flops(model: nn.Module, inputs: Inputs) -> float:
     """Return all multiply-accumulates of one sample, functional ones too."""
-    # With gradients, as without them torch fuses whole transformer layers into one operation that is not counted.
-    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+    # Without gradients torch fuses whole transformer layers into one operation that is not counted, and before torch
+    # 2.15 attention's fused kernel for the CPU is not counted either: written out, it is two products of matrices.
+    with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         forward(model, inputs)
     return counter.get_total_flops() / 2 / batch_size(inputs)
 

@@ -124,10 +124,10 @@ ATTENTION: dict[str, Case] = {
     "multi_head_attention": Case(lambda: nn.Sequential(MultiHead(16), MultiHead(16)), TOKENS),
     "hand_written_attention": Case(lambda: nn.Sequential(HandWritten(16), HandWritten(16)), TOKENS),
     "separate_projections": Case(lambda: nn.Sequential(Separate(16), Separate(16)), TOKENS),
-    "vit": Case(lambda: ViT(MultiHead), PICTURE),
-    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE),
+    "vit": Case(lambda: ViT(MultiHead), PICTURE, target=0.6),
+    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, target=0.6),
     "encoder_layers": Case(encoder, TOKENS),
     "convnext": Case(convnext, PICTURE),
     "mixer": Case(mixer, TOKENS),
-    "language_model": Case(language, ((12,),), classes=20),
+    "language_model": Case(language, ((12,),), target=0.6, classes=20),
 }
