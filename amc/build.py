@@ -116,7 +116,7 @@ def make_engine(
         m=cfg.m,
         curvature=cfg.curvature.name,
     )
-    trial_score = RacingScorer(score) if cfg.scoring is Scoring.racing else score
+    trial_score = RacingScorer(score, model) if cfg.scoring is Scoring.racing else score
     calibration = network_inputs(splits.calibration.images, splits, device)
     try:
         labels = splits.calibration.labels.to(device)

@@ -121,7 +121,7 @@ def searches(setting: Setting, engine: TorchEngine, target: float, seeds: int, e
     found: dict[str, list[float]] = {name: [] for name in ("full", "racing", "images", "policy", "difference")}
     for seed in range(seeds):
         best = {}
-        for name, score in (("full", scorer), ("racing", RacingScorer(scorer))):
+        for name, score in (("full", scorer), ("racing", RacingScorer(scorer, setting.model))):
             engine.score = score
             engine.forget()
             env = RecordTrials(PruningEnv(engine, target=target), episodes)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from envs.engine.batches import count_samples, device_of, take
+from envs.engine.batches import Samples, count_samples, device_of, take
 from envs.engine.calls import Inputs, forward, map_tensors
 from envs.engine.precision import full_precision
 from envs.engine.types import Evaluation
 
 Score = Callable[[nn.Module], Evaluation]
+ALL = slice(None)
 
 
 class Answers(NamedTuple):
@@ -21,11 +22,13 @@ class Answers(NamedTuple):
 
     Attributes:
         correct: whether the class of highest score is the right one, bool, shape ``(n,)``.
-        loss: cross-entropy summed over the images.
+        loss: cross-entropy of each image, float64, shape ``(n,)``.
+        margin: by how much the highest score is above the second, shape ``(n,)``.
     """
 
     correct: Tensor
-    loss: float
+    loss: Tensor
+    margin: Tensor
 
 
 class Top1Scorer:
@@ -59,22 +62,24 @@ class Top1Scorer:
 
     def __call__(self, model: nn.Module) -> Evaluation:
         """Score a network in eval mode on the whole split."""
-        correct, loss = self.answers(model, 0, len(self))
-        return Evaluation(int(correct.sum()) / len(self), loss / len(self), len(self))
+        correct, loss, _ = self.answers(model)
+        return Evaluation(int(correct.sum()) / len(self), float(loss.sum()) / len(self), len(self))
 
-    def answers(self, model: nn.Module, start: int, stop: int) -> Answers:
-        """Run a network in eval mode on the images from ``start`` up to ``stop``."""
-        images, labels = take(self._images, slice(start, stop)), self._labels[start:stop]
+    def answers(self, model: nn.Module, samples: Samples = ALL) -> Answers:
+        """Run a network in eval mode on some of the images, all by default."""
+        images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
-        loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+        loss, margin = (torch.empty(len(labels), device=labels.device) for _ in range(2))
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         with torch.inference_mode():
             for first in range(0, len(labels), self._batch_size):
                 part = slice(first, first + self._batch_size)
-                logits = _class_scores(forward(model, take(images, part))).float()
-                correct[part] = logits.argmax(1) == labels[part]
-                loss += cross_entropy(logits, labels[part], reduction="sum")
-        return Answers(correct.cpu(), float(loss))
+                scores = _class_scores(forward(model, take(images, part))).float()
+                best = scores.topk(min(2, scores.shape[1]), 1).values
+                correct[part] = scores.argmax(1) == labels[part]
+                loss[part] = cross_entropy(scores, labels[part], reduction="none")
+                margin[part] = best[:, 0] - best[:, -1]
+        return Answers(correct.cpu(), loss.cpu().double(), margin.cpu())
 
 
 def _channels_last(images: Tensor) -> Tensor:
