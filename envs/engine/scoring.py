@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from envs.engine.batches import Samples, count_samples, device_of, take
 from envs.engine.calls import Inputs, forward, map_tensors
+from envs.engine.parallel import run_batches
 from envs.engine.precision import full_precision
 from envs.engine.types import Evaluation
 
@@ -70,15 +71,17 @@ class Top1Scorer:
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
         loss, margin = (torch.empty(len(labels), device=labels.device) for _ in range(2))
+
         # The host waits once, at the end: on a GPU batches queue up behind each other.
-        with torch.inference_mode():
-            for first in range(0, len(labels), self._batch_size):
-                part = slice(first, first + self._batch_size)
-                scores = _class_scores(forward(model, take(images, part))).float()
-                best = scores.topk(min(2, scores.shape[1]), 1).values
-                correct[part] = scores.argmax(1) == labels[part]
-                loss[part] = cross_entropy(scores, labels[part], reduction="none")
-                margin[part] = best[:, 0] - best[:, -1]
+        def work(network: nn.Module, part: slice) -> None:
+            scores = _class_scores(forward(network, take(images, part))).float()
+            best = scores.topk(min(2, scores.shape[1]), 1).values
+            correct[part] = scores.argmax(1) == labels[part]
+            loss[part] = cross_entropy(scores, labels[part], reduction="none")
+            margin[part] = best[:, 0] - best[:, -1]
+
+        size = self._batch_size
+        run_batches(work, model, [slice(start, start + size) for start in range(0, len(labels), size)], labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu())
 
 
