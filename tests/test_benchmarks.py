@@ -34,6 +34,7 @@ def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
     [
         ("agent.py", ["--episodes", "40"], {"layers", "warm_up_ms", "learning_ms"}),
         ("startup.py", ["model=resnet20", "--images", "20", "--rounds", "1"], {"passes", "peak_gb"}),
+        ("threads.py", ["model=resnet20", "train.epochs=1", "--rounds", "1"], {"speedup_target_0.5"}),
     ],
 )
 def test_a_short_benchmark_ends_with_its_figures(script: str, arguments: list[str], figures: set[str]) -> None:

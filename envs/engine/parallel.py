@@ -1,8 +1,8 @@
 """Batches side by side on the cores of a CPU.
 
 A small network keeps several cores busy better with a batch each than with one batch cut into pieces, layer by layer:
-MobileNet-V1 at half its FLOPs, 32x32, in bfloat16, took 0.88 s for 5,000 images on two cores instead of 1.03 s, at a
-fifth 0.44 s instead of 0.58 s. Every batch gives what it gives on one thread, so results do not depend on the cores.
+on two cores MobileNet-V1 at half its FLOPs, 32x32, in bfloat16, is 1.07 times as fast, at a fifth 1.16 times
+(``benchmarks/threads.py``). Every batch gives what it gives on one thread, so results do not depend on the cores.
 """
 
 import copy
