@@ -10,7 +10,7 @@ short fine-tuning. The last line of the output is the table as JSON.
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -68,15 +68,17 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--images", type=int, default=2000, help="images of the search split that are scored")
     parser.add_argument("--steps", type=int, default=200, help="steps of fine-tuning; 0 for none")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.5, 0.3], help="fractions to keep")
+    names = [granularity.name for granularity in Granularity]
+    parser.add_argument("--granularities", nargs="+", choices=names, default=names, help="those to compare")
     parser.add_argument("--seeds", type=int, default=1, help="draws of criterion=random; the table has their mean")
     parser.add_argument("--weights", type=Path, help="safetensors of a trained network, instead of training one")
     parser.add_argument("--output", type=Path, help="where the table goes, too")
     return parser.parse_known_args()
 
 
-def pairs() -> Iterator[tuple[Granularity, Criterion]]:
+def pairs(granularities: Sequence[str]) -> Iterator[tuple[Granularity, Criterion]]:
     """Yield every pair that has a meaning."""
-    for granularity, criterion in product(Granularity, Criterion):
+    for granularity, criterion in product(map(Granularity, granularities), Criterion):
         if granularity is Granularity.channel or criterion.name in ANY_GRANULARITY:
             yield granularity, criterion
 
@@ -162,7 +164,7 @@ def main() -> None:
     comparison = Comparison(cfg, options.images, options.steps, options.weights)
     dense = comparison.score(comparison.dense).metric
     found: dict[float, list[Row]] = {target: [] for target in options.targets}
-    for granularity, criterion in pairs():
+    for granularity, criterion in pairs(options.granularities):
         draws = options.seeds if criterion is Criterion.random else 1
         runs = [
             list(comparison.rows(granularity, criterion, options.targets, cfg.seed + draw)) for draw in range(draws)
