@@ -7,7 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from amc.results import LayerKept, PrunedScores, Result, RunFolder, Scores
 from envs.engine.types import Cost, Evaluation
@@ -68,7 +70,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_study_is_compared(study: Path, tmp_path: Path) -> None:
-    process = compare("outputs/study", folder=tmp_path)
+    process = compare("outputs/study", "--optuna", "studies.log", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     said = " ".join(process.stdout.split())
@@ -78,6 +80,8 @@ def test_a_study_is_compared(study: Path, tmp_path: Path) -> None:
     assert "net-digits/random/seed3 unfinished: 3 trials" in said
     assert f"comparison: {Path('outputs/study/compare.html')}" in said
     assert {path.name for path in study.iterdir() if path.is_file()} == FILES
+    studies = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "studies.log"))).get_all_studies()
+    assert len(studies) == 6
     pictures = re.findall(r"\]\(([^)]+)\)", (study / "compare.md").read_text())
     assert {*pictures} == {name for name in FILES if name.endswith("png")}
 

@@ -11,14 +11,20 @@ from amc.comparison.study import Problem, read_study
 from amc.comparison.text import markdown_page, print_study
 from amc.durable import write_file
 from amc.errors import ConfigError
+from amc.optuna_study import export_studies
 from amc.plots import png
 
 PAGE, MARKDOWN = "compare.html", "compare.md"
 NAMED = 3
 
 
-def compare(folder: Path, output: Path) -> None:
+def compare(folder: Path, output: Path, optuna: Path | None = None) -> None:
     """Print the comparison of a folder's runs, and write it as Markdown, pictures and a page.
+
+    Args:
+        folder: holds run folders, at any depth.
+        output: where the files go.
+        optuna: where the trials of all runs go as Optuna studies, if anywhere.
 
     Raises:
         ConfigError: no run in it is finished.
@@ -30,6 +36,8 @@ def compare(folder: Path, output: Path) -> None:
     pictures = [_pictures(number, problem, output) for number, problem in enumerate(study.problems, 1)]
     write_file(output / MARKDOWN, markdown_page(study, pictures))
     page = write_file(output / PAGE, render(study))
+    if optuna is not None:
+        export_studies(optuna, [folder / run.name for problem in study.problems for run in problem.runs])
     print_study(study, get_console())
     # Not wrapped as other lines are, so that the path can be copied.
     get_console().print(f"\ncomparison: {os.path.relpath(page)}", soft_wrap=True, highlight=False, markup=False)
