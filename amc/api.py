@@ -32,7 +32,7 @@ from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, SearchPolicy
+from envs.search import RecordTrials, SearchPolicy, unmet_need
 
 UserScore = Callable[[nn.Module], float | Evaluation]
 POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
@@ -108,6 +108,9 @@ def prune(
     """
     searcher = _make_policy(policy, seed)
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
+    asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
+    if unmet := unmet_need(searcher, asked | {"scoring": "full"}):
+        raise ValueError(unmet)
     place = _find_device(model, device)
     with random_state_kept():
         seed_everything(seed)

@@ -1,6 +1,7 @@
 """From the configuration to the parts of a run: the only module that knows every floor."""
 
 import importlib
+from enum import Enum
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from envs.engine.scoring import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import PruningEnv
-from envs.search import SearchPolicy
+from envs.search import SearchPolicy, unmet_need
 
 
 def prepare_torch(cfg: TrainConfig) -> torch.device:
@@ -145,6 +146,13 @@ def make_env(cfg: SearchConfig, engine: TorchEngine) -> PruningEnv:
 
 
 def make_policy(cfg: SearchConfig) -> SearchPolicy:
-    """Build the search policy by its ``_target_``."""
+    """Build the search policy by its ``_target_``.
+
+    Raises:
+        ConfigError: it cannot play the problem.
+    """
     policy: SearchPolicy = instantiate(cfg.policy)
+    settings = {key: value.name if isinstance(value, Enum) else value for key, value in vars(cfg).items()}
+    if unmet := unmet_need(policy, settings):
+        raise ConfigError(unmet)
     return policy

@@ -4,16 +4,12 @@ import importlib.util
 import math
 from dataclasses import fields, is_dataclass
 
-from amc.config import Constraint, Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
+from amc.config import Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 from amc.tracking.make import make_tracker
 from envs.engine.combinations import check_combination
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
-PARETO = "baselines.pareto.ParetoSearch"
-GLOBAL_THRESHOLD = "baselines.global_threshold.GlobalThreshold"
-SENSITIVITY = "baselines.sensitivity.SensitivityAnalysis"
-RECONSTRUCTION = "baselines.reconstruction.Reconstruction"
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -54,8 +50,6 @@ def _validate_search(cfg: SearchConfig) -> None:
     _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 0.99, "above 0, at most 0.99")
     if cfg.scoring is Scoring.racing and cfg.reward is not Reward.accuracy:
         raise ConfigError(f"scoring=racing needs reward=accuracy: reward={cfg.reward.name} is not what it races for")
-    if cfg.scoring is Scoring.racing and cfg.policy.get("_target_") == SENSITIVITY:
-        raise ConfigError("scoring=racing: policy=sensitivity needs full; its probes keep more and win every race")
     _check("round_to", cfg.round_to, cfg.round_to is None or cfg.round_to >= 1, "1 or more, or null")
     channels = cfg.granularity is Granularity.channel
     _check("round_to", cfg.round_to, channels or cfg.round_to is None, "null: it goes with granularity=channel")
@@ -69,26 +63,11 @@ def _validate_search(cfg: SearchConfig) -> None:
     _check("finetune.epochs", cfg.finetune.epochs, 0 <= cfg.finetune.epochs < math.inf, "0 or more")
     _check("finetune.top_k", cfg.finetune.top_k, cfg.finetune.top_k >= 1, "1 or more")
     _check("finetune.lr_factor", cfg.finetune.lr_factor, 0 < cfg.finetune.lr_factor <= 1, "above 0, at most 1")
-    # The policy says so, too, but only once the network is trained.
-    if cfg.policy.get("_target_") == GLOBAL_THRESHOLD and cfg.granularity is not Granularity.channel:
-        raise ConfigError(f"granularity={cfg.granularity.name}: policy=global_threshold needs channel")
-    if cfg.policy.get("_target_") == PARETO and cfg.constraint is not Constraint.bound:
-        raise ConfigError(f"constraint={cfg.constraint.name}: policy=pareto needs bound, which is its default")
-    if cfg.granularity is not Granularity.channel and _goes_by_reconstruction(cfg):
-        raise ConfigError(
-            f"granularity={cfg.granularity.name}: the policy goes by the reconstruction error of channels"
-        )
-    if not cfg.reconstruct and _goes_by_reconstruction(cfg):
-        raise ConfigError("reconstruct=false: the policy goes by the reconstruction error, set reconstruct=true")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if Export.onnx in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
     if cfg.tracker is not None:
         make_tracker(cfg.tracker)
-
-
-def _goes_by_reconstruction(cfg: SearchConfig) -> bool:
-    return cfg.policy.get("_target_") == RECONSTRUCTION or cfg.policy.get("start") == "reconstruction"
 
 
 def _check(key: str, value: object, holds: bool, allowed: str) -> None:

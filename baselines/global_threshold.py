@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from envs.constraint import fill
 from envs.engine.types import KnowsUnitScores
@@ -39,6 +40,8 @@ class GlobalThreshold:
         Molchanov et al., 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference",
         arXiv 1611.06440, section 2.2.
     """
+
+    needs: ClassVar = {"granularity": "channel"}
 
     normalize: str = "mean"
 

@@ -16,6 +16,10 @@ Choices = list[int]
 """For every layer the index of one of its allowed numbers of units."""
 
 
+NEEDS = {"granularity": "channel", "reconstruct": True}
+"""What a policy needs that goes by the reconstruction error."""
+
+
 class LeastError:
     """Greedy removal: always from the layer whose predicted error grows least per resource that it saves.
 

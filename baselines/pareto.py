@@ -1,6 +1,7 @@
 """NSGA-II on accuracy and resource at once: one search that offers a network of every size up to the target."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from baselines.optuna_search import make_sampler, quiet_optuna, ratio_space
 from envs.constraint import ROUNDING_ERROR, rescale
@@ -25,6 +26,8 @@ class ParetoSearch:
         Deb et al., 2002, "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", IEEE Transactions on
         Evolutionary Computation 6 (2).
     """
+
+    needs: ClassVar = {"constraint": "bound"}
 
     seed: int = 0
 

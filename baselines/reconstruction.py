@@ -1,11 +1,12 @@
 """Ratios by what least squares cannot repair: a good strategy before the first evaluation, then a local search."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.least_error import LeastError
+from baselines.least_error import NEEDS, LeastError
 from envs.engine.types import Strategy
 from envs.search import RecordTrials, play_strategy, quality
 
@@ -46,6 +47,8 @@ class Reconstruction:
     Raises:
         ValueError: ``step`` is not positive.
     """
+
+    needs: ClassVar = NEEDS
 
     seed: int = 0
     local_search: bool = True

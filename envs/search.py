@@ -1,7 +1,7 @@
 """What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
@@ -176,10 +176,32 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
 
 
 class SearchPolicy(Protocol):
-    """Finds a good strategy by playing episodes. It owns its loop; the environment is the referee."""
+    """Finds a good strategy by playing episodes. It owns its loop; the environment is the referee.
+
+    A policy that cannot play every problem says so before any work is done, by an attribute ``needs``: the settings
+    that it must find, such as ``{"granularity": "channel"}``.
+    """
 
     def search(self, env: RecordTrials) -> None:
         """Play episodes until the budget is spent, or fewer."""
+
+
+def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:
+    """Return the first setting that a policy cannot play with and what it needs instead, or nothing.
+
+    Args:
+        policy: with or without an attribute ``needs``.
+        settings: what the problem is posed with, by name.
+    """
+    needs: Mapping[str, object] = getattr(policy, "needs", {})
+    for name, needed in needs.items():
+        if settings[name] != needed:
+            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={_shown(needed)}"
+    return ""
+
+
+def _shown(setting: object) -> str:
+    return str(setting).lower() if isinstance(setting, bool) else str(setting)
 
 
 def run_episode(env: RecordTrials, choose: Callable[[Observation], float]) -> Trial:

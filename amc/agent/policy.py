@@ -1,5 +1,6 @@
 """AMC's search: a DDPG agent that walks through the network, layer by layer, episode by episode."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from amc.agent.exploration import check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import Learning, agent_settings, learn
 from amc.agent.replay import EpisodeReturnBuffer
-from baselines.least_error import LeastError
+from baselines.least_error import NEEDS, LeastError
 from envs.search import RecordTrials, play_strategy
 
 SIGMAS = {"random": 0.3, "reconstruction": 0.1}
@@ -75,6 +76,11 @@ class AMC(Learning):
         check_narrowing(self.first_sigma, self.sigma_end)
         if self.imitation < 0 or self.elites < 1:
             raise ValueError(f"imitation={self.imitation}, elites={self.elites}: must be 0 or more, and 1 or more")
+
+    @property
+    def needs(self) -> Mapping[str, object]:
+        """The settings that it can play with: all, but for a start from the reconstruction error."""
+        return NEEDS if self.start == "reconstruction" else {}
 
     @property
     def first_sigma(self) -> float:

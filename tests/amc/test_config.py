@@ -28,6 +28,12 @@ def composed(*overrides: str, name: str = "search") -> TrainConfig:
     return cfg
 
 
+def searching(*overrides: str) -> SearchConfig:
+    cfg = composed(*overrides)
+    assert isinstance(cfg, SearchConfig)
+    return cfg
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     cfg = composed()
     assert isinstance(cfg, SearchConfig)
@@ -127,9 +133,9 @@ def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
     cfg = composed("policy=pareto")
     assert isinstance(cfg, SearchConfig)
     assert cfg.constraint.name == "bound"
-    validate(cfg)
-    with pytest.raises(ConfigError, match="constraint=rescale: policy=pareto needs bound"):
-        validate(composed("policy=pareto", "constraint=rescale"))
+    make_policy(cfg)
+    with pytest.raises(ConfigError, match="constraint=rescale: ParetoSearch needs constraint=bound"):
+        make_policy(searching("policy=pareto", "constraint=rescale"))
 
 
 @pytest.mark.parametrize("tracker", sorted(set(choices("tracker")) - {"none"}))
@@ -150,9 +156,14 @@ def test_a_run_is_not_tracked_unless_asked() -> None:
 
 
 def test_sensitivity_analysis_refuses_to_race() -> None:
-    validate(composed("policy=sensitivity"))
-    with pytest.raises(ConfigError, match="scoring=racing: policy=sensitivity needs full"):
-        validate(composed("policy=sensitivity", "scoring=racing"))
+    make_policy(searching("policy=sensitivity"))
+    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full"):
+        make_policy(searching("policy=sensitivity", "scoring=racing"))
+
+
+def test_a_global_threshold_ranks_channels() -> None:
+    with pytest.raises(ConfigError, match="granularity=element: GlobalThreshold needs granularity=channel"):
+        make_policy(searching("policy=global_threshold", "granularity=element"))
 
 
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
@@ -165,6 +176,8 @@ def test_a_policy_refuses_wrong_settings(override: str) -> None:
 
 @pytest.mark.parametrize("keys", [("policy=reconstruction",), ("policy=amc", "policy.start=reconstruction")])
 def test_policies_that_go_by_the_reconstruction_error_need_reconstruction(keys: tuple[str, ...]) -> None:
-    validate(composed(*keys))
-    with pytest.raises(ConfigError, match="reconstruct=false: the policy goes by the reconstruction error"):
-        validate(composed(*keys, "reconstruct=false"))
+    make_policy(searching(*keys))
+    with pytest.raises(ConfigError, match=r"reconstruct=false: .* needs reconstruct=true"):
+        make_policy(searching(*keys, "reconstruct=false"))
+    with pytest.raises(ConfigError, match=r"granularity=kernel: .* needs granularity=channel"):
+        make_policy(searching(*keys, "granularity=kernel"))
