@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from amc.results import LayerKept, PrunedScores, Result, RunFolder, Scores
+from amc.kept import LayerKept
+from amc.results import PrunedScores, Result, RunFolder, Scores
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
