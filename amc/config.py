@@ -44,10 +44,11 @@ class Curvature(Enum):
 
 
 class Resource(Enum):
-    """What the target limits."""
+    """What the target limits; ``memory``: bytes of the weights as shipped, see ``envs.engine.storage``."""
 
     flops = "flops"
     params = "params"
+    memory = "memory"
 
 
 class Reward(Enum):
