@@ -89,9 +89,12 @@ def on_network(bench: Bench, network: nn.Module, left: tuple[LayerKept, ...]) ->
         left: what is left in it.
 
     Raises:
-        ModelError: it cannot be traced, or has nothing to prune.
+        ModelError: it cannot be traced, has nothing to prune, or computes what is no number.
     """
-    engine = build.make_engine(bench.cfg, network, bench.splits, bench.score, bench.device)
+    try:
+        engine = build.make_engine(bench.cfg, network, bench.splits, bench.score, bench.device)
+    except ValueError as error:
+        raise ModelError(f"{bench.title} left a broken network: {error}; lower finetune.lr_factor") from error
     return replace(bench, dense=network, engine=engine, left=left)
 
 
