@@ -10,10 +10,10 @@ from torch.nn.functional import cross_entropy
 from amc.agent.policy import AMC
 from amc.agent.sac import SACSearch
 from amc.agent.td3 import TD3Search
+from amc.kept import layers_kept
 from amc.own_data import Batches, as_inputs, join
 from amc.progress import SearchProgress
 from amc.prune_result import Network, PruneResult, Question
-from amc.results import layers_kept
 from amc.seeding import seed_everything
 from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch

@@ -126,8 +126,14 @@ def make_engine(
         raise ModelError(f"model={cfg.model.name}: {error}") from error
 
 
-def make_env(cfg: SearchConfig, engine: TorchEngine) -> PruningEnv:
+def make_env(cfg: SearchConfig, engine: TorchEngine, target: float, units: tuple[int, ...] | None = None) -> PruningEnv:
     """Pose the search problem.
+
+    Args:
+        cfg: the configuration.
+        engine: what prunes.
+        target: fraction of the resource of the engine's network that may be kept.
+        units: for every layer the units that ``min_keep`` is a fraction of; by default those it has.
 
     Raises:
         ModelError: the target cannot be met.
@@ -137,8 +143,9 @@ def make_env(cfg: SearchConfig, engine: TorchEngine) -> PruningEnv:
             engine,
             reward=cfg.reward.name,
             resource=cfg.resource.name,
-            target=cfg.target,
+            target=target,
             min_keep=cfg.min_keep,
+            units=units,
             constraint=cfg.constraint.name,
         )
     except TargetError as error:

@@ -44,10 +44,11 @@ class Curvature(Enum):
 
 
 class Resource(Enum):
-    """What the target limits."""
+    """What the target limits; ``memory``: bytes of the weights as shipped, see ``envs.engine.storage``."""
 
     flops = "flops"
     params = "params"
+    memory = "memory"
 
 
 class Reward(Enum):
@@ -143,7 +144,7 @@ class FinetuneConfig:
     """How pruned networks are fine-tuned.
 
     Attributes:
-        epochs: passes over the train split, or a part of one; 0 for none.
+        epochs: passes over the train split, or a part of one, in every stage; 0 for none.
         top_k: trials that are fine-tuned; the best of them on the search split wins.
         lr_factor: learning rate as a fraction of training's.
     """
@@ -193,9 +194,10 @@ class SearchConfig(TrainConfig):
         curvature: what ``criterion=obd`` goes by.
         resource: what the target limits.
         target: fraction of the dense network's resource that may be kept.
+        stages: how often to search, prune and fine-tune on the way to the target, see ``amc.stages``.
         constraint: how the target is met.
         reward: what an episode is worth.
-        episodes: strategies that may be scored.
+        episodes: strategies that may be scored, in every stage.
         min_keep: smallest keep ratio of a layer.
         round_to: kept channels are multiples of this; none for a choice by the layer's size.
         ignore: layers that keep everything.
@@ -217,6 +219,7 @@ class SearchConfig(TrainConfig):
     curvature: Curvature = Curvature.fisher
     resource: Resource = Resource.flops
     target: float = 0.5
+    stages: int = 1
     constraint: Constraint = Constraint.rescale
     reward: Reward = Reward.accuracy
     episodes: int = 150

@@ -1,6 +1,6 @@
 """What happens to the best trials: fine-tuning, and the choice of a winner on the search split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from torch import nn
@@ -37,34 +37,53 @@ class Outcome:
     """What a search came to.
 
     Attributes:
+        bench: what was searched on: the run's own, or that of its last stage.
         trials: all of them, in order.
         candidates: the best few, fine-tuned, by trial number.
-        uniform: one ratio for all layers, fine-tuned the same way.
+        uniform: one ratio for all layers of the run's dense network, fine-tuned for as many epochs as found in total.
         found: the best of the candidates.
     """
 
+    bench: Bench
     trials: list[Trial]
     candidates: dict[int, Tuned]
     uniform: Tuned
     found: Tuned
 
 
-def finetune_best(bench: Bench, trials: list[Trial]) -> Outcome:
+def finetune_best(first: Bench, last: Bench, trials: list[Trial]) -> Outcome:
     """Fine-tune the best trials, and uniform ratios beside them; the winner is chosen on the search split.
+
+    Args:
+        first: the run's bench, for uniform ratios.
+        last: what was searched on, the same one in a run of one stage.
+        trials: of that search.
+
+    Raises:
+        ModelError: no trial is within the target.
+    """
+    tuner = FineTuner(last, last.cfg.finetune.epochs)
+    candidates = tune_candidates(tuner, last, trials)
+    if first is not last:
+        tuner = FineTuner(first, first.cfg.finetune.epochs * first.cfg.stages)
+    uniform = tuner.tune(uniform_trial(first.problem).strategy, "fine-tune uniform")
+    return Outcome(last, trials, candidates, uniform, winner(candidates.values()))
+
+
+def tune_candidates(tuner: "FineTuner", bench: Bench, trials: Sequence[Trial]) -> dict[int, Tuned]:
+    """Fine-tune the best trials of a search, and return them by trial number.
 
     Raises:
         ModelError: no trial is within the target.
     """
     best = best_trials(trials, bench.cfg.finetune.top_k)
+    title = f"{bench.title}: " if bench.title else ""
     if not best:
-        raise ModelError(f"none of {len(trials)} trials is within target={bench.cfg.target}: more episodes may help")
-    tuner = FineTuner(bench)
-    candidates = {
-        trial.index: tuner.tune(trial.strategy, f"fine-tune {rank} of {len(best)}")
+        raise ModelError(f"{title}none of {len(trials)} trials is within target={bench.target}: more episodes may help")
+    return {
+        trial.index: tuner.tune(trial.strategy, f"{title}fine-tune {rank} of {len(best)}")
         for rank, trial in enumerate(best, 1)
     }
-    uniform = tuner.tune(uniform_trial(bench.problem).strategy, "fine-tune uniform")
-    return Outcome(trials, candidates, uniform, winner(candidates.values()))
 
 
 def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:
@@ -84,11 +103,11 @@ def finetuning_recipe(training: Recipe, epochs: float, lr_factor: float) -> Reci
 class FineTuner:
     """Fine-tunes strategies with one recipe, each once, all from the same seed."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, epochs: float) -> None:
         finetune = bench.cfg.finetune
         training = Recipe(**asdict(bench.cfg.train))
         self._bench = bench
-        self._recipe = finetuning_recipe(training, finetune.epochs, finetune.lr_factor)
+        self._recipe = finetuning_recipe(training, epochs, finetune.lr_factor)
         self._tuned: dict[Strategy, Tuned] = {}
 
     def tune(self, strategy: Strategy, title: str) -> Tuned:

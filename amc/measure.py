@@ -1,5 +1,7 @@
 """The end of a run: the only place that reads the test split."""
 
+from collections.abc import Sequence
+
 import torch
 
 import amc
@@ -7,22 +9,27 @@ from amc import build
 from amc.bench import Bench
 from amc.config import Granularity
 from amc.finetune import Outcome, Tuned
+from amc.kept import StageKept, further, layers_kept
 from amc.latency import Latency, measure_latency
-from amc.results import SCHEMA, FineTuned, PrunedScores, Result, Scores, layers_kept
+from amc.results import SCHEMA, FineTuned, PrunedScores, Result, Scores
 from amc.settings import run_settings
 from amc.sparse import InHalf, has_sparse_kernels, on_sparse_kernels
 from envs.engine.masking import without_masks
 from envs.engine.scoring import Score
 from envs.engine.types import Cost
+from envs.search import Trial
 
 
-def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = False) -> Result:
+def measure(
+    bench: Bench, outcome: Outcome, policy: str, earlier: Sequence[StageKept] = (), *, stopped: bool = False
+) -> Result:
     """Score the dense, the uniform and the found network on the test split, and time them.
 
     Args:
         bench: the run's parts.
         outcome: the networks, and the trials they come from.
         policy: name of who searched.
+        earlier: the stages before the one that the outcome is of.
         stopped: whether a signal ended the search.
     """
     cfg, splits, engine = bench.cfg, bench.splits, bench.engine
@@ -30,6 +37,7 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
     latencies = measure_networks(bench, outcome)
     dense, uniform, found, *_ = (latency.median_ms for latency in latencies)
     size = network_size(engine.cost(engine.everything))
+    stages = (*earlier, stage_kept(outcome.bench, outcome.found, outcome.trials))
     return Result(
         schema=SCHEMA,
         model=cfg.model.name,
@@ -41,11 +49,11 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
         target=cfg.target,
         seed=cfg.seed,
         trials=len(outcome.trials),
-        search_seconds=sum(trial.seconds for trial in outcome.trials),
+        search_seconds=sum(stage.search_seconds for stage in stages),
         dense=Scores(test_top1=score(bench.dense).metric, latency_ms=dense, **size),
         uniform=pruned_scores(bench, outcome.uniform, score, uniform),
-        pruned=pruned_scores(bench, outcome.found, score, found),
-        strategy=layers_kept(engine.layers, engine.kept(outcome.found.strategy)),
+        pruned=pruned_scores(outcome.bench, outcome.found, score, found),
+        strategy=further(outcome.bench.left, stages[-1].strategy),
         uniform_strategy=layers_kept(engine.layers, engine.kept(outcome.uniform.strategy)),
         finetuned=tuple(
             FineTuned(index, tuned.before.metric, tuned.after.metric) for index, tuned in outcome.candidates.items()
@@ -55,6 +63,21 @@ def measure(bench: Bench, outcome: Outcome, policy: str, *, stopped: bool = Fals
         latencies=latencies,
         settings=run_settings(cfg),
         stopped=stopped,
+        stages=stages if earlier else (),
+    )
+
+
+def stage_kept(bench: Bench, found: Tuned, trials: Sequence[Trial]) -> StageKept:
+    """Return what a stage came to, without a look at the test split."""
+    engine = bench.engine
+    return StageKept(
+        target=bench.target,
+        **network_size(engine.cost(found.strategy)),
+        trials=len(trials),
+        search_seconds=sum(trial.seconds for trial in trials),
+        search_top1_before_finetune=found.before.metric,
+        search_top1=found.after.metric,
+        strategy=layers_kept(engine.layers, engine.kept(found.strategy)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 from rich import get_console
@@ -19,7 +20,8 @@ from amc.resume import Continuation, finished_before
 from amc.seeding import seed_everything
 from amc.settings import run_settings
 from amc.sparse import kernel_note
-from amc.tables import terminal_table
+from amc.stages import play_earlier
+from amc.tables import terminal_stages, terminal_table
 from amc.tracking.track import Tracking, track
 from envs.search import RecordTrials, SearchPolicy, Trial
 
@@ -47,9 +49,11 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
     stop = StopOnSignal()
     with track(bench, policy_name, folder) as tracking:
-        trials = search(bench, policy, continuation, stop, tracking)
-        outcome = finetune_best(bench, trials)
-        result = measure(bench, outcome, policy_name, stopped=stop.asked)
+        play = partial(search, policy=policy, stop=stop, tracking=tracking)
+        last, earlier = play_earlier(bench, folder, asked, play, tracking)
+        trials = play(last, continuation)
+        outcome = finetune_best(bench, last, trials)
+        result = measure(bench, outcome, policy_name, earlier, stopped=stop.asked)
         report = publish(bench, continuation.run, result, outcome)
         tracking.finish(result)
     show(result, report)
@@ -57,27 +61,40 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
 
 
 def show(result: Result, report: Path) -> None:
-    """Print the table of a run, and where its report is."""
+    """Print the tables of a run, and where its report is."""
     get_console().print(terminal_table(result))
+    if result.stages:
+        get_console().print(terminal_stages(result))
     # Not wrapped as log lines are, so that the path can be copied.
     get_console().print(f"report: {os.path.relpath(report)}", soft_wrap=True, highlight=False)
 
 
 def search(
-    bench: Bench, policy: SearchPolicy, continuation: Continuation, stop: StopOnSignal, tracking: Tracking
+    bench: Bench, continuation: Continuation, *, policy: SearchPolicy, stop: StopOnSignal, tracking: Tracking
 ) -> list[Trial]:
-    """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found."""
+    """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found.
+
+    Raises:
+        KeyboardInterrupt: ``stop`` ended a stage that is not the last, which is no network that the run was asked for.
+    """
     cfg, engine = bench.cfg, bench.engine
-    log.info("searching %d layers, %d episodes", len(engine.layers), cfg.episodes)
+    title = f"{bench.title}: " if bench.title else ""
+    log.info("%ssearching %d layers, %d episodes", title, len(engine.layers), cfg.episodes)
+    if bench.title:
+        tracking.begin_stage(bench.stage)
     continuation.teach(engine)
-    log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
+    if bench.stage == 1:
+        log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
     seed_everything(cfg.seed)
-    shown = SearchProgress(cfg.episodes, engine.cost(engine.everything), cfg.resource.name)
+    shown = SearchProgress(cfg.episodes, bench.original, cfg.resource.name, title=f"{title}search")
     with shown as progress, stop:
         env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, tracking, stop])
         try:
             policy.search(env)
         except SearchStopped as stopped:
+            if bench.stage < cfg.stages:
+                log.warning("%s%s; the command given again goes on from here", title, stopped)
+                raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
     # From disk: trials that were played again took their seconds the first time.
     return read_trials(continuation.run.folder)

@@ -16,7 +16,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.canvas import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
-from amc.results import LayerKept, Result
+from amc.kept import LayerKept
+from amc.results import Result
 from amc.sensitivity_figure import sensitivity_figure
 from amc.tables import RESOURCES
 from envs.engine.combinations import UNITS
@@ -36,7 +37,9 @@ def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -
             result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
         ),
     }
-    sensitivity = sensitivity_figure(trials, result.strategy, palette)
+    # Of a staged run the trials are strategies of what the stage before the last left.
+    played = result.stages[-1].strategy if result.stages else result.strategy
+    sensitivity = sensitivity_figure(trials, played, palette)
     return drawn if sensitivity is None else drawn | {"sensitivity": sensitivity}
 
 

@@ -107,10 +107,13 @@ class SearchProgress:
         dense: what the dense network takes.
         resource: the resource the search limits, a field of ``Cost``.
         console: where to draw; rich's own console if not given.
+        title: what to call the search.
     """
 
-    def __init__(self, episodes: int, dense: Cost, resource: str, console: Console | None = None) -> None:
-        self._display = make_display("search", episodes, console)
+    def __init__(
+        self, episodes: int, dense: Cost, resource: str, console: Console | None = None, title: str = "search"
+    ) -> None:
+        self._display = make_display(title, episodes, console)
         self._dense: float = getattr(dense, resource)
         self._resource = resource
         self._best: Trial | None = None

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from amc.canvas import DARK, LIGHT, Palette
+from amc.kept import LayerKept
 from amc.report import picture, template
-from amc.results import LayerKept
 from amc.tables import Row
 
 Draw = Callable[[Palette], Figure]

@@ -15,12 +15,13 @@ from amc.canvas import LIGHT, Palette
 from amc.durable import write_file
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
+from amc.kept import LayerKept
 from amc.own_data import Batches
 from amc.own_training import fit_batches
 from amc.plots import channels_figure, reward_figure
 from amc.progress import TrainingProgress
 from amc.prune_report import render_prune
-from amc.results import LayerKept, RunFolder
+from amc.results import RunFolder
 from amc.seeding import seed_everything
 from amc.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from envs.engine.combinations import UNITS

@@ -13,7 +13,18 @@ from amc.canvas import DARK, LIGHT
 from amc.latency import Latency
 from amc.plots import figures, png
 from amc.results import Result
-from amc.tables import NETWORKS, count, figure_rows, milliseconds, percent, points, share, speedup
+from amc.tables import (
+    NETWORKS,
+    STAGE_COLUMNS,
+    count,
+    figure_rows,
+    milliseconds,
+    percent,
+    points,
+    share,
+    speedup,
+    stage_rows,
+)
 from amc.zoo.models import MODELS
 from envs.engine.combinations import UNITS
 from envs.search import Trial
@@ -93,6 +104,8 @@ def render(
         tiles=tiles(result),
         networks=NETWORKS,
         rows=figure_rows(result),
+        stage_columns=STAGE_COLUMNS,
+        stages=stage_rows(result),
         noise=noise(result, splits),
         pictures=pictures(result, trials),
         layers=layer_rows(result),
@@ -167,14 +180,15 @@ def noise(result: Result, splits: Mapping[str, int] | None) -> Noise | None:
 def facts(result: Result, trials: Sequence[Trial], splits: Mapping[str, int] | None) -> list[tuple[str, str]]:
     """Return how the result was obtained, as names and sentences."""
     feasible = sum(trial.feasible for trial in trials)
-    scoring = sum(trial.engine_seconds for trial in trials) / max(result.search_seconds, 1e-9)
+    scoring = sum(trial.engine_seconds for trial in trials) / max(sum(trial.seconds for trial in trials), 1e-9)
     share_scoring = f", {scoring:.0%} of it scoring" if math.isfinite(scoring) else ""
+    in_stage = f" in the last of {len(result.stages)} stages" if result.stages else ""
     images = ", ".join(f"{name} {number}" for name, number in (splits or {}).items())
     return [
         ("policy", f"{result.policy}, seed {result.seed}"),
         ("granularity", f"{result.granularity}, ranked by {result.criterion}"),
         ("target", f"{result.target:g} of the dense network's {RESOURCE_NAMES.get(result.resource, result.resource)}"),
-        ("evaluations", f"{len(trials)}, of which {feasible} within the target"),
+        ("evaluations", f"{len(trials)}{in_stage}, of which {feasible} within the target"),
         ("search", f"{result.search_seconds:.1f} s{share_scoring}"),
         ("images by split", images or f"search {trials[-1].evaluation.n_samples}"),
     ]

@@ -1,4 +1,4 @@
-"""Run folders: the only module that opens the files of a run.
+"""Run folders: the only module that opens the files of a run, which ``amc.run_folders`` names.
 
 | file | holds | same for the same seed |
 |---|---|---|
@@ -6,14 +6,13 @@
 | ``timings.jsonl`` | the seconds of each trial | no |
 | ``asked.json`` | what the run was asked: its settings | yes |
 | ``result.json`` | what the run found: the dense, the uniform and the pruned network | all but seconds and latency |
+| ``stage1/stage.json`` | what an earlier stage of a staged run found; its trials lie beside it | all but seconds |
 
 A kill at any moment leaves every file whole, see ``amc.durable``.
 """
 
 import json
 import math
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,31 +20,15 @@ from typing import Any, NamedTuple
 
 from amc.durable import append_line, read_file, write_file
 from amc.errors import RefusedInput, StorageError
+from amc.kept import LayerKept, StageKept
 from amc.latency import Latency
 from amc.records import record
+from amc.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
 from amc.settings import Setting
 from amc.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dict
-from envs.engine.types import Layer
 from envs.search import Trial
 
 SCHEMA = 1
-TRIALS, TIMINGS, RESULT, ASKED = "trials.jsonl", "timings.jsonl", "result.json", "asked.json"
-_PARTS = re.compile(r"(\d*)(\D*)")
-
-
-class LayerKept(NamedTuple):
-    """How many channels, or other units, of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
-
-    layer: str
-    keep: float
-    kept: int
-    of: int
-
-
-def layers_kept(layers: Sequence[Layer], kept: Sequence[int]) -> tuple[LayerKept, ...]:
-    """Return what every layer keeps when ``kept`` of its units are left."""
-    rows = zip(layers, kept, strict=True)
-    return tuple(LayerKept(layer.name, count / layer.units, count, layer.units) for layer, count in rows)
 
 
 class FineTuned(NamedTuple):
@@ -82,6 +65,10 @@ class Result:
     ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
     ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.settings``); runs of
     before there were settings have none. ``stopped`` says that a signal ended the search before its time.
+
+    Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and
+    ``finetuned`` are those of the last; strategies are of the original network, and ``uniform`` got there in one step
+    with as many epochs of fine-tuning in total. Other runs have no ``stages``.
     """
 
     schema: int
@@ -106,6 +93,7 @@ class Result:
     latencies: tuple[Latency, ...] = ()
     settings: dict[str, Setting] = field(default_factory=dict)
     stopped: bool = False
+    stages: tuple[StageKept, ...] = ()
 
 
 class RunFolder:
@@ -113,7 +101,7 @@ class RunFolder:
 
     Args:
         folder: made where missing. A folder holds one run: trials and result of an earlier one in it are removed.
-        keep: go on with the trials that are there; half-written lines are cut off.
+        keep: go on with the trials and the stages that are there; half-written lines are cut off.
 
     Raises:
         RefusedInput: the trials to be kept are damaged.
@@ -124,13 +112,15 @@ class RunFolder:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name in (RESULT,) if keep else (TRIALS, TIMINGS, RESULT, ASKED):
-                (folder / name).unlink(missing_ok=True)
+            if keep:
+                (folder / RESULT).unlink(missing_ok=True)
+            else:
+                clear(folder)
         except OSError as error:
             raise StorageError(
                 f"{folder}: cannot be made or written ({error.strerror}); choose another name"
             ) from error
-        if keep:
+        if keep and (folder / TRIALS).exists():
             self._rewrite(read_trials(folder))
 
     def record(self, trial: Trial) -> None:
@@ -160,19 +150,14 @@ class RunFolder:
         as_dict = asdict(result)
         for key in ("strategy", "uniform_strategy", "finetuned"):
             as_dict[key] = [row._asdict() for row in getattr(result, key)]
+        as_dict["stages"] = [stage.as_dict() for stage in result.stages]
+        if not result.stages:
+            del as_dict["stages"]
         return self.write(RESULT, json.dumps(as_dict, indent=1, allow_nan=False) + "\n")
 
-
-def find_runs(folder: Path) -> list[Path]:
-    """Return the run folders below ``folder``, finished or not, in the order a reader expects: seed2 before seed10.
-
-    Links to folders are not followed.
-
-    Raises:
-        StorageError: a folder cannot be read.
-    """
-    runs = [Path(where) for where, _, files in os.walk(folder, onerror=_cannot_walk) if {TRIALS, RESULT} & set(files)]
-    return sorted(runs, key=lambda run: [(int(digits or 0), text) for digits, text in _PARTS.findall(str(run))])
+    def write_stage(self, stage: StageKept) -> Path:
+        """Write ``stage.json``; from then on the stage is done."""
+        return self.write(STAGE, json.dumps(stage.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def read_asked(folder: Path) -> dict[str, Setting] | None:
@@ -191,17 +176,6 @@ def read_asked(folder: Path) -> dict[str, Setting] | None:
     if not isinstance(content, dict):
         raise RefusedInput(f"{path}: holds no settings; overwrite=true starts the run anew")
     return content
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a run has left a trial or a result."""
-    trials = folder / TRIALS
-    return is_finished(folder) or (trials.is_file() and trials.stat().st_size > 0)
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run left its result."""
-    return (folder / RESULT).exists()
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -234,9 +208,22 @@ def read_result(folder: Path) -> Result:
         rows = {"strategy": LayerKept, "uniform_strategy": LayerKept, "finetuned": FineTuned, "latencies": Latency}
         for key, row in rows.items():
             content[key] = tuple(record(row, values) for values in content.get(key, ()))
+        content["stages"] = tuple(map(StageKept.from_dict, content.get("stages", ())))
         return record(Result, content)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: no result of a run ({error!r})") from error
+
+
+def read_stage(folder: Path) -> StageKept:
+    """Read what a stage found; every value in it is checked.
+
+    Raises:
+        RefusedInput: the file is missing or is no stage.
+    """
+    try:
+        return StageKept.from_dict(json.loads(read_file(folder / STAGE)))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RefusedInput(f"{folder / STAGE}: no stage of a run ({error!r}); delete it to repeat the stage") from error
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -246,7 +233,3 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in whole.splitlines()]
     except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path}: a line is no JSON ({error})") from error
-
-
-def _cannot_walk(error: OSError) -> None:
-    raise StorageError(f"{error.filename}: cannot be read ({error.strerror})") from error

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amc.errors import ConfigError, RefusedInput
-from amc.results import RunFolder, holds_run, is_finished, read_asked, read_result, read_trials
+from amc.results import RunFolder, read_asked, read_result, read_trials
+from amc.run_folders import TRIALS, holds_run, is_finished
 from amc.settings import Setting
 from envs.engine.racing import RacingScorer
 from envs.engine.torch_engine import TorchEngine
@@ -60,7 +61,8 @@ class Continuation:
         """
         keep = not overwrite and holds_run(folder)
         self.run = RunFolder(folder, keep=keep)
-        self.recorded: Sequence[Trial] = read_trials(folder) if keep else ()
+        # A run that was cut short before its last stage has none of its own.
+        self.recorded: Sequence[Trial] = read_trials(folder) if keep and (folder / TRIALS).exists() else ()
         if [trial.index for trial in self.recorded] != list(range(len(self.recorded))):
             raise RefusedInput(f"{folder}: trials are missing; overwrite=true starts the run anew")
         self.run.ask(asked)

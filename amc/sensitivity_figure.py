@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.canvas import LIGHT, NORMAL, SMALL, Palette, new_panels, short
-from amc.results import LayerKept
+from amc.kept import LayerKept
 from envs.search import Trial
 from envs.sensitivity import SensitivityCurve, sensitivity_curves
 

@@ -29,6 +29,8 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     Names are as on the command line (``finetune.epochs``); a list is joined by commas.
     """
     asked = {**asdict(cfg), "tracker": None}
+    if cfg.stages == 1:
+        del asked["stages"]  # as in runs of before there were stages: they are the same
     return {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from amc.results import Result
 
 NETWORKS = ("dense", "uniform", "found")
+STAGE_COLUMNS = ("target", "FLOPs", "parameters", "memory", "before fine-tuning", "after")
 # Resource of a search -> its field of ``Scores``, and its name in words.
 RESOURCES = {"flops": ("flops", "FLOPs"), "params": ("params", "parameters"), "memory": ("memory_bytes", "memory")}
 
@@ -95,9 +96,36 @@ def figure_rows(result: Result) -> list[Row]:
     ]
 
 
+def stage_rows(result: Result) -> list[Row]:
+    """Return what every stage of a staged run came to, in the order of ``STAGE_COLUMNS``; nothing for other runs.
+
+    The FLOPs, parameters and bytes are relative to the original network's.
+    """
+    dense = result.dense
+    return [
+        Row(
+            str(number),
+            (
+                Cell(f"{100 * stage.target:.3g}%"),
+                Cell(share(stage.flops, dense.flops)),
+                Cell(share(stage.params, dense.params)),
+                Cell(share(stage.memory_bytes, dense.memory_bytes)),
+                Cell(percent(stage.search_top1_before_finetune)),
+                Cell(percent(stage.search_top1)),
+            ),
+        )
+        for number, stage in enumerate(result.stages, 1)
+    ]
+
+
 def terminal_table(result: Result) -> Table:
     """Return the comparison for rich to print."""
     return rows_table(f"{result.model} on {result.data}", NETWORKS, figure_rows(result))
+
+
+def terminal_stages(result: Result) -> Table:
+    """Return what every stage came to for rich to print."""
+    return rows_table("Stages: kept of the original, top-1 on search", STAGE_COLUMNS, stage_rows(result))
 
 
 def rows_table(title: str, networks: Sequence[str], rows: Sequence[Row]) -> Table:

@@ -46,6 +46,7 @@ def _validate_search(cfg: SearchConfig) -> None:
         raise ModelError(
             f"target={cfg.target}: must be above 0 and at most 1, the fraction of {cfg.resource.name} to keep"
         )
+    _check("stages", cfg.stages, 1 <= cfg.stages <= 16, "from 1 to 16")
     _check("episodes", cfg.episodes, cfg.episodes >= 1, "1 or more")
     _check("min_keep", cfg.min_keep, 0 < cfg.min_keep <= 0.99, "above 0, at most 0.99")
     if cfg.scoring is Scoring.racing and cfg.reward is not Reward.accuracy:

@@ -26,10 +26,10 @@ class TargetError(ValueError):
     """No strategy can meet the target."""
 
 
-def minimum(layer: Layer, min_keep: float) -> int:
-    """Return the smallest number of units that is allowed and not below ``min_keep`` of them."""
-    wanted = min_keep * layer.units - ROUNDING_ERROR
-    return next(choice for choice in layer.choices if choice >= wanted)
+def minimum(layer: Layer, min_keep: float, units: int) -> int:
+    """Return the smallest number of units that is allowed and not below ``min_keep`` of ``units``, or all there are."""
+    wanted = min_keep * units - ROUNDING_ERROR
+    return next((choice for choice in layer.choices if choice >= wanted), layer.units)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Budget:
         resource: field of ``Cost`` that is limited: ``flops``, ``params``, ``memory`` or ``latency``.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
         min_keep: no layer keeps less than this fraction of its units, in (0, 1).
+        units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.
+            By default those it has.
 
     Raises:
         TargetError: no strategy can meet the target.
@@ -51,6 +53,7 @@ class Budget:
     resource: str
     target: float
     min_keep: float
+    units: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.resource not in RESOURCES:
@@ -78,7 +81,11 @@ class Budget:
     @cached_property
     def floors(self) -> Strategy:
         """The smallest keep ratio allowed for each layer, after rounding."""
-        return tuple(minimum(layer, self.min_keep) / layer.units for layer in self.engine.layers)
+        layers = self.engine.layers
+        units = self.units or [layer.units for layer in layers]
+        return tuple(
+            minimum(layer, self.min_keep, count) / layer.units for layer, count in zip(layers, units, strict=True)
+        )
 
     @cached_property
     def ratios(self) -> tuple[Strategy, ...]:

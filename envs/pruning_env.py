@@ -95,6 +95,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         resource: what is limited: ``flops``, ``params``, ``memory`` or ``latency``.
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
+        units: for every layer the units that ``min_keep`` is a fraction of, see ``Budget``.
         constraint: a key of ``CONSTRAINTS``.
 
     Raises:
@@ -115,6 +116,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         resource: str = "flops",
         target: float = 0.5,
         min_keep: float = 0.1,
+        units: tuple[int, ...] | None = None,
         constraint: str = "rescale",
     ) -> None:
         if isinstance(reward, str) and reward not in REWARDS:
@@ -124,7 +126,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if not engine.layers:
             raise ValueError("the engine has no layer to prune")
         self.engine = engine
-        self.budget = Budget(engine, resource, target, min_keep)
+        self.budget = Budget(engine, resource, target, min_keep, units)
         self.engine_seconds = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)

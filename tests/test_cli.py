@@ -139,6 +139,16 @@ def test_every_granularity_ends_with_a_report(granularity: str, tmp_path: Path, 
     )
 
 
+@pytest.mark.parametrize("granularity", ["channel", "element"])
+def test_memory_can_be_the_target(granularity: str, tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", *SMOKE, "resource=memory", f"granularity={granularity}"], tmp_path, cache)
+    assert process.returncode == 0, process.stderr
+    result = json.loads((tmp_path / FOLDER / "result.json").read_text())
+    for network in ("uniform", "pruned"):
+        assert 0.4 < result[network]["memory_bytes"] / result["dense"]["memory_bytes"] <= 0.5
+    assert "at most 50% of its memory" in (tmp_path / FOLDER / "report.html").read_text()
+
+
 def test_train_trains_once(tmp_path: Path) -> None:
     args = ["amc.train", "model=resnet20", "train.epochs=1", "model.width=0.25"]
     assert "not trained yet" in run(args, tmp_path, tmp_path / "cache").stdout

@@ -11,7 +11,8 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from amc.results import LayerKept, PrunedScores, Result, RunFolder, Scores
+from amc.kept import LayerKept
+from amc.results import PrunedScores, Result, RunFolder, Scores
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 

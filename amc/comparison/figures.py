@@ -16,7 +16,7 @@ from amc.comparison.rivals import AGAINST
 from amc.comparison.statistics import best_metrics, pareto
 from amc.comparison.study import Policy, Problem, Run
 from amc.comparison.summary import UNIFORM, best_run, kept, limited
-from amc.results import LayerKept
+from amc.kept import LayerKept
 from amc.tables import RESOURCES
 
 HEIGHT_INCHES = 3.6

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from amc.comparison.names import printable
 from amc.errors import UserError
-from amc.results import Result, find_runs, is_finished, read_result, read_trials
+from amc.results import Result, read_result, read_trials
+from amc.run_folders import TRIALS, find_runs, is_finished
 from amc.settings import POLICY, Setting
 from amc.tables import RESOURCES
 from envs.search import Trial, best_trial
@@ -108,6 +109,8 @@ def differing(variants: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _read(path: Path, name: str) -> Run | LeftOut:
     try:
+        if not is_finished(path) and not (path / TRIALS).exists():
+            return LeftOut(name, "unfinished: its last stage has not begun")
         trials = read_trials(path)
         if not is_finished(path):
             return LeftOut(name, f"unfinished: {len(trials)} trials, no result yet")
@@ -151,7 +154,8 @@ def _problem_key(run: Run) -> object:
 def _asked(result: Result) -> dict[str, Setting]:
     of_problem = {key: value for key, value in result.settings.items() if not key.startswith(POLICY)}
     names = ("model", "data", "granularity", "criterion", "resource", "target")
-    return {name: getattr(result, name) for name in names} | of_problem
+    # Settings name the number of stages where there are several only.
+    return {name: getattr(result, name) for name in names} | {"stages": 1} | of_problem
 
 
 def _problem(runs: list[Run], left_out: list[LeftOut]) -> Problem:

@@ -25,6 +25,9 @@ class Tracking(Protocol):
     def __call__(self, trial: Trial) -> None:
         """Report a trial."""
 
+    def begin_stage(self, stage: int) -> None:
+        """Take the next trials for those of a stage of a staged run, counted from 1."""
+
     def finish(self, result: Result) -> None:
         """Report the end of a run whose files are written."""
 
@@ -36,6 +39,9 @@ class Untracked(AbstractContextManager["Untracked"]):
         return None
 
     def __call__(self, trial: Trial) -> None:
+        """Do nothing."""
+
+    def begin_stage(self, stage: int) -> None:
         """Do nothing."""
 
     def finish(self, result: Result) -> None:
@@ -58,6 +64,8 @@ class Tracked(AbstractContextManager["Tracked"]):
         self._dense: float = getattr(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
+        self._stage: Figures = {}
+        self._before = self._count = 0
 
     def __enter__(self) -> Self:
         self._process.__enter__()
@@ -69,7 +77,12 @@ class Tracked(AbstractContextManager["Tracked"]):
     def __call__(self, trial: Trial) -> None:
         """Report a trial, and the best reward within the target so far."""
         self._best = better(trial, self._best)
-        self._process.report(trial.index, self._figures(trial))
+        self._count = self._before + trial.index + 1
+        self._process.report(self._before + trial.index, self._figures(trial))
+
+    def begin_stage(self, stage: int) -> None:
+        """Number the next trials behind those so far; the best so far of another target counts no more."""
+        self._best, self._before, self._stage = None, self._count, {"stage": stage}
 
     def finish(self, result: Result) -> None:
         """Report the result, with the pictures and the network that lie in the run's folder."""
@@ -93,6 +106,7 @@ class Tracked(AbstractContextManager["Tracked"]):
             "seconds": trial.seconds,
             "policy_seconds": trial.seconds - trial.engine_seconds,
             "engine_seconds": trial.engine_seconds,
+            **self._stage,
         }
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
-import torch
 from torch import Size, Tensor, nn
 from torch.nn.functional import pad
 
@@ -45,9 +44,12 @@ class Cut(NamedTuple):
         units = pad(matrix, (0, missing)).reshape(-1, self.run)
         return units.unflatten(0, (-1, self.among) if self.among else (1, -1))
 
-    def sizes(self, matrix: Tensor) -> Tensor:
-        """Return how many weights every unit has, int64, shape ``(groups, units)``; 0 for units made of filling."""
-        return self.rows(torch.ones_like(matrix, dtype=torch.int64)).sum(2)
+    def sizes(self, there: Tensor) -> Tensor:
+        """Return how many weights of those that are there, a bool matrix, every unit has, int64, ``(groups, units)``.
+
+        Units made of filling have none.
+        """
+        return self.rows(there.long()).sum(2)
 
     def spread(self, units: Tensor, shape: Size) -> Tensor:
         """Return for every weight of a matrix of ``shape`` what ``units``, ``(groups, units)``, says of its unit."""

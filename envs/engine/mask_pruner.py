@@ -29,6 +29,8 @@ class MaskPruner:
     among them. A weight that several layers share is one step and pruned once; a layer that is called twice is one
     step and its FLOPs count twice.
 
+    A network that has masks is pruned further: what a mask holds at zero stays zero, and units are those left.
+
     For granularity ``n_m`` a step's units are the ``m`` weights of a group: keeping 2 of 4 is 2:4.
 
     Attributes:
@@ -80,11 +82,10 @@ class MaskPruner:
         """
         gone_macs, gone, gone_bytes = 0.0, 0.0, 0.0
         for weight, count in zip(self._weights, kept, strict=True):
-            everything = float(weight.values[-1])
-            lost = everything - float(weight.values[count - 1])
+            lost = weight.size - float(weight.values[count - 1])
             gone += lost
             gone_macs += lost * weight.macs
-            gone_bytes += everything * weight.value_bytes - weight.stored_bytes(count)
+            gone_bytes += weight.size * weight.value_bytes - weight.stored_bytes(count)
         return Cost(self._dense_macs - gone_macs, self._parameters - gone, self._bytes - gone_bytes)
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
@@ -132,4 +133,4 @@ def _layer(model: nn.Module, calls: Mapping[str, Call], weight: PrunedWeight) ->
     """Describe a weight by the first layer that uses it."""
     name = weight.modules[0]
     flops = weight.macs * float(weight.values[-1])
-    return describe(name, model.get_submodule(name), calls[name], unit_choices(weight.places.shape[1]), flops)
+    return describe(name, model.get_submodule(name), calls[name], unit_choices(weight.units), flops)

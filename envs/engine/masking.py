@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.compact import copy_structure
+from envs.engine.modules import weight_of
 
 MASK = "weight_mask"
 
@@ -50,6 +51,12 @@ def _hold_zeros(module: nn.Module, _: tuple[Any, ...]) -> None:
     # Copied and unpickled parameters have lost their hooks; those of shared ones are found by every module.
     if not any(isinstance(hook, GradientMask) for hook in (weight._backward_hooks or {}).values()):
         weight.register_hook(GradientMask(module))
+
+
+def unmasked(module: nn.Module) -> Tensor:
+    """Return which weights of a layer no mask holds at zero, bool, in the weight's shape."""
+    mask = getattr(module, MASK, None)
+    return mask if isinstance(mask, Tensor) else torch.ones_like(weight_of(module), dtype=torch.bool)
 
 
 def masks(model: nn.Module) -> dict[str, Tensor]:

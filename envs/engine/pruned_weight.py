@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from envs.engine.calls import Call, Inputs, forward
 from envs.engine.granularity import Cut, as_matrix, from_matrix
+from envs.engine.masking import MASK, unmasked
 from envs.engine.modules import Convolution, weight_of
 from envs.engine.resources import multiply_accumulates
 from envs.engine.storage import csr_bytes, n_m_bytes
@@ -34,6 +35,7 @@ class PrunedWeight:
         places: every unit's place in the order of its group, 0 for the most important, ``(groups, units)``.
         outputs: rows of the weight's matrix.
         values: weights that stay with 1, 2, ... units left in every group, float64, shape ``(units,)``.
+        size: weights of the tensor, those that were masked before among them.
         macs: multiply-accumulates of a weight for one sample, over all calls.
         value_bytes: bytes of a weight.
     """
@@ -43,28 +45,34 @@ class PrunedWeight:
     places: Tensor
     outputs: int
     values: Tensor
+    size: int
     macs: float
     value_bytes: int
+
+    @property
+    def units(self) -> int:
+        """Units of a group that are there to be pruned."""
+        return len(self.values)
 
     def mask(self, kept: int, module: nn.Module) -> Tensor:
         """Return which weights stay with ``kept`` units left in every group, in the weight's shape."""
         weight = weight_of(module)
         matrix = self.cut.spread(self.places < kept, as_matrix(weight, module).shape)
-        return from_matrix(matrix, module, weight.shape).to(weight.device)
+        return from_matrix(matrix, module, weight.shape).to(weight.device) & unmasked(module)
 
     def stored_bytes(self, kept: int) -> float:
         """Return the bytes of the weight as shipped: sparse, or dense where that is smaller."""
-        values, everything = float(self.values[kept - 1]), float(self.values[-1])
+        values = float(self.values[kept - 1])
         if self.cut.among:
             sparse = n_m_bytes(values, self.cut.among, self.value_bytes)
         else:
             columns = self.places.shape[1] // self.outputs
             sparse = csr_bytes(values, kept, self.outputs, columns, self.value_bytes)
-        return min(sparse, everything * self.value_bytes)
+        return min(sparse, float(self.size * self.value_bytes))
 
 
 def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Tensor, macs: float) -> PrunedWeight:
-    """Put together what is known of a weight.
+    """Put together what is known of a weight. What a mask holds at zero is gone: it is no unit, and costs nothing.
 
     Args:
         model: the dense network.
@@ -76,7 +84,9 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Ten
     module = model.get_submodule(names[0])
     weight = weight_of(module)
     matrix = as_matrix(weight, module)
-    sizes = cut.sizes(matrix).cpu()
+    sizes = cut.sizes(as_matrix(unmasked(module), module)).cpu()
+    # Short groups count as filled up, as long as no mask tells which units are there.
+    units = int((sizes > 0).sum(1).max()) if hasattr(module, MASK) else places.shape[1]
     by_place = torch.zeros(places.shape[1], dtype=torch.float64)
     by_place.index_add_(0, places.flatten().long(), sizes.flatten().double())
     return PrunedWeight(
@@ -84,7 +94,8 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Ten
         cut=cut,
         places=places,
         outputs=len(matrix),
-        values=by_place.cumsum(0),
+        values=by_place.cumsum(0)[:units],
+        size=weight.numel(),
         macs=macs / weight.numel(),
         value_bytes=weight.element_size(),
     )

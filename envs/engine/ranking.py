@@ -11,6 +11,7 @@ from envs.engine.compact import copy_structure
 from envs.engine.criteria import CRITERIA, reading_rows
 from envs.engine.gradients import WeightValues
 from envs.engine.granularity import Cut, as_matrix
+from envs.engine.masking import unmasked
 from envs.engine.modules import weight_of
 from envs.engine.samples import Samples
 from envs.engine.settings import EngineSettings
@@ -68,7 +69,8 @@ def rank_units(
         settings: the criterion, and what it needs.
 
     Returns:
-        int32, shape ``(groups, units)``, on the CPU. Equal scores keep their order; units made of filling come last.
+        int32, shape ``(groups, units)``, on the CPU. Equal scores keep their order; units that are made
+        of filling or masked come last.
 
     Raises:
         ValueError: the criterion needs labels, and there are none.
@@ -81,7 +83,8 @@ def rank_units(
         weight = as_matrix(weight_of(module), module)
         known = as_matrix(values[name], module) if name in values else weight
         scores = criterion.score(cut.rows(weight), cut.rows(known))
-        places[name] = _places(scores.masked_fill(cut.sizes(weight) == 0, -torch.inf)).cpu()
+        sizes = cut.sizes(as_matrix(unmasked(module), module))
+        places[name] = _places(scores.masked_fill(sizes == 0, -torch.inf)).cpu()
     return places
 
 

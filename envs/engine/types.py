@@ -67,7 +67,7 @@ class Cost(NamedTuple):
     Attributes:
         flops: multiply-accumulates of convolutions and linear layers.
         params: number of parameters.
-        memory: bytes of the weights as stored.
+        memory: bytes of parameters and buffers as shipped; of pruned weights the cheaper of sparse and dense storage.
         latency: seconds of one forward pass.
     """
 

@@ -1,9 +1,11 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
-from amc.results import FineTuned, LayerKept, PrunedScores, Result, Scores
+from amc.kept import LayerKept, StageKept
+from amc.results import FineTuned, PrunedScores, Result, Scores
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
@@ -28,6 +30,17 @@ def sample_trials() -> list[Trial]:
     rewards = [-0.9, -0.3, -0.4, -0.1, -0.2, -0.05, -0.06, -0.04]
     trials = [make_trial(index, reward, 49e6 + 1e5 * index) for index, reward in enumerate(rewards)]
     return [*trials, make_trial(len(trials), -0.01, 60e6, feasible=False)]
+
+
+@pytest.fixture(scope="session")
+def staged_result(sample_result: Result) -> Result:
+    last = (LayerKept("features.0", 0.8, 8, 10), LayerKept("classifier", 0.5, 32, 64))
+    first = (LayerKept("features.0", 0.625, 10, 16), LayerKept("classifier", 0.5, 64, 128))
+    stages = (
+        StageKept(0.5**0.5, 70e6, 3e6, 12_000_000, 5, 1.0, 0.93, 0.94, first),
+        StageKept(0.5, 49.7e6, 1.5e6, 6_000_000, 9, 0.8, 0.955, 0.975, last),
+    )
+    return replace(sample_result, stages=stages)
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,8 @@ def test_the_seed_reaches_the_policy() -> None:
     [
         ("seed=-1", ConfigError),
         ("threads=0", ConfigError),
+        ("stages=0", ConfigError),
+        ("stages=17", ConfigError),
         ("min_keep=0", ConfigError),
         ("min_keep=nan", ConfigError),
         ("round_to=0", ConfigError),

@@ -8,8 +8,9 @@ from matplotlib.legend import Legend
 from PIL import Image
 
 from amc.canvas import DARK, LIGHT, Palette, finish, new_axes
+from amc.kept import LayerKept
 from amc.plots import best_so_far, channels_figure, figures, png, resource_figure, reward_figure
-from amc.results import LayerKept, Result
+from amc.results import Result
 from envs.search import Trial
 
 

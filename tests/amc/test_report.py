@@ -6,9 +6,10 @@ import pytest
 from html_page import EVIL, Page
 from PIL import Image
 
+from amc.kept import LayerKept
 from amc.latency import Latency
 from amc.report import render
-from amc.results import LayerKept, Result
+from amc.results import Result
 from amc.tables import figure_rows
 from envs.search import Trial
 
@@ -86,6 +87,18 @@ def test_splits_say_how_much_may_be_chance(sample_result: Result, sample_trials:
     assert "train 1000, test 10000" in page.text
     # 1.96 sqrt(2 * 0.97 * 0.03 / 10000) = 0.0047
     assert "below about 0.5 points" in " ".join(page.text.split())
+
+
+def test_stages_are_a_table_of_what_is_left_of_the_original(
+    staged_result: Result, sample_trials: list[Trial], page: Page
+) -> None:
+    staged = Page(render(staged_result, sample_trials, ""))
+    text = " ".join(staged.text.split())
+    assert staged.open == []
+    assert "the last of 2 stages" in text
+    for figure in ("70.7%", "70.0%", "75.0%", "93.00%", "94.00%", "49.7%", "97.50%"):
+        assert figure in text
+    assert "stages" not in page.text
 
 
 def test_unknown_splits_are_left_out(page: Page) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from amc.durable import write_file
 from amc.errors import RefusedInput, StorageError
-from amc.results import RESULT, TIMINGS, TRIALS, Result, RunFolder, find_runs, is_finished, read_result, read_trials
+from amc.results import Result, RunFolder, read_result, read_stage, read_trials
+from amc.run_folders import RESULT, TIMINGS, TRIALS, find_runs, holds_run, is_finished
 from envs.search import Trial
 
 
@@ -46,6 +47,40 @@ def test_a_line_torn_by_a_kill_is_left_out(torn: str, sample_trials: list[Trial]
 def test_the_result_comes_back_as_it_was(sample_result: Result, tmp_path: Path) -> None:
     RunFolder(tmp_path).write_result(sample_result)
     assert read_result(tmp_path) == sample_result
+
+
+def test_the_stages_of_a_result_come_back_and_other_results_have_none(
+    sample_result: Result, staged_result: Result, tmp_path: Path
+) -> None:
+    path = RunFolder(tmp_path).write_result(staged_result)
+    assert read_result(tmp_path) == staged_result
+    path.write_text(path.read_text().replace('"flops": 70000000.0', '"flops": "many"'))
+    with pytest.raises(RefusedInput, match="flops"):
+        read_result(tmp_path)
+    assert "stages" not in json.loads(RunFolder(tmp_path).write_result(sample_result).read_text())
+
+
+def test_a_stage_is_no_run_and_goes_with_its_run(
+    staged_result: Result, sample_trials: list[Trial], tmp_path: Path
+) -> None:
+    run, stage = tmp_path / "net-data/amc/seed0", tmp_path / "net-data/amc/seed0/stage1"
+    started = RunFolder(stage)
+    started.record(sample_trials[0])
+    assert find_runs(tmp_path) == [run]
+    assert holds_run(run)
+    started.write_stage(staged_result.stages[0])
+    assert read_stage(stage) == staged_result.stages[0]
+    RunFolder(run, keep=True)
+    assert read_trials(stage) == sample_trials[:1]
+    RunFolder(run)
+    assert not stage.exists()
+    assert not holds_run(run)
+
+
+def test_a_damaged_stage_is_refused(staged_result: Result, tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_stage(staged_result.stages[0]).write_text("{}")
+    with pytest.raises(RefusedInput, match=r"stage\.json"):
+        read_stage(tmp_path)
 
 
 def test_a_new_run_removes_what_an_earlier_one_left(

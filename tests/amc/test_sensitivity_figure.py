@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from amc.canvas import DARK, LIGHT, Palette
+from amc.kept import LayerKept
 from amc.plots import figures, png
 from amc.report import render
-from amc.results import LayerKept, Result
+from amc.results import Result
 from amc.sensitivity_figure import sensitivity_figure
 from envs.engine.types import Evaluation
 from envs.search import Trial

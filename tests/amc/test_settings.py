@@ -28,6 +28,11 @@ def test_where_and_with_which_seed_a_run_was_made_is_not_asked() -> None:
     assert "somebody" not in str(run_settings(CFG))
 
 
+def test_a_run_of_one_stage_is_asked_what_runs_of_before_there_were_stages_were() -> None:
+    assert "stages" not in run_settings(CFG)
+    assert run_settings(replace(CFG, stages=3))["stages"] == 3
+
+
 def test_what_changes_the_search_changes_the_settings() -> None:
     assert run_settings(replace(CFG, constraint=Constraint.bound)) != run_settings(CFG)
     assert run_settings(replace(CFG, policy=CFG.policy | {"sigma": 0.1})) != run_settings(CFG)

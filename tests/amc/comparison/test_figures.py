@@ -11,8 +11,8 @@ from PIL import Image
 from amc.canvas import DARK, LIGHT, Palette
 from amc.comparison.figures import comparison_figures, curves_figure, front_figure, strategies_figure
 from amc.comparison.study import Policy, Problem, read_study
+from amc.kept import LayerKept
 from amc.plots import png
-from amc.results import LayerKept
 
 AddRun = Callable[..., Path]
 

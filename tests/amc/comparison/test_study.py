@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from amc.comparison.study import differing, read_study
-from amc.results import RESULT, TRIALS, LayerKept, RunFolder
+from amc.kept import LayerKept
+from amc.results import RunFolder
+from amc.run_folders import RESULT, TRIALS
 from envs.search import Trial
 
 AddRun = Callable[..., Path]
@@ -34,6 +36,7 @@ def test_runs_are_sorted_by_policy_and_seed(add_run: AddRun, tmp_path: Path) -> 
         {"images": {"test": 5}},
         {"own": {"constraint": "bound"}},
         {"own": {"episodes": 7}},
+        {"own": {"stages": 3}},
         {"own": {"finetune.epochs": 2}},
         {"strategy": (LayerKept("other", 0.5, 8, 16), LayerKept("classifier", 0.25, 32, 128))},
     ],

@@ -48,6 +48,22 @@ def test_there_is_no_best_reward_before_a_trial_is_within_the_target(
     assert figures["resource_kept"] == 0.5
 
 
+def test_stages_are_numbered_through_and_each_has_a_best_of_its_own(
+    sample_trials: list[Trial], sample_result: Result, tracked_run: TrackedRun
+) -> None:
+    process = TrackerProcess(RECORDER, tracked_run, patience=120)
+    with Tracked(process, tracked_run.folder, DENSE, "flops") as tracking:
+        for stage, trials in ((1, sample_trials[:4]), (2, sample_trials[:3])):
+            tracking.begin_stage(stage)
+            for trial in trials:
+                tracking(trial)
+        tracking.finish(sample_result)
+    _, *rows, _ = map(json.loads, (tracked_run.folder / "told.jsonl").read_text().splitlines())
+    assert [index for _, index, _ in rows] == list(range(7))
+    assert [figures["stage"] for *_, figures in rows] == [1] * 4 + [2] * 3
+    assert [figures["best_reward"] for *_, figures in rows] == [-0.9, -0.3, -0.3, -0.1, -0.9, -0.3, -0.3]
+
+
 def test_a_summary_names_every_network(sample_result: Result) -> None:
     figures = summary(sample_result)
     assert figures["dense/test_top1"] == sample_result.dense.test_top1
