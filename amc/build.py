@@ -1,6 +1,5 @@
 """From the configuration to the parts of a run: the only module that knows every floor."""
 
-import importlib
 from enum import Enum
 from pathlib import Path
 
@@ -8,12 +7,15 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from amc.config import ModelConfig, Scoring, SearchConfig, TrainConfig
-from amc.errors import ConfigError, ModelError
+from amc.config import DataConfig, ModelConfig, Scoring, SearchConfig, TrainConfig
+from amc.errors import ConfigError, ModelError, UserError
+from amc.network_check import fault
 from amc.seeding import seed_everything
+from amc.targets import call_target
 from amc.zoo.dataset import Source, Split, Splits, make_splits
 from amc.zoo.datasets import DATASETS
-from amc.zoo.models import MODELS, ModelFactory
+from amc.zoo.models import MODELS
+from amc.zoo.own_splits import as_splits
 from envs.constraint import TargetError
 from envs.engine.errors import GraphError
 from envs.engine.racing import RacingScorer
@@ -50,33 +52,66 @@ def load_splits(cfg: TrainConfig) -> Splits:
 
     Raises:
         ConfigError: there is no such data, or it is too small for the splits.
+        RefusedInput: one's own data is not what it should be.
     """
     source = Source(cfg.data.folder, cache_folder(cfg), cfg.data.image_size)
-    splits = make_splits(DATASETS[cfg.data.name](source), cfg.data.calibration, cfg.data.search, cfg.dense_seed)
+    if cfg.data._target_ is not None:
+        splits = _own_splits(cfg.data, cfg.dense_seed)
+    else:
+        splits = make_splits(DATASETS[cfg.data.name](source), cfg.data.calibration, cfg.data.search, cfg.dense_seed)
     if cfg.train.batch_size > len(splits.train.labels):
         raise ConfigError(f"train.batch_size={cfg.train.batch_size}: there are {len(splits.train.labels)} images")
     return splits
 
 
+def _own_splits(data: DataConfig, seed: int) -> Splits:
+    assert data._target_ is not None  # noqa: S101  the caller asked
+    offered = {
+        "folder": data.folder,
+        "image_size": data.image_size,
+        "calibration": data.calibration,
+        "search": data.search,
+        "seed": seed,
+    }
+    found = call_target("data", data._target_, data.args, offered)
+    try:
+        return as_splits(found, data.calibration, data.search, seed)
+    except UserError as error:
+        raise type(error)(f"data={data.name}: {error}") from error
+
+
 def new_network(cfg: ModelConfig, splits: Splits) -> nn.Module:
-    """Build an untrained network for the data, of the zoo or one's own.
+    """Build an untrained network for the data, of the zoo or one's own, and see that it takes the data's images.
 
     Raises:
         ConfigError: there is no such network.
+        ModelError: it does not give a number for each class.
     """
-    factory = _own_factory(cfg.factory) if cfg.factory is not None else MODELS.get(cfg.name)
-    if factory is None:
-        raise ConfigError(f"model={cfg.name} is not in the zoo ({', '.join(MODELS)}) and needs model.factory")
-    return factory(splits.num_classes, splits.in_channels, width=cfg.width)
+    network = _own_network(cfg, splits) if cfg._target_ is not None else _zoo_network(cfg, splits)
+    problem = fault(network, splits.example(), splits.num_classes)
+    if problem:
+        raise ModelError(f"model={cfg.name} {problem}")
+    return network
 
 
-def _own_factory(path: str) -> ModelFactory:
-    module, _, name = path.rpartition(".")
-    try:
-        factory: ModelFactory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"model.factory={path} cannot be imported ({error}); is it on PYTHONPATH?") from error
-    return factory
+def _zoo_network(cfg: ModelConfig, splits: Splits) -> nn.Module:
+    if cfg.name not in MODELS:
+        raise ConfigError(f"model.name={cfg.name}: the zoo has {', '.join(MODELS)}; one's own is model._target_=...")
+    return MODELS[cfg.name](splits.num_classes, splits.in_channels, width=cfg.width)
+
+
+def _own_network(cfg: ModelConfig, splits: Splits) -> nn.Module:
+    assert cfg._target_ is not None  # noqa: S101  the caller asked
+    offered = {
+        "num_classes": splits.num_classes,
+        "in_channels": splits.in_channels,
+        "width": cfg.width,
+    }
+    needed = {"pretrained": True} if cfg.pretrained else {}
+    network = call_target("model", cfg._target_, cfg.args, offered, needed)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"model._target_={cfg._target_} returns a {type(network).__name__}, not a torch.nn.Module")
+    return network
 
 
 def network_inputs(images: Tensor, splits: Splits, device: torch.device) -> Tensor:

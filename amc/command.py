@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from amc.config import CONF, TrainConfig, register_schemas
 from amc.errors import ConfigError, StorageError, UserError
+from amc.own_choices import with_own_choices
 from amc.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.validation import validate
 
@@ -63,6 +64,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
                 task(cfg)
 
         _end_orderly()
+        sys.argv[1:] = with_own_choices(sys.argv[1:])
         try:
             with _hydra_lets_errors_pass():
                 job()
@@ -133,8 +135,10 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
 
 def as_user_error(error: Exception) -> UserError:
     """Return an error as one of the kinds that have an exit code, with a message of one line."""
-    if isinstance(error, UserError):
-        return error
+    # A resolver of this package says what is wrong; OmegaConf wraps it.
+    cause = error.__cause__ if isinstance(error, OmegaConfBaseException) else error
+    if isinstance(cause, UserError):
+        return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return ConfigError(_one_line(error))
     if isinstance(error, OSError):

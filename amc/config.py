@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from amc.own_choices import last_part
 
 _BESIDE = Path(__file__).parent / "conf"
 # A wheel carries the folder inside the package; in a checkout it stands at the top.
@@ -88,19 +90,29 @@ class Export(Enum):
     pt2 = "pt2"
 
 
+# One's own network or data is called as the function that makes it, unless told otherwise.
+CALLED = "${last_part:${._target_}}"
+
+
 @dataclass
 class ModelConfig:
     """A network of the zoo, or one's own.
 
     Attributes:
-        name: in the zoo; for one's own, what to call it.
+        name: in the zoo or library; for one's own, what to call it.
+        _target_: dotted path of what makes one's own network, see ``amc.targets``; none for the zoo's.
+        args: names and values that it is called with; none for no more than what it takes of the keys here.
+        checkpoint: a trained network's weights, see ``amc.checkpoint``; nothing is trained then.
         width: multiplier on every channel count.
-        factory: dotted path of one's own ``factory(num_classes, in_channels, width=...) -> nn.Module``.
+        pretrained: start from the weights that the network's library publishes.
     """
 
-    name: str = MISSING
+    name: str = CALLED
+    _target_: str | None = None
+    args: Any = None
+    checkpoint: str | None = None
     width: float = 1.0
-    factory: str | None = None
+    pretrained: bool = False
 
 
 @dataclass
@@ -108,7 +120,9 @@ class DataConfig:
     """A data set and how it is split.
 
     Attributes:
-        name: in the registry.
+        name: in the registry; for one's own, what to call it.
+        _target_: dotted path of what makes one's own data, see ``amc.zoo.own_splits``; none for the registry's.
+        args: names and values that it is called with; none for no more than what it takes of the keys here.
         folder: where its files lie; none for where the data set looks by itself.
         calibration: images that repair pruned networks; criteria that look at gradients use their labels, too.
         search: images cut from the training set that strategies are scored on.
@@ -117,7 +131,9 @@ class DataConfig:
         finetune_epochs: epochs of fine-tuning that suit this data.
     """
 
-    name: str = MISSING
+    name: str = CALLED
+    _target_: str | None = None
+    args: Any = None
     folder: str | None = None
     calibration: int = MISSING
     search: int = MISSING
@@ -238,6 +254,7 @@ class SearchConfig(TrainConfig):
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
+    OmegaConf.register_new_resolver("last_part", last_part, replace=True)
     store = ConfigStore.instance()
     store.store(name="search_schema", node=SearchConfig)
     store.store(name="train_schema", node=TrainConfig)

@@ -12,9 +12,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from amc import build
+from amc.checkpoint import check_tensors, load_checkpoint
 from amc.config import TrainConfig
 from amc.durable import write_file
 from amc.errors import RefusedInput
@@ -31,13 +32,23 @@ MAX_BYTES = 4 << 30
 
 
 def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> nn.Module:
-    """Return the dense network in eval mode on the device: from the cache, or trained and put there.
+    """Return the dense network in eval mode on the device: from a checkpoint, from the cache, or trained and put there.
 
     Raises:
-        RefusedInput: the cached file is damaged.
+        RefusedInput: the checkpoint or the cached file is damaged, or made for another network.
     """
     seed_everything(cfg.dense_seed)
     model = build.new_network(cfg.model, splits)
+    if cfg.model.checkpoint is None:
+        _train(model, cfg, splits, device)
+    else:
+        load_checkpoint(model, cfg.model.checkpoint)
+        log.info("%s: trained before, from %s", cfg.model.name, cfg.model.checkpoint)
+    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.device) -> None:
+    """Train a new network, or fill it from the cache."""
     recipe = Recipe(**asdict(cfg.train))
     key = cache_key(model, splits, recipe, cfg.dense_seed, device)
     path = build.cache_folder(cfg) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
@@ -53,7 +64,6 @@ def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> n
                 fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
             about = {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)}
             save_weights(path, model, key, about)
-    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, device: torch.device) -> str:
@@ -103,17 +113,7 @@ def load_weights(path: Path, model: nn.Module, key: str) -> None:
             if (file.metadata() or {}).get("key") != key:
                 raise ValueError("it was made for another network or other data")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-        _check_tensors(tensors, model.state_dict())
+        check_tensors(tensors, model.state_dict())
     except (OSError, ValueError, SafetensorError) as error:
         raise RefusedInput(f"{path}: not a network trained before ({error}); delete it to train anew") from error
     model.load_state_dict(tensors)
-
-
-def _check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    if tensors.keys() != expected.keys():
-        raise ValueError(f"names differ: {sorted(tensors.keys() ^ expected.keys())[:3]}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
-            raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}")
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} is not finite")

@@ -18,10 +18,10 @@ MAX_INPUT_ELEMENTS = 1 << 22
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which network of the zoo the weights belong to, before pruning.
+    """Which network of the zoo or of a package the weights belong to, before pruning.
 
     Attributes:
-        factory: name in the zoo.
+        factory: name in the zoo, or package and name: ``timm/mobilenetv2_100``.
         num_classes: outputs of the classifier.
         in_channels: channels of an image.
         width: multiplier on every channel count.
@@ -40,7 +40,7 @@ class Header:
     Attributes:
         input_shape: shape of one batch, usually of a single image; empty for a network that takes something else
             than one tensor of floats.
-        model: the network of the zoo it was cut from, ``None`` for a user's own.
+        model: the network of the zoo or of a package it was cut from, ``None`` for a user's own.
         mean: per-channel mean of the training images, empty where unknown.
         std: per-channel standard deviation, as long as ``mean``.
     """

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from amc.resize import resize
 from amc.zoo.models import build_model
 
 MAX_FILE_BYTES = 4 << 30
+# Of packages' networks, which take memory before their shapes are known.
+MAX_CLASSES, MAX_CHANNELS = 1 << 16, 1 << 8
 
 
 class LoadError(RefusedInput):
@@ -34,6 +36,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
 
     Raises:
         LoadError: the file is missing, or is refused; one line says why.
+        ConfigError: its network is of a package that is not installed.
     """
     path = _weights_path(folder)
     own = deepcopy(model) if isinstance(model, nn.Module) else model and model()
@@ -96,8 +99,13 @@ def _dense_from_zoo(header: Header) -> nn.Module:
     if header.model is None:
         raise ValueError("its network is not from the zoo; pass the dense one: load(folder, model=...)")
     spec = header.model
-    # On "meta" a network has shapes but takes no memory, whatever width the file asks for.
-    with torch.device("meta"):
+    if "/" in spec.factory and (spec.num_classes > MAX_CLASSES or spec.in_channels > MAX_CHANNELS):
+        raise ValueError(
+            f"its network has more than {MAX_CLASSES} classes or {MAX_CHANNELS} channels; pass the dense one"
+        )
+    # On "meta" a network has shapes but takes no memory, whatever width the file asks for. Packages' networks have a
+    # width of their own, and compute tensors that no file holds.
+    with nullcontext() if "/" in spec.factory else torch.device("meta"):
         return build_model(spec.factory, spec.num_classes, spec.in_channels, spec.width)
 
 

@@ -13,6 +13,7 @@ from amc.header import Header, ModelSpec
 from amc.plots import figures, png
 from amc.report import render
 from amc.results import Result, RunFolder
+from amc.zoo.models import TARGETS
 
 REPORT_FILE = "report.html"
 EXPORTERS = {Export.onnx: (ONNX_FILE, onnx_bytes), Export.pt2: (PT2_FILE, pt2_bytes)}
@@ -41,6 +42,10 @@ def publish(bench: Bench, run: RunFolder, result: Result, outcome: Outcome) -> P
 def weights_header(bench: Bench) -> Header:
     """Return what ``amc.load`` needs to rebuild the pruned network; one's own network it cannot build by itself."""
     model, splits = bench.cfg.model, bench.splits
-    spec = ModelSpec(model.name, splits.num_classes, splits.in_channels, model.width) if model.factory is None else None
+    spec = None
+    if model._target_ is None:
+        spec = ModelSpec(model.name, splits.num_classes, splits.in_channels, model.width)
+    elif model._target_ in TARGETS:
+        spec = ModelSpec(f"{TARGETS[model._target_]}/{model.name}", splits.num_classes, splits.in_channels)
     mean, std = (tuple(values.flatten().tolist()) for values in splits.normalize)
     return Header(tuple(splits.example().shape), spec, mean, std)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 
+from amc.checkpoint_file import checkpoint_digest
 from amc.config import SearchConfig
 
 Setting = str | int | float | bool | None
@@ -26,12 +27,19 @@ POLICY = "policy."
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     """Return every key of a configuration that can change what the search finds, policy included.
 
-    Names are as on the command line (``finetune.epochs``); a list is joined by commas.
+    Names are as on the command line (``finetune.epochs``); a list is joined by commas. The content of a checkpoint
+    stands beside its path.
+
+    Raises:
+        ConfigError: there is no such checkpoint.
     """
     asked = {**asdict(cfg), "tracker": None}
     if cfg.stages == 1:
         del asked["stages"]  # as in runs of before there were stages: they are the same
-    return {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
+    settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
+    if cfg.model.checkpoint is not None:
+        settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)
+    return settings
 
 
 def _flat(values: Mapping[str, object], prefix: str) -> list[tuple[str, Setting]]:

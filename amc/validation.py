@@ -4,6 +4,7 @@ import importlib.util
 import math
 from dataclasses import fields, is_dataclass
 
+from amc.checkpoint_file import checkpoint_file
 from amc.config import Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 from amc.tracking.make import make_tracker
@@ -29,6 +30,7 @@ def validate(cfg: TrainConfig) -> None:
     size = cfg.data.image_size
     _check("data.image_size", size, size is None or 1 <= size <= 1024, "from 1 to 1024, or null")
     _validate_recipe(cfg.train)
+    _validate_own(cfg)
     if isinstance(cfg, SearchConfig):
         _validate_search(cfg)
 
@@ -39,6 +41,22 @@ def _validate_recipe(train: RecipeConfig) -> None:
     _check("train.batch_size", train.batch_size, train.batch_size >= 2, "2 or more")
     _check("train.weight_decay", train.weight_decay, 0 <= train.weight_decay < 1, "from 0, below 1")
     _check("train.shift", train.shift, 0 <= train.shift <= 64, "from 0 to 64")
+
+
+def _validate_own(cfg: TrainConfig) -> None:
+    for group, node in (("model", cfg.model), ("data", cfg.data)):
+        if node.args is not None and node._target_ is None:
+            raise ConfigError(f"{group}.args={node.args}: goes with {group}._target_=my_package.my_function")
+    if cfg.model.pretrained and cfg.model._target_ is None:
+        raise ConfigError(f"model.pretrained=true: there are no weights of model={cfg.model.name}; model=timm has some")
+    if cfg.model.checkpoint is None:
+        return
+    checkpoint_file(cfg.model.checkpoint)
+    if not isinstance(cfg, SearchConfig):
+        raise ConfigError(
+            f"model.checkpoint={cfg.model.checkpoint}: is trained already; python -m amc.search prunes it"
+        )
+    _check("model.pretrained", True, not cfg.model.pretrained, "false: model.checkpoint has all weights")
 
 
 def _validate_search(cfg: SearchConfig) -> None:

@@ -178,7 +178,7 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["target=0"], 3, "target=0"),
         (["target=1.5"], 3, "target=1.5"),
         (["experiment=smoke", "target=0.2", "min_keep=0.9"], 3, "min_keep"),
-        (["experiment=smoke", "model=custom", "model.factory=own_networks.no_layers"], 3, "nothing to prune"),
+        (["experiment=smoke", "model._target_=own_networks.no_layers"], 3, "nothing to prune"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(

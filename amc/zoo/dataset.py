@@ -1,4 +1,4 @@
-"""What a data set is here: labelled byte images in memory, split four ways."""
+"""What a data set is here: labelled images in memory, split four ways."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Split(NamedTuple):
     """Labelled images.
 
     Attributes:
-        images: bytes, shape ``(n, channels, height, width)``.
+        images: bytes, or floats that are a network's input as they are, shape ``(n, channels, height, width)``.
         labels: class numbers, int64, shape ``(n,)``.
     """
 
@@ -49,13 +49,13 @@ class RawData(NamedTuple):
 
 
 class Normalization(NamedTuple):
-    """Per-channel mean and standard deviation of the training images, in bytes, each ``(1, c, 1, 1)``."""
+    """Per-channel mean and standard deviation of byte images, 0 and 1 for images of floats, each ``(1, c, 1, 1)``."""
 
     mean: Tensor
     std: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn bytes into floats of zero mean and unit variance, channels last in memory."""
+        """Turn bytes into floats of zero mean and unit variance, floats into themselves, channels last in memory."""
         return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
@@ -108,14 +108,20 @@ def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Split
         )
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     train = raw.train.take(order[search:])
-    as_float = train.images[:10_000].float()
-    mean = as_float.mean((0, 2, 3), keepdim=True)
-    std = as_float.std((0, 2, 3), keepdim=True).clamp_min(1.0)
     return Splits(
         train=train,
         calibration=Split(train.images[:calibration], train.labels[:calibration]),
         search=raw.train.take(order[:search]),
         test=raw.test,
         num_classes=raw.num_classes,
-        normalize=Normalization(mean, std),
+        normalize=_normalization(train.images),
     )
+
+
+def _normalization(images: Tensor) -> Normalization:
+    if images.is_floating_point():
+        shape = (1, images.shape[1], 1, 1)
+        return Normalization(torch.zeros(shape), torch.ones(shape))
+    as_float = images[:10_000].float()
+    mean = as_float.mean((0, 2, 3), keepdim=True)
+    return Normalization(mean, as_float.std((0, 2, 3), keepdim=True).clamp_min(1.0))

@@ -12,7 +12,14 @@ from amc.errors import ConfigError, ModelError, UserError
 from amc.tracking.make import make_tracker
 from amc.validation import validate
 from amc.zoo.datasets import DATASETS
-from amc.zoo.models import MODELS
+from amc.zoo.models import LIBRARIES, MODELS
+
+NEEDED = {
+    "custom": ["model._target_=my_package.build_net"],
+    "timm": ["model.name=mobilenetv2_100"],
+    "torchvision": ["model.name=resnet18"],
+}
+NEEDED_OF_DATA = {"custom": ["data._target_=my_package.make_splits"]}
 
 
 def choices(group: str) -> list[str]:
@@ -46,7 +53,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
 @pytest.mark.parametrize("data", choices("data"))
 def test_every_model_goes_with_every_data_set(model: str, data: str) -> None:
     for name in ("search", "train"):
-        validate(composed(f"model={model}", f"data={data}", name=name))
+        validate(
+            composed(f"model={model}", f"data={data}", *NEEDED.get(model, ()), *NEEDED_OF_DATA.get(data, ()), name=name)
+        )
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
@@ -55,8 +64,8 @@ def test_every_experiment_composes(experiment: str) -> None:
 
 
 def test_every_registered_name_can_be_chosen() -> None:
-    assert choices("model") == sorted([*MODELS, "custom"])
-    assert choices("data") == sorted(DATASETS)
+    assert choices("model") == sorted([*MODELS, *LIBRARIES, "custom"])
+    assert choices("data") == sorted([*DATASETS, "custom"])
 
 
 def test_the_large_data_set_gets_the_full_network() -> None:

@@ -1,0 +1,162 @@
+"""One's own network, weights and data from the command line: real processes, tiny settings."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import amc
+from amc.header import Header
+from amc.loading import LoadError, read_header
+
+ROOT = Path(__file__).parents[1]
+FAST = ["policy=random", "episodes=3", "finetune.epochs=0", "threads=1"]
+MODULE = """
+import torch
+from torch import nn
+from sklearn.datasets import load_digits
+
+def build_net(num_classes, depth=1):
+    layers = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()]
+    for _ in range(depth):
+        layers += [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes))
+
+def make_splits(scale=16):
+    images, labels = load_digits(return_X_y=True)
+    images = torch.tensor(images).view(-1, 1, 8, 8) / scale
+    return (images[:600], labels[:600]), (images[600:800], labels[600:800])
+
+def no_module():
+    return "net"
+
+def two_heads():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+
+def too_large(num_classes):
+    return nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, num_classes))
+
+def no_labels():
+    return torch.zeros(10, 1, 8, 8)
+"""
+
+
+def own_network(depth: int, seed: int = 0) -> nn.Module:
+    """The network of ``my_pkg.build_net``."""
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()]
+    for _ in range(depth):
+        layers += [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "my_pkg.py").write_text(MODULE)
+    save_file(own_network(1).state_dict(), tmp_path / "net.safetensors")
+    return tmp_path
+
+
+def run(command: str, args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", command, *args, f"cache_dir={folder / 'cache'}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+OWN = ["model._target_=my_pkg.build_net", "data._target_=my_pkg.make_splits"]
+SMALL = ["data.calibration=100", "data.search=100"]
+
+
+def test_a_trained_network_of_ones_own_is_searched_and_comes_back(folder: Path) -> None:
+    args = [*OWN, *SMALL, "model.checkpoint=net.safetensors", *FAST]
+    process = run("amc.search", args, folder)
+    assert process.returncode == 0, process.stderr
+    assert "not trained yet" not in process.stdout
+    where = folder / "outputs/default/build_net-make_splits/random/seed0"
+    result = json.loads((where / "result.json").read_text())
+    assert (result["model"], result["data"]) == ("build_net", "make_splits")
+    assert result["pruned"]["flops"] <= 0.5 * result["dense"]["flops"]
+    assert result["settings"]["model.checkpoint"] == "net.safetensors"
+    with pytest.raises(LoadError, match="pass the dense one"):
+        amc.load(where)
+    small = amc.load(where, model=own_network(1))
+    assert sum(parameter.numel() for parameter in small.parameters()) == result["pruned"]["params"]
+    # Floats are a network's input as they are, and no code of the folder's makes them so.
+    assert read_header(where) == Header((1, 1, 8, 8), None, (0.0,), (1.0,))
+
+    assert "finished before" in run("amc.search", args, folder).stdout
+    save_file(own_network(1, seed=1).state_dict(), folder / "net.safetensors")
+    other = run("amc.search", args, folder)
+    assert other.returncode == 2
+    assert "model.checkpoint_sha256=" in other.stderr
+
+
+def test_choices_of_ones_own_stand_in_a_folder_of_ones_own(folder: Path) -> None:
+    (folder / "conf/model").mkdir(parents=True)
+    (folder / "conf/data").mkdir()
+    torch.save(own_network(3).state_dict(), folder / "deep.pt")
+    (folder / "conf/model/deep.yaml").write_text(
+        "name: deep\n_target_: my_pkg.build_net\nargs: {depth: 2}\ncheckpoint: deep.pt\n"
+    )
+    (folder / "conf/data/scans.yaml").write_text(
+        "_target_: my_pkg.make_splits\ncalibration: 100\nsearch: 100\nfinetune_epochs: 0\n"
+    )
+    args = ["--config-dir", "conf", "model=deep", "data=scans", "train.epochs=0", *FAST]
+    # One key of the file is given anew, one is added.
+    process = run("amc.search", [*args, "model.args.depth=3", "data.args={scale: 8}"], folder)
+    assert process.returncode == 0, process.stderr
+    result = json.loads((folder / "outputs/default/deep-make_splits/random/seed0/result.json").read_text())
+    assert [row["layer"] for row in result["strategy"]] == ["2", "4", "6", "10"]
+    assert result["settings"]["data.args.scale"] == 8
+
+
+def test_a_network_of_ones_own_is_trained_where_there_are_no_weights(folder: Path) -> None:
+    process = run("amc.train", [*OWN, *SMALL, "train.epochs=1", "model.name=mine"], folder)
+    assert process.returncode == 0, process.stderr
+    assert "mine on make_splits: not trained yet" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "exit_code", "said"),
+    [
+        (["model=custom"], 2, "model=custom needs model._target_"),
+        (["data=custom"], 2, "data._target_"),
+        (["model._target_=my_pkg.nothing"], 2, "model._target_=my_pkg.nothing cannot be imported"),
+        (["data._target_=no_pkg.nothing"], 2, "No module named 'no_pkg'"),
+        (["model._target_=my_pkg.no_module"], 2, "returns a str, not a torch.nn.Module"),
+        (["model._target_=my_pkg.build_net", "model.args={dept: 3}"], 2, "unexpected keyword argument 'dept'"),
+        (["model._target_=my_pkg.build_net", "model.pretrained=true"], 2, "no parameter 'pretrained'"),
+        (["model.args={depth: 3}"], 2, "goes with model._target_"),
+        (["model.pretrained=true"], 2, "no weights of model=mobilenet"),
+        (["model.name=mobilnet"], 2, "the zoo has"),
+        (["model=timm"], 2, "model=timm needs timm: pip install 'amc-search[zoo]'"),
+        (["data._target_=my_pkg.no_labels"], 2, "must return (train, test)"),
+        (["model._target_=my_pkg.two_heads"], 3, "returns [1, 12] for 1 image of 10 classes"),
+        (["model._target_=my_pkg.too_large"], 3, "fails on images of [1, 8, 8]"),
+        ([*OWN, *SMALL, "model.checkpoint=nowhere.pt"], 2, "model.checkpoint=nowhere.pt is no file"),
+        ([*OWN, *SMALL, "model.checkpoint=net.safetensors", "model.args={depth: 2}"], 4, "'4.bias' is missing"),
+        ([*OWN, *SMALL, "model.checkpoint=my_pkg.py"], 4, "model.checkpoint=my_pkg.py is refused"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(args: list[str], exit_code: int, said: str, folder: Path) -> None:
+    process = run("amc.search", args, folder)
+    assert process.returncode == exit_code, process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    assert said in process.stderr
+
+
+def test_what_is_trained_is_not_trained(folder: Path) -> None:
+    process = run("amc.train", [*OWN, "model.checkpoint=net.safetensors"], folder)
+    assert process.returncode == 2
+    assert "python -m amc.search prunes it" in process.stderr
