@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.engine.modules import places_of
+
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """What a network is called with: one tensor, positional arguments or keyword arguments."""
 
@@ -63,7 +65,11 @@ def batch_size(inputs: Inputs) -> int:
 
 
 def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], list[Tensor]]:
-    """Run one forward pass and return the calls of every leaf module by name, and the output tensors."""
+    """Run one forward pass and return the calls of modules by name, and the output tensors.
+
+    They are those of all modules without children, and of those with that channels can be removed from, such as a batch
+    norm that holds its activation.
+    """
     calls: dict[str, Call] = {}
     batch = batch_size(inputs)
 
@@ -73,7 +79,11 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
         seen = calls.get(name)
         calls[name] = Call(len(calls), 1, shape, out, batch) if seen is None else _once_more(seen)
 
-    leaves = [(name, module) for name, module in model.named_modules() if not any(True for _ in module.children())]
+    leaves = [
+        (name, module)
+        for name, module in model.named_modules()
+        if places_of(name, module) or not any(True for _ in module.children())
+    ]
     handles = [
         module.register_forward_hook(lambda _, args, output, name=name: hook(name, args, output))
         for name, module in leaves

@@ -10,7 +10,7 @@ from torch_pruning.ops import OPTYPE, TORCH_CONV, TORCH_LINEAR
 
 from envs.engine.calls import Call, Inputs
 from envs.engine.channels import ChannelTies, Place, Side
-from envs.engine.modules import BatchNorm, Convolution, is_depthwise, multiplier_of
+from envs.engine.modules import BatchNorm, Convolution, is_depthwise, is_plain, multiplier_of
 
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
 ROOTS = (TORCH_CONV, TORCH_LINEAR, nn.Embedding)
@@ -81,10 +81,11 @@ def _foldable(
 ) -> Folds:
     pairs = []
     for module, node in dependencies.module2node.items():
-        if not isinstance(module, BatchNorm) or len(node.inputs) != 1:
+        if not isinstance(module, BatchNorm) or not is_plain(module) or len(node.inputs) != 1:
             continue
         source = node.inputs[0]
-        direct = isinstance(source.module, Convolution | nn.Linear) and len(source.outputs) == 1
+        foldable = isinstance(source.module, Convolution | nn.Linear) and is_plain(source.module)
+        direct = foldable and len(source.outputs) == 1
         if direct and calls[names[module]].count == calls[names[source.module]].count == 1:
             pairs.append((names[source.module], names[module]))
     return tuple(pairs)

@@ -3,21 +3,20 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 from torch import nn
 
-from envs.engine.calls import Call, Inputs, forward
+from envs.engine.calls import Call, Inputs
 from envs.engine.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.deadline import TimeIsUp, time_limit
 from envs.engine.dependencies import Folds, tie_by_autograd
 from envs.engine.errors import GraphError
 from envs.engine.isolation import copy_network, first_line, random_state_kept
 from envs.engine.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
-from envs.engine.probing import count_passes, tie_by_probing
+from envs.engine.probing import tie_by_probing
 from envs.engine.screening import check_names, count_flops, is_inside, screen
 
-TRACE_SECONDS, PROBE_SECONDS = 20.0, 30.0
+TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,9 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
     check_names(model, ignore)
     with random_state_kept():
         calls = screen(model, example_inputs, ignore)
+        # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
+        # networks keep what they computed, and then cannot be copied.
+        network = copy_network(model)
         try:
             flops = count_flops(model, example_inputs)
         except Exception as error:  # whatever the user's forward raises
@@ -68,8 +70,7 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
         try:
             with time_limit(TRACE_SECONDS):
                 ties = _new_ties(model, calls, ignore)
-                # On a copy: torch-pruning's hooks stay behind when it fails.
-                folds = tie_by_autograd(ties, copy_network(model), example_inputs, calls)
+                folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
             return probe(model, example_inputs, calls, flops, ignore)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
@@ -100,13 +101,9 @@ def probe(
         GraphError: the network cannot be probed, or not within ``PROBE_SECONDS``.
     """
     ties = _new_ties(model, calls, ignore)
-    started = perf_counter()
     try:
         with time_limit(PROBE_SECONDS), random_state_kept():
-            forward(model, inputs)
-            if (perf_counter() - started) * count_passes(ties) > PROBE_SECONDS:
-                raise TimeIsUp
-            tie_by_probing(ties, model, inputs, calls)
+            tie_by_probing(ties, model, inputs, calls, PROBE_SECONDS)
     except TimeIsUp as error:
         raise GraphError(
             f"cannot trace {type(model).__name__} within {TRACE_SECONDS + PROBE_SECONDS:.0f} s: "

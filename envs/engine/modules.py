@@ -12,6 +12,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 Normalization = BatchNorm | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
 """Norms that treat every channel by itself, so that the others do not notice when one goes."""
+FORWARDS = ("forward", "_conv_forward")
 
 
 def is_depthwise(module: nn.Module) -> TypeGuard[Convolution]:
@@ -24,9 +25,20 @@ def multiplier_of(module: nn.Module) -> int:
     return module.out_channels // module.in_channels if is_depthwise(module) else 1
 
 
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module computes what torch's class of its kind does, and no more.
+
+    A subclass may do more: a batch norm with an activation, a convolution that pads its input to the size of its
+    output or standardises its weights.
+    """
+    kind = next(kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] == "torch")
+    same = all(getattr(type(module), name, None) is getattr(kind, name, None) for name in FORWARDS)
+    return same and not any(name in vars(module) for name in FORWARDS)
+
+
 def is_reconstructible(module: nn.Module) -> bool:
     """Whether least squares can fit a layer's weights: its outputs are linear in windows of its inputs."""
-    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) and is_plain(module)
 
 
 def weight_of(module: nn.Module) -> Tensor:

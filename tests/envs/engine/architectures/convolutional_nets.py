@@ -22,6 +22,7 @@ from composed_nets import (
     two_inputs,
 )
 from net_builder import Case
+from own_layers import NormAct, NormRelu, SamePadded, Standardised, convolved, ghost, normed, remembering
 from torch import nn
 
 IMAGE, SIGNAL, VOLUME = ((3, 12, 12),), ((3, 24),), ((2, 6, 6, 6),)
@@ -116,5 +117,11 @@ CONVOLUTIONAL: dict[str, Case] = {
         IMAGE,
     ),
     "called_twice": Case(twice, IMAGE, whole=(("again", "called 2 times"),)),
+    "norm_with_activation": Case(lambda: normed(NormAct), IMAGE),
+    "norm_that_activates": Case(lambda: normed(NormRelu), IMAGE),
+    "same_padded": Case(lambda: convolved(SamePadded), IMAGE),
+    "standardised": Case(lambda: convolved(Standardised), IMAGE, 0.75, (("0", "mixed"), ("2.0", "mixed"))),
+    "remembering": Case(remembering, IMAGE),
+    "ghost": Case(ghost, IMAGE),
     "auxiliary_head": Case(auxiliary, IMAGE, whole=(("a.0", "in training mode"),)),
 }

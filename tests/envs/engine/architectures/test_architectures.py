@@ -64,6 +64,15 @@ def test_masked_and_compact_networks_agree(name: str) -> None:
         torch.testing.assert_close(a, b, atol=1e-5 * max(1.0, float(b.abs().max())), rtol=0.0)
 
 
+def test_folding_batch_norms_changes_nothing(name: str) -> None:
+    engine, _, small = pruned(name)
+    inputs = CASES[name].example(batch=3, seed=2)
+    for found, expected in zip(
+        outputs(engine.pruner.for_inference(small), inputs), outputs(small, inputs), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-4 * max(1.0, float(expected.abs().max())), rtol=0.0)
+
+
 def test_costs_equal_an_independent_counter(name: str) -> None:
     engine, strategy, small = pruned(name)
     cost = engine.cost(strategy)

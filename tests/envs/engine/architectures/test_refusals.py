@@ -185,6 +185,20 @@ def test_a_faulty_graph_is_noticed_whatever_the_weights_hide() -> None:
     assert [layer.name for layer in found.layers] == ["head"]
 
 
+def test_rounding_errors_are_no_fault() -> None:
+    """A large number added and taken away leaves few digits: the check at the door looks again with more of them."""
+
+    def rounded(net: Net, images: Tensor) -> Tensor:
+        return tied(net, images) + 1e5 - 1e5
+
+    assert [layer.name for layer in engine(body(rounded)).layers] == ["b.0", "head"]
+
+    def mixed(net: Net, images: Tensor) -> Tensor:
+        return net.head(pooled(net.b(net.a(images).softmax(1)))) + 1e5 - 1e5
+
+    assert "mixed" in engine(body(mixed)).left_whole["a.0"]
+
+
 def test_hooks_and_mode_of_the_traced_network_stay() -> None:
     net = body(tied).train()
     before = copy.deepcopy(net.state_dict())
