@@ -145,7 +145,7 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     """Drop the groups whose removal does not do what the graph says, and list their producers as left whole.
 
-    All groups are tried at once, one by one only where that fails. If a group of torch-pruning's graph is at fault,
+    All groups are tried at once, fewer only where that fails. If a group of torch-pruning's graph is at fault,
     the network is probed, and the graph that leaves more to prune is taken.
 
     Raises:
@@ -212,19 +212,27 @@ def _prunable(graph: NetworkGraph) -> int:
 
 
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    if not removal_fault(model, graph.groups, inputs):
-        return graph
-    faults = [removal_fault(model, [group], inputs, rounds=1) for group in graph.groups]
-    alone = [group for group, fault in zip(graph.groups, faults, strict=True) if not fault]
+    faults = _faults(model, list(enumerate(graph.groups)), inputs)
+    alone = [group for number, group in enumerate(graph.groups) if number not in faults]
     if removal_fault(model, alone, inputs):
         # Some groups fail in company only: each is tried with those before it.
         alone = []
         for number, group in enumerate(graph.groups):
-            faults[number] = faults[number] or removal_fault(model, [*alone, group], inputs)
-            if not faults[number]:
+            fault = faults.get(number) or removal_fault(model, [*alone, group], inputs)
+            if fault:
+                faults[number] = fault
+            else:
                 alone.append(group)
     left_whole = dict(graph.left_whole)
-    for group, fault in zip(graph.groups, faults, strict=True):
-        if fault:
-            left_whole.update({site.module: fault for site in group.sites if site.side is not Side.IN})
+    for number, fault in faults.items():
+        left_whole.update({site.module: fault for site in graph.groups[number].sites if site.side is not Side.IN})
     return replace(graph, groups=tuple(alone), left_whole=left_whole)
+
+
+def _faults(model: nn.Module, groups: Sequence[tuple[int, ChannelGroup]], inputs: Inputs) -> dict[int, str]:
+    """Return what is wrong with single groups, by their numbers; of what fails, halves are tried, and their halves."""
+    fault = removal_fault(model, [group for _, group in groups], inputs, rounds=1)
+    if not fault or len(groups) < 2:
+        return {number: fault for number, _ in groups if fault}
+    middle = len(groups) // 2
+    return _faults(model, groups[:middle], inputs) | _faults(model, groups[middle:], inputs)
