@@ -12,7 +12,7 @@ def with_own_choices(arguments: Sequence[str]) -> list[str]:
 
     Otherwise it would be laid over the default network or data, with a name and a recipe that are not its own.
     """
-    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    keys = {argument.lstrip("+").partition("=")[0] for argument in arguments if "=" in argument}
     chosen = [choice for key, choice in OWN.items() if key in keys and choice.partition("=")[0] not in keys]
     return [*arguments, *chosen]
 

@@ -1,5 +1,6 @@
 """The scripts in benchmarks/, on settings that take seconds."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -27,6 +28,27 @@ def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
     assert len(result["rows"]) == 2 * (8 + 4 * 5)
     assert all(row["kept"] <= row["target"] for row in result["rows"])
     assert len((tmp_path / "table.md").read_text().splitlines()) == 4 + len(result["rows"])
+
+
+@pytest.mark.slow
+def test_the_table_of_networks_tells_what_became_of_each(tmp_path: Path) -> None:
+    try:
+        importlib.import_module("torchvision"), importlib.import_module("timm")
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(str(error))
+    table = tmp_path / "zoo.md"
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "zoo.py", "--only", "torchvision/squeezenet1_1", "--output", str(table)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout.splitlines()[-1])
+    assert (result["pruned"], result["broken"]) == (1, 0)
+    assert all(result["rows"][0]["checks"].values())
+    assert "| torchvision/squeezenet1_1 | 64 | pruned |" in table.read_text()
 
 
 @pytest.mark.parametrize(

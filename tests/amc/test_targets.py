@@ -74,6 +74,7 @@ def test_what_the_users_code_refuses_is_passed_on() -> None:
         (["model._target_=a.b"], ["model=custom"]),
         (["model._target_=a.b", "++data._target_=a.c", "seed=1"], ["model=custom", "data=custom"]),
         (["model=resnet20", "model._target_=a.b"], []),
+        (["--config-dir", "model", "model._target_=a.b"], ["model=custom"]),
         (["model.name=mine", "data=digits"], []),
     ],
 )
