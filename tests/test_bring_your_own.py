@@ -102,6 +102,7 @@ def test_a_trained_network_of_ones_own_is_searched_and_comes_back(folder: Path) 
     assert "model.checkpoint_sha256=" in other.stderr
 
 
+@pytest.mark.slow
 def test_choices_of_ones_own_stand_in_a_folder_of_ones_own(folder: Path) -> None:
     (folder / "conf/model").mkdir(parents=True)
     (folder / "conf/data").mkdir()
@@ -121,6 +122,7 @@ def test_choices_of_ones_own_stand_in_a_folder_of_ones_own(folder: Path) -> None
     assert result["settings"]["data.args.scale"] == 8
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_where_there_are_no_weights(folder: Path) -> None:
     process = run("amc.train", [*OWN, *SMALL, "train.epochs=1", "model.name=mine"], folder)
     assert process.returncode == 0, process.stderr

@@ -282,7 +282,9 @@ def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
     return words in " ".join(process.stdout.split())
 
 
-@pytest.mark.parametrize("more", [["policy=amc"], ["policy=random", "scoring=racing"]])
+@pytest.mark.parametrize(
+    "more", [["policy=amc"], pytest.param(["policy=random", "scoring=racing"], marks=pytest.mark.slow)]
+)
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
     args = ["amc.search", "experiment=smoke", "episodes=40", *more]
     whole, cut = tmp_path / "whole", tmp_path / "cut"

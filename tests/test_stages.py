@@ -118,6 +118,7 @@ def test_a_stage_leaves_its_trials_and_its_network(staged: Path) -> None:
     assert "66.9%" in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["in its first stage", "between stages"])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(when: str, staged: Path, tmp_path: Path, cache: Path) -> None:
     first = tmp_path / FOLDER / "stage1"
@@ -156,6 +157,7 @@ def test_a_finished_run_is_shown_and_another_one_refused(staged: Path, cache: Pa
     assert (staged / FOLDER / "result.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_overwritten_run_takes_its_stages_along(tmp_path: Path, cache: Path) -> None:
     first = tmp_path / FOLDER / "stage1"
     run_until((first / "stage.json").exists, signal.SIGKILL, ARGS, tmp_path, cache)
@@ -166,6 +168,7 @@ def test_an_overwritten_run_takes_its_stages_along(tmp_path: Path, cache: Path) 
     assert "stages" not in json.loads((tmp_path / FOLDER / "asked.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_signal_in_an_early_stage_ends_the_run_and_it_goes_on_later(
     staged: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -176,6 +179,7 @@ def test_a_signal_in_an_early_stage_ends_the_run_and_it_goes_on_later(
     assert trials_of(tmp_path) == trials_of(staged)
 
 
+@pytest.mark.slow
 def test_a_staged_run_is_compared_as_one_run(staged: Path, cache: Path) -> None:
     assert run([*ARGS, "seed=1"], staged, cache).returncode == 0
     cut = staged / FOLDER.with_name("seed2")
