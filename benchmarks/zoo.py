@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from setting import print_json
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from envs.constraint import Budget, TargetError, uniform_ratio
@@ -173,7 +174,8 @@ def check(engine: TorchEngine, strategy: Strategy, small: nn.Module, images: Ten
     assert isinstance(engine.pruner, ChannelPruner)
     masked = engine.pruner.mask(engine.kept(strategy))
     found, expected = (output(copy.deepcopy(net).double(), images.double()) for net in (small, masked))
-    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+    # The fused kernels of attention are counted by some torch versions only.
+    with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         copy.deepcopy(small)(images[:1])
     cost = engine.cost(strategy)
     return {
