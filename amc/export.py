@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 
 import safetensors.torch
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from amc.errors import ModelError
 from amc.header import Header
+from envs.engine.counts import counts_of
 from envs.engine.masking import without_masks
 
 WEIGHTS_FILE = "pruned.safetensors"
@@ -29,14 +31,14 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
 
     Args:
         model: the pruned network.
-        header: how to rebuild it; stored as JSON in the file's metadata.
+        header: how to rebuild it; stored as JSON in the file's metadata, with the network's own counts.
     """
     # Cloned: safetensors refuses tensors that share memory or are not contiguous, such as channels_last ones.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_masks(model).state_dict().items()
     }
-    return safetensors.torch.save(tensors, metadata=header.to_metadata())
+    return safetensors.torch.save(tensors, metadata=replace(header, counts=counts_of(model)).to_metadata())
 
 
 def pt2_bytes(model: nn.Module, example: Tensor) -> bytes:

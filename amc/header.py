@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -43,12 +43,15 @@ class Header:
         model: the network of the zoo or of a package it was cut from, ``None`` for a user's own.
         mean: per-channel mean of the training images, empty where unknown.
         std: per-channel standard deviation, as long as ``mean``.
+        counts: numbers that the network's code goes by where pruning made them smaller, by module and attribute, as
+            in ``blocks.0.attention.num_heads``.
     """
 
     input_shape: tuple[int, ...]
     model: ModelSpec | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def normalization(self) -> Normalization:
@@ -82,6 +85,7 @@ class Header:
             input_shape=_input_shape(fields.get("input_shape")),
             model=None if fields.get("model") is None else _model_spec(fields["model"]),
             **_mean_and_std(fields),
+            counts=_counts(fields.get("counts", {})),
         )
 
 
@@ -103,6 +107,11 @@ def _model_spec(value: object) -> ModelSpec:
         in_channels=_integer("model.in_channels", fields.get("in_channels"), 1, 1 << 12),
         width=_number("model.width", fields.get("width"), 1e-3, 16.0),
     )
+
+
+def _counts(value: object) -> dict[str, int]:
+    counts = _mapping("counts", value)
+    return {name: _integer(f"count {name}", count, 1, 1 << 20) for name, count in counts.items()}
 
 
 def _mean_and_std(fields: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

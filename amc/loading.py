@@ -15,6 +15,7 @@ from amc.export import WEIGHTS_FILE
 from amc.header import Header
 from amc.resize import resize
 from amc.zoo.models import build_model
+from envs.engine.counts import set_counts
 
 MAX_FILE_BYTES = 4 << 30
 # Of packages' networks, which take memory before their shapes are known.
@@ -50,6 +51,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         for name, tensor in tensors.items():
             _check_tensor(name, tensor, dense[name])
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
+        set_counts(network, header.counts)
         network.load_state_dict(tensors, assign=True)
         network.eval()
         if header.input_shape:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from envs.engine.calls import Inputs
 from envs.engine.channels import ChannelGroup, Place, Side, Site, first_units
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.counts import kept_counts
 from envs.engine.criteria import ranking
 from envs.engine.door import keep_removable
 from envs.engine.errors import nothing_to_prune
@@ -114,7 +115,8 @@ class ChannelPruner:
         """Return the physically smaller network, repaired by least squares if the settings say so."""
         channels = self._channels(kept)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
-        small = compact(self._model, channels, {name: solution.weight for name, solution in solutions.items()})
+        weights = {name: solution.weight for name, solution in solutions.items()}
+        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, self._units(kept)))
         for name, solution in solutions.items():
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))
@@ -130,7 +132,10 @@ class ChannelPruner:
         return mask_inputs(self._model, self._channels(kept))
 
     def _channels(self, kept: Sequence[int]) -> dict[Place, Tensor]:
-        return kept_channels(self.graph.groups, list(map(first_units, self.ranks, kept)))
+        return kept_channels(self.graph.groups, self._units(kept))
+
+    def _units(self, kept: Sequence[int]) -> list[Tensor]:
+        return list(map(first_units, self.ranks, kept))
 
 
 def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:

@@ -57,6 +57,26 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Count:
+    """A whole number that a module keeps and its code goes by, such as how many heads an attention has.
+
+    Attributes:
+        module: the module's name.
+        attribute: what it calls the number.
+        per_unit: what a unit takes off it when it goes.
+    """
+
+    module: str
+    attribute: str
+    per_unit: int
+
+    @property
+    def path(self) -> str:
+        """Module and attribute in one."""
+        return f"{self.module}.{self.attribute}" if self.module else self.attribute
+
+
+@dataclass(frozen=True)
 class ChannelGroup:
     """Channels that are pruned by one decision: units of equal shape, each with all that is coupled to it.
 
@@ -64,11 +84,13 @@ class ChannelGroup:
         units: how many units there are.
         sites: everywhere the channels appear.
         flops: multiply-accumulates outside of layers, such as attention's, that go with a unit, for one sample.
+        counts: numbers that the network's code goes by, and that shrink with the group.
     """
 
     units: int
     sites: tuple[Site, ...]
     flops: float = 0.0
+    counts: tuple[Count, ...] = ()
 
     def at(self, side: Side) -> tuple[Site, ...]:
         """Return the sites of one side."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from envs.engine.channels import ChannelGroup, Place, Side
+from envs.engine.counts import set_counts
 from envs.engine.modules import Transposed, blocks_of, is_depthwise, multiplier_of, weight_of
 
 PER_CHANNEL_TENSORS = ("weight", "bias", "running_mean", "running_var")
@@ -44,6 +45,7 @@ def compact(
     model: nn.Module,
     channels: Mapping[Place, Tensor],
     weights: Mapping[str, Tensor] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """Build the smaller network.
 
@@ -52,6 +54,7 @@ def compact(
         channels: the channels that stay, by place; places that are not named stay whole.
         weights: weights to use in place of the dense ones for some modules, by name. They have their final
             number of input channels but still all output channels.
+        counts: numbers that the network's code goes by, see ``envs.engine.counts``.
 
     Returns:
         A network of the same classes with smaller tensors, which it owns, in eval mode.
@@ -64,6 +67,7 @@ def compact(
     for name, module in small.named_modules():
         if name in sides:
             shrink(module, sides[name], weights.get(name))
+    set_counts(small, counts or {})
     _own_tensors(small, model)
     return small
 

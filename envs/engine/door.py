@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.calls import Inputs, flatten_outputs, forward, map_tensors
-from envs.engine.channels import ChannelGroup, Place, Side
+from envs.engine.channels import ChannelGroup, Count, Place, Side
 from envs.engine.compact import compact, kept_channels, mask_inputs
+from envs.engine.counts import candidate_counts, kept_counts
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, probe
 from envs.engine.isolation import first_line, random_state_kept
@@ -39,13 +40,14 @@ def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inpu
 
 
 def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, generator: torch.Generator) -> str:
-    channels = kept_channels(groups, [_half(group.units, generator) for group in groups])
+    kept = [_half(group.units, generator) for group in groups]
+    channels, counts = kept_channels(groups, kept), kept_counts(groups, kept)
     try:
-        small = compact(model, channels)
+        small = compact(model, channels, counts=counts)
         fault = _difference(model, small, channels, inputs)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
         return f"fails when made smaller ({first_line(error)})"
-    if fault == MIXED and _rounding_alone(model, channels, inputs):
+    if fault == MIXED and _rounding_alone(model, channels, counts, inputs):
         fault = ""
     return fault or _training_fault(model, small, inputs)
 
@@ -60,11 +62,14 @@ def _difference(model: nn.Module, small: nn.Module, channels: Mapping[Place, Ten
     return "" if all(_close(a, b) for a, b in zip(found, expected, strict=True)) else MIXED
 
 
-def _rounding_alone(model: nn.Module, channels: Mapping[Place, Tensor], inputs: Inputs) -> bool:
+def _rounding_alone(
+    model: nn.Module, channels: Mapping[Place, Tensor], counts: Mapping[str, int], inputs: Inputs
+) -> bool:
     """Whether the difference goes in double precision, as rounding errors of a deep network do and others do not."""
     precise = copy.deepcopy(model).double()
     try:
-        return not _difference(precise, compact(precise, channels), channels, map_tensors(inputs, _in_double))
+        small = compact(precise, channels, counts=counts)
+        return not _difference(precise, small, channels, map_tensors(inputs, _in_double))
     except Exception:  # a network that makes tensors of its own may not run in another precision
         return False
 
@@ -182,7 +187,8 @@ def _saved_functional_flops(
         torch.arange(group.units) >= (group.units // 2 if any(group is other for other in halved) else 0)
         for group in graph.groups
     ]
-    small = compact(model, kept_channels(graph.groups, kept)).requires_grad_(True)
+    small = compact(model, kept_channels(graph.groups, kept), counts=kept_counts(graph.groups, kept))
+    small.requires_grad_(True)
     expected = ResourceModel(model, graph).cost([int(units.sum()) for units in kept]).flops
     return expected - count_flops(small, inputs)
 
@@ -213,6 +219,9 @@ def _prunable(graph: NetworkGraph) -> int:
 
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     faults = _faults(model, list(enumerate(graph.groups)), inputs)
+    counted = _counted(model, {number: graph.groups[number] for number in faults}, inputs)
+    graph = replace(graph, groups=tuple(counted.get(number, group) for number, group in enumerate(graph.groups)))
+    faults = {number: fault for number, fault in faults.items() if number not in counted}
     alone = [group for number, group in enumerate(graph.groups) if number not in faults]
     if removal_fault(model, alone, inputs):
         # Some groups fail in company only: each is tried with those before it.
@@ -227,6 +236,25 @@ def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGrap
     for number, fault in faults.items():
         left_whole.update({site.module: fault for site in graph.groups[number].sites if site.side is not Side.IN})
     return replace(graph, groups=tuple(alone), left_whole=left_whole)
+
+
+def _counted(model: nn.Module, groups: Mapping[int, ChannelGroup], inputs: Inputs) -> dict[int, ChannelGroup]:
+    """Return the groups that can be removed after all if numbers that the network's code goes by follow, with those."""
+    found: dict[int, ChannelGroup] = {}
+    names: tuple[str, ...] = ()
+    for number, group in groups.items():
+        # What helped a group most likely helps the next one.
+        candidates = sorted(candidate_counts(model, group), key=lambda counts: _attributes(counts) != names)
+        for counts in candidates:
+            counted = replace(group, counts=counts)
+            if not removal_fault(model, [counted], inputs):
+                found[number], names = counted, _attributes(counts)
+                break
+    return found
+
+
+def _attributes(counts: Sequence[Count]) -> tuple[str, ...]:
+    return tuple(count.attribute for count in counts)
 
 
 def _faults(model: nn.Module, groups: Sequence[tuple[int, ChannelGroup]], inputs: Inputs) -> dict[int, str]:

@@ -8,7 +8,7 @@ from amc.header import KEY, Header, ModelSpec
 HEADER = Header((1, 3, 32, 32), ModelSpec("resnet20", 10, 3, 0.5), mean=(125.3, 122.9, 113.8), std=(63.0, 62.1, 66.7))
 
 
-@pytest.mark.parametrize("header", [HEADER, Header((1, 4))])
+@pytest.mark.parametrize("header", [HEADER, Header((1, 4)), Header((1, 4), counts={"blocks.0.num_heads": 2})])
 def test_a_header_survives_the_file(header: Header) -> None:
     metadata = header.to_metadata()
     assert all(isinstance(value, str) for value in metadata.values())
@@ -24,6 +24,9 @@ def test_without_mean_there_is_no_normalisation() -> None:
     ("changes", "reason"),
     [
         ({"format": "1"}, "format is '1'"),
+        ({"counts": [2]}, "counts is no JSON object"),
+        ({"counts": {"heads": 0}}, "count heads is 0"),
+        ({"counts": {"heads": True}}, "count heads is True"),
         ({"input_shape": None}, "input_shape is not a list"),
         ({"input_shape": [1, 0]}, "input_shape is 0"),
         ({"input_shape": [1, 3.0]}, "input_shape is 3.0"),

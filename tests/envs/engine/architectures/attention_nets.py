@@ -56,6 +56,50 @@ class Separate(nn.Module):
         return tokens + self.out((weights @ value).transpose(1, 2).flatten(2))
 
 
+class Counted(nn.Module):
+    """Attention that keeps how many heads it has, and how wide they are together, as timm's does; three heads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.attn_dim = 3, 8, 24
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.project = nn.Linear(width, 3 * self.attn_dim), nn.Linear(self.attn_dim, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        b, n, _ = tokens.shape
+        parts = self.qkv(self.norm1(tokens)).reshape(b, n, 3, self.num_heads, self.head_dim)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, n, self.attn_dim)
+        tokens = tokens + self.project(mixed)
+        return tokens + self.down(F.gelu(self.up(self.norm2(tokens))))
+
+
+class SelfAttention(nn.Module):
+    """Three projections to five heads of six channels; what reads them is elsewhere, as in Hugging Face's BERT."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_attention_heads, self.attention_head_size, self.all_head_size = 5, 6, 30
+        self.query, self.key, self.value = (nn.Linear(width, self.all_head_size) for _ in range(3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        shape = (*tokens.shape[:-1], self.num_attention_heads, self.attention_head_size)
+        query, key, value = (f(tokens).view(shape).transpose(1, 2) for f in (self.query, self.key, self.value))
+        weights = (query @ key.transpose(2, 3) / self.attention_head_size**0.5).softmax(-1)
+        return (weights @ value).transpose(1, 2).reshape(*tokens.shape[:-1], self.all_head_size)
+
+
+class CountedWithin(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.norm = width, nn.LayerNorm(width)
+        self.attention, self.out = SelfAttention(width), nn.Linear(30, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.norm(tokens + self.out(self.attention(tokens)))
+
+
 class ConvNeXt(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,7 +168,10 @@ ATTENTION: dict[str, Case] = {
     "multi_head_attention": Case(lambda: nn.Sequential(MultiHead(16), MultiHead(16)), TOKENS),
     "hand_written_attention": Case(lambda: nn.Sequential(HandWritten(16), HandWritten(16)), TOKENS),
     "separate_projections": Case(lambda: nn.Sequential(Separate(16), Separate(16)), TOKENS),
+    "counted_heads": Case(lambda: nn.Sequential(Counted(16), Counted(16)), TOKENS),
+    "counted_heads_within": Case(lambda: nn.Sequential(CountedWithin(16), CountedWithin(16)), TOKENS),
     "vit": Case(lambda: ViT(MultiHead), PICTURE, target=0.6),
+    "vit_counted": Case(lambda: ViT(Counted), PICTURE),
     "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, target=0.6),
     "encoder_layers": Case(encoder, TOKENS),
     "convnext": Case(convnext, PICTURE),

@@ -7,7 +7,8 @@ from envs.engine.isolation import copy_network
 
 CASES = {**CONVOLUTIONAL, **ATTENTION}
 
-WRONG_IN_AUTOGRAD = {"channel_shuffle", "complex_skip", "mixer", "pixel_shuffle", "separate_projections"}
+HEADS = {"counted_heads", "counted_heads_within", "hand_written_attention", "separate_projections", "vit_counted"}
+WRONG_IN_AUTOGRAD = {"channel_shuffle", "complex_skip", "mixer", "pixel_shuffle"} | HEADS
 """What torch-pruning couples here does not survive the check at the door."""
 WHOLE_IN_AUTOGRAD = {"channel_tensors", "functional_norm", "vit_hand_written"}
 """Here torch-pruning sees a parameter, or heads, that probing leaves to the check at the door."""
