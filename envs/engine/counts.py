@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from envs.engine.channels import ChannelGroup, Count, Side
 
 RECORD = "_amc_counts"
-MOST_CANDIDATES, MOST_TOGETHER = 8, 3
+MOST_CANDIDATES, MOST_TOGETHER = 5, 3
 
 
 def candidate_counts(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[Count, ...]]:

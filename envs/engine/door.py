@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from envs.engine.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.channels import ChannelGroup, Count, Place, Side
 from envs.engine.compact import compact, kept_channels, mask_inputs
 from envs.engine.counts import candidate_counts, kept_counts
+from envs.engine.deadline import TimeIsUp, time_limit
 from envs.engine.errors import GraphError
 from envs.engine.graph import NetworkGraph, probe
 from envs.engine.isolation import first_line, random_state_kept
@@ -22,6 +24,8 @@ TOLERANCE = 1e-4
 """Largest difference between masked and compact network, relative to the largest output; more for short floats."""
 MIXED = "is mixed with other channels on the way"
 ROUNDS = 2
+COUNT_SECONDS = 60.0
+"""How long is looked for numbers that have to follow; groups not reached by then stay whole."""
 NOISE = 0.1
 
 
@@ -242,14 +246,15 @@ def _counted(model: nn.Module, groups: Mapping[int, ChannelGroup], inputs: Input
     """Return the groups that can be removed after all if numbers that the network's code goes by follow, with those."""
     found: dict[int, ChannelGroup] = {}
     names: tuple[str, ...] = ()
-    for number, group in groups.items():
-        # What helped a group most likely helps the next one.
-        candidates = sorted(candidate_counts(model, group), key=lambda counts: _attributes(counts) != names)
-        for counts in candidates:
-            counted = replace(group, counts=counts)
-            if not removal_fault(model, [counted], inputs):
-                found[number], names = counted, _attributes(counts)
-                break
+    with suppress(TimeIsUp), time_limit(COUNT_SECONDS):
+        for number, group in groups.items():
+            # What helped a group most likely helps the next one.
+            candidates = sorted(candidate_counts(model, group), key=lambda counts: _attributes(counts) != names)
+            for counts in candidates:
+                counted = replace(group, counts=counts)
+                if not removal_fault(model, [counted], inputs):
+                    found[number], names = counted, _attributes(counts)
+                    break
     return found
 
 
