@@ -6,25 +6,31 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
 
+def figures_of(script: str, *arguments: str, timeout: float = 300) -> dict[str, Any]:
+    """Run a script and return the line of JSON that it ends with."""
+    process = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / script, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert process.returncode == 0, process.stderr
+    return dict(json.loads(process.stdout.splitlines()[-1]))
+
+
 @pytest.mark.slow
 def test_the_table_of_criteria_has_every_pair(tmp_path: Path) -> None:
     arguments = ["--images", "100", "--steps", "2", "--targets", "0.5", "0.3", "--output", str(tmp_path / "table.md")]
     keys = ["model=resnet20", "data=digits", "model.width=0.5", "train.epochs=2", "data.calibration=50", "threads=1"]
-    process = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "criteria.py", *arguments, *keys, f"cache_dir={tmp_path}"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr
-    result = json.loads(process.stdout.splitlines()[-1])
+    result = figures_of("criteria.py", *arguments, *keys, f"cache_dir={tmp_path}")
     assert len(result["rows"]) == 2 * (8 + 4 * 5)
     assert all(row["kept"] <= row["target"] for row in result["rows"])
     assert len((tmp_path / "table.md").read_text().splitlines()) == 4 + len(result["rows"])
@@ -37,15 +43,7 @@ def test_the_table_of_networks_tells_what_became_of_each(tmp_path: Path) -> None
     except (ImportError, RuntimeError) as error:
         pytest.skip(str(error))
     table = tmp_path / "zoo.md"
-    process = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "zoo.py", "--only", "torchvision/squeezenet1_1", "--output", str(table)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr
-    result = json.loads(process.stdout.splitlines()[-1])
+    result = figures_of("zoo.py", "--only", "torchvision/squeezenet1_1", "--output", str(table))
     assert (result["pruned"], result["broken"]) == (1, 0)
     assert all(result["rows"][0]["checks"].values())
     assert "| torchvision/squeezenet1_1 | 64 | pruned |" in table.read_text()
@@ -60,14 +58,6 @@ def test_the_table_of_networks_tells_what_became_of_each(tmp_path: Path) -> None
     ],
 )
 def test_a_short_benchmark_ends_with_its_figures(script: str, arguments: list[str], figures: set[str]) -> None:
-    process = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / script, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stderr
-    result = json.loads(process.stdout.splitlines()[-1])
+    result = figures_of(script, *arguments, timeout=120)
     assert figures <= result.keys()
     assert all(result[figure] > 0 for figure in figures)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.calls import Inputs
-from envs.engine.channels import ChannelGroup, Place, Side, Site, first_units
+from envs.engine.channels import ChannelGroup, Side, Site, first_units
 from envs.engine.compact import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.counts import kept_counts
 from envs.engine.criteria import ranking
@@ -113,10 +113,11 @@ class ChannelPruner:
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the physically smaller network, repaired by least squares if the settings say so."""
-        channels = self._channels(kept)
+        units = self._units(kept)
+        channels = kept_channels(self.graph.groups, units)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
         weights = {name: solution.weight for name, solution in solutions.items()}
-        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, self._units(kept)))
+        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, units))
         for name, solution in solutions.items():
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))
@@ -129,10 +130,7 @@ class ChannelPruner:
 
     def mask(self, kept: Sequence[int]) -> nn.Module:
         """Return a dense-sized network that reads zero for the channels that go, not repaired."""
-        return mask_inputs(self._model, self._channels(kept))
-
-    def _channels(self, kept: Sequence[int]) -> dict[Place, Tensor]:
-        return kept_channels(self.graph.groups, self._units(kept))
+        return mask_inputs(self._model, kept_channels(self.graph.groups, self._units(kept)))
 
     def _units(self, kept: Sequence[int]) -> list[Tensor]:
         return list(map(first_units, self.ranks, kept))

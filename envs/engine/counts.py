@@ -84,15 +84,16 @@ def set_counts(model: nn.Module, counts: Mapping[str, int]) -> None:
     Raises:
         ValueError: the network has no such number, or a smaller one.
     """
+    if not counts:
+        return
+    modules = dict(model.named_modules())
     for path, value in counts.items():
         name, _, attribute = path.rpartition(".")
-        modules = dict(model.named_modules())
         old = _whole_numbers(modules[name]).get(attribute) if name in modules else None
         if old is None or not 1 <= value <= old:
             raise ValueError(f"{path}={value} is not cut from {old}")
         setattr(modules[name], attribute, value)
-    if counts:
-        setattr(model, RECORD, {**counts_of(model), **counts})
+    setattr(model, RECORD, {**counts_of(model), **counts})
 
 
 def counts_of(model: nn.Module) -> dict[str, int]:

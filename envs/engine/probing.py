@@ -26,7 +26,7 @@ from envs.engine.channels import ChannelTies, Place, Side
 from envs.engine.deadline import TimeIsUp
 from envs.engine.marking import Probe, probed
 
-LARGEST_BASE = 7
+SMALL_PRIMES = (7, 5, 3, 2)
 
 
 def count_passes(ties: ChannelTies) -> int:
@@ -50,8 +50,8 @@ def numberings(width: int) -> list[list[Tensor]]:
 def _factors(width: int) -> tuple[list[int], list[int], int]:
     """Return a number's factors of two, its other small ones in falling order, and what remains."""
     factors: list[int] = []
-    for base in range(LARGEST_BASE, 1, -1):
-        while width % base == 0 and base in (2, 3, 5, 7):
+    for base in SMALL_PRIMES:
+        while width % base == 0:
             factors.append(base)
             width //= base
     odds = [base for base in factors if base != 2]
