@@ -22,12 +22,12 @@ from baselines.random_search import RandomSearch
 from baselines.reconstruction import Reconstruction
 from baselines.sensitivity import SensitivityAnalysis
 from baselines.uniform import Uniform, uniform_trial
-from envs.engine.batches import to_device
-from envs.engine.calls import Inputs
-from envs.engine.isolation import copy_network, first_line, random_state_kept
-from envs.engine.precision import running_in
-from envs.engine.samples import Loss
-from envs.engine.scoring import Score, Top1Scorer, metric_scorer
+from envs.engine.network.batches import to_device
+from envs.engine.network.calls import Inputs
+from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.samples import Loss
+from envs.engine.scoring.precision import running_in
+from envs.engine.scoring.top1 import Score, Top1Scorer, metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
@@ -90,8 +90,8 @@ def prune(
         constraint: ``rescale`` or ``bound``.
         policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
             ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
-        granularity: what is removed, a key of ``envs.engine.combinations.UNITS``.
-        criterion: how it is ranked, see ``envs.engine.combinations``.
+        granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
+        criterion: how it is ranked, see ``envs.engine.choices``.
         episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.
         ignore: names of modules that keep everything.
         min_keep: smallest keep ratio of a layer.

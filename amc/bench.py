@@ -12,7 +12,7 @@ from amc.dense import trained_network
 from amc.errors import ModelError
 from amc.kept import LayerKept, layers_kept, places
 from amc.zoo.dataset import Splits
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Cost
 from envs.pruning_env import PruningEnv

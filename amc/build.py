@@ -18,8 +18,8 @@ from amc.zoo.models import MODELS
 from amc.zoo.own_splits import as_splits
 from envs.constraint import TargetError
 from envs.engine.errors import GraphError
-from envs.engine.racing import RacingScorer
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.racing import RacingScorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import PruningEnv

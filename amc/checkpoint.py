@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from amc.checkpoint_file import checkpoint_file
 from amc.errors import RefusedInput
-from envs.engine.isolation import first_line
+from envs.engine.network.isolation import first_line
 
 SAFETENSORS = ".safetensors"
 

@@ -46,7 +46,7 @@ class Curvature(Enum):
 
 
 class Resource(Enum):
-    """What the target limits; ``memory``: bytes of the weights as shipped, see ``envs.engine.storage``."""
+    """What the target limits; ``memory``: bytes of the weights as shipped, see ``envs.engine.pruners.storage``."""
 
     flops = "flops"
     params = "params"

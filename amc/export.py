@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from amc.errors import ModelError
 from amc.header import Header
-from envs.engine.counts import counts_of
-from envs.engine.masking import without_masks
+from envs.engine.surgery.head_counts import counts_of
+from envs.engine.surgery.masking import without_masks
 
 WEIGHTS_FILE = "pruned.safetensors"
 PT2_FILE = "pruned.pt2"

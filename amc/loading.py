@@ -15,7 +15,7 @@ from amc.export import WEIGHTS_FILE
 from amc.header import Header
 from amc.resize import resize
 from amc.zoo.models import build_model
-from envs.engine.counts import set_counts
+from envs.engine.surgery.head_counts import set_counts
 
 MAX_FILE_BYTES = 4 << 30
 # Of packages' networks, which take memory before their shapes are known.

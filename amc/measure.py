@@ -14,8 +14,8 @@ from amc.latency import Latency, measure_latency
 from amc.results import SCHEMA, FineTuned, PrunedScores, Result, Scores
 from amc.settings import run_settings
 from amc.sparse import InHalf, has_sparse_kernels, on_sparse_kernels
-from envs.engine.masking import without_masks
-from envs.engine.scoring import Score
+from envs.engine.scoring.top1 import Score
+from envs.engine.surgery.masking import without_masks
 from envs.engine.types import Cost
 from envs.search import Trial
 

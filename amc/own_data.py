@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.engine.batches import concatenate, count_samples, to_device
-from envs.engine.calls import Inputs
+from envs.engine.network.batches import concatenate, count_samples, to_device
+from envs.engine.network.calls import Inputs
 
 Batches = Iterable[tuple[Any, Tensor]]
 """Pairs (inputs, targets). Inputs are a tensor, or a tuple, list (arguments) or dict (arguments by name) of tensors."""

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from amc.own_data import Batches, as_pair
 from amc.training import Descent, Progress, Recipe
-from envs.engine.batches import to_device
-from envs.engine.calls import forward
-from envs.engine.samples import Loss
+from envs.engine.network.batches import to_device
+from envs.engine.network.calls import forward
+from envs.engine.network.samples import Loss
 
 
 def fit_batches(

@@ -20,7 +20,7 @@ from amc.kept import LayerKept
 from amc.results import Result
 from amc.sensitivity_figure import sensitivity_figure
 from amc.tables import RESOURCES
-from envs.engine.combinations import UNITS
+from envs.engine.choices import UNITS
 from envs.search import Trial, better
 
 HEIGHT_INCHES = 3.4

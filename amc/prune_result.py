@@ -24,10 +24,10 @@ from amc.prune_report import render_prune
 from amc.results import RunFolder
 from amc.seeding import seed_everything
 from amc.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
-from envs.engine.combinations import UNITS
-from envs.engine.isolation import random_state_kept
-from envs.engine.samples import Loss
-from envs.engine.scoring import Score
+from envs.engine.choices import UNITS
+from envs.engine.network.isolation import random_state_kept
+from envs.engine.network.samples import Loss
+from envs.engine.scoring.top1 import Score
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 

@@ -26,7 +26,7 @@ from amc.tables import (
     stage_rows,
 )
 from amc.zoo.models import MODELS
-from envs.engine.combinations import UNITS
+from envs.engine.choices import UNITS
 from envs.search import Trial
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -14,7 +14,7 @@ from amc.errors import ConfigError, RefusedInput
 from amc.results import RunFolder, read_asked, read_result, read_trials
 from amc.run_folders import TRIALS, holds_run, is_finished
 from amc.settings import Setting
-from envs.engine.racing import RacingScorer
+from envs.engine.scoring.racing import RacingScorer
 from envs.engine.torch_engine import TorchEngine
 from envs.search import Trial
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, unfold
 
-from envs.engine.masking import without_masks
+from envs.engine.surgery.masking import without_masks
 
 KEPT, AMONG = 2, 4
 

@@ -8,7 +8,7 @@ from amc.checkpoint_file import checkpoint_file
 from amc.config import Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
 from amc.tracking.make import make_tracker
-from envs.engine.combinations import check_combination
+from envs.engine.choices import check_combination
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 

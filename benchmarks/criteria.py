@@ -30,8 +30,8 @@ from amc.seeding import seed_everything
 from amc.training import Recipe, fit
 from amc.zoo.dataset import Split, Splits
 from baselines.uniform import uniform_trial
-from envs.engine.combinations import ANY_GRANULARITY
-from envs.engine.scoring import Top1Scorer
+from envs.engine.choices import ANY_GRANULARITY
+from envs.engine.scoring.top1 import Top1Scorer
 
 COLUMNS = ("granularity", "criterion", "target", "kept", "memory", "before", "after", "seconds")
 console = Console(stderr=True)

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from amc.agent.policy import AMC
 from envs.constraint import Budget, rescale
-from envs.engine.adaptive_bn import recalibrate_batch_norms
-from envs.engine.precision import running_in
-from envs.engine.racing import RacingScorer
-from envs.engine.scoring import Score, Top1Scorer
+from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
+from envs.engine.scoring.precision import running_in
+from envs.engine.scoring.racing import RacingScorer
+from envs.engine.scoring.top1 import Score, Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import ADAPTIVE_BATCH, TorchEngine
 from envs.engine.types import Strategy

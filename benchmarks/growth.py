@@ -24,7 +24,7 @@ from torch import nn
 
 from amc.zoo.mobilenet import MobileNet
 from amc.zoo.resnet import CifarResNet
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 

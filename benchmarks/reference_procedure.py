@@ -17,9 +17,9 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from envs.engine.calibration import sample_inputs, watch_inputs
-from envs.engine.channel_pruner import ChannelPruner
-from envs.engine.channels import Side, first_units
+from envs.engine.network.channels import Side, first_units
+from envs.engine.pruners.channel_pruner import ChannelPruner
+from envs.engine.repair.calibration import sample_inputs, watch_inputs
 
 BATCH_SIZE = 50
 

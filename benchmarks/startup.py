@@ -18,8 +18,8 @@ from rich.table import Table
 from setting import Clock, clocked, print_json
 
 from amc.zoo.models import build_model
-from envs.engine.channel_pruner import ChannelPruner
-from envs.engine.samples import Samples
+from envs.engine.network.samples import Samples
+from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.settings import EngineSettings
 
 

@@ -16,9 +16,9 @@ from setting import Clock, clocked, make_setting, print_json
 from torch import Tensor, nn
 
 from envs.constraint import Budget, uniform_ratio
-from envs.engine.parallel import run_batches
-from envs.engine.precision import running_in
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.parallel import run_batches
+from envs.engine.scoring.precision import running_in
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 

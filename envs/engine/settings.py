@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from envs.engine.combinations import CURVATURES, check_combination
-from envs.engine.precision import PRECISIONS
+from envs.engine.choices import CURVATURES, check_combination
+from envs.engine.scoring.precision import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class EngineSettings:
     """How units are chosen and pruned networks repaired.
 
     Attributes:
-        granularity: what is removed, a key of ``envs.engine.combinations.UNITS``.
+        granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
         criterion: name in ``CRITERIA`` or ``CHANNEL_CRITERIA``.
         round_to: kept channels are a multiple of this; ``None`` takes 8, less for layers too narrow to have
             eight choices then. Channels only.

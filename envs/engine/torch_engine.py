@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from envs.engine.adaptive_bn import recalibrate_batch_norms
-from envs.engine.batches import count_samples, device_of, take
-from envs.engine.calls import Inputs
-from envs.engine.channel_pruner import ChannelPruner
-from envs.engine.granularity import GRANULARITIES
-from envs.engine.isolation import copy_network
-from envs.engine.mask_pruner import MaskPruner
-from envs.engine.precision import choose_precision, running_in
-from envs.engine.pruner import Pruner
-from envs.engine.samples import Loss, Samples
-from envs.engine.scoring import Score
+from envs.engine.network.batches import count_samples, device_of, take
+from envs.engine.network.calls import Inputs
+from envs.engine.network.isolation import copy_network
+from envs.engine.network.samples import Loss, Samples
+from envs.engine.pruners.channel_pruner import ChannelPruner
+from envs.engine.pruners.mask_pruner import MaskPruner
+from envs.engine.pruners.pruner import Pruner
+from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
+from envs.engine.scoring.precision import choose_precision, running_in
+from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.types import Cost, Evaluation, KnowsReconstructionError, KnowsUnitScores, Layer, Strategy
 
 ADAPTIVE_BATCH = 100

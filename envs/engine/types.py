@@ -18,7 +18,7 @@ class Layer:
     Attributes:
         name: module name of the layer.
         units: number of channels that can go one by one (a unit may stand for several, see the engine's graph), or
-            of parts of the weight, see ``envs.engine.granularity``.
+            of parts of the weight, see ``envs.engine.surgery.granularity``.
         choices: numbers of units that may be kept, ascending; the last is ``units``.
         outputs: output channels, n in the paper.
         inputs: input channels, c in the paper.

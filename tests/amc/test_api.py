@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, TensorDataset
 import amc
 from amc.results import read_trials
 from envs.constraint import TargetError
-from envs.engine.combinations import UNITS
+from envs.engine.choices import UNITS
 from envs.engine.errors import GraphError
-from envs.engine.masking import masks
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.masking import masks
 from envs.search import RecordTrials, run_episode
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from amc.export import ExportError, onnx_bytes, pt2_bytes, weights_bytes
 from amc.header import Header
 from amc.zoo.models import build_model
-from envs.engine.masking import mask_weight, without_masks
+from envs.engine.surgery.masking import mask_weight, without_masks
 
 EXAMPLE = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

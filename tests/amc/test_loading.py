@@ -15,7 +15,7 @@ from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header, ModelSpec
 from amc.loading import LoadError, load, read_header
 from amc.zoo.models import MODELS, build_model
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 
 WIDTH, CLASSES = 0.25, 10

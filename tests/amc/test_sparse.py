@@ -9,7 +9,7 @@ from amc.sparse import (
     kernel_note,
     on_sparse_kernels,
 )
-from envs.engine.scoring import metric_scorer
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 

@@ -10,10 +10,10 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.engine.combinations import UNITS
-from envs.engine.masking import without_masks
-from envs.engine.scoring import metric_scorer
+from envs.engine.choices import UNITS
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.masking import without_masks
 from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import CONSTRAINTS, PruningEnv
 from envs.search import RecordTrials, play_strategy

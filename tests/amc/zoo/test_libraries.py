@@ -17,7 +17,7 @@ from amc.header import Header, ModelSpec
 from amc.loading import LoadError
 from amc.zoo import timm, torchvision
 from amc.zoo.models import LIBRARIES, TARGETS, build_model
-from envs.engine.scoring import metric_scorer
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 

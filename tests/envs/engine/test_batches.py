@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from envs.engine.batches import concatenate, count_samples, split, take
-from envs.engine.calibration import collect_moments
-from envs.engine.calls import Inputs
-from envs.engine.samples import Samples
-from envs.engine.scoring import Top1Scorer
+from envs.engine.network.batches import concatenate, count_samples, split, take
+from envs.engine.network.calls import Inputs
+from envs.engine.network.samples import Samples
+from envs.engine.repair.calibration import collect_moments
+from envs.engine.scoring.top1 import Top1Scorer
 
 ONE = torch.arange(14.0).view(7, 2)
 KINDS: list[Inputs] = [ONE, (ONE, ONE[:, 0]), {"x": ONE, "y": ONE[:, :1]}]

@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from torch.nn.functional import unfold
 
 from amc.zoo.models import build_model
-from envs.engine.calibration import InputMoments
-from envs.engine.channel_criteria import apoz, bn_scale, channel_gram, regression, shares_of_zeros
-from envs.engine.channels import Side
-from envs.engine.criteria import CRITERIA
+from envs.engine.criteria.channels import apoz, bn_scale, channel_gram, regression, shares_of_zeros
+from envs.engine.criteria.lasso import entry_penalties, lasso_path
+from envs.engine.criteria.ranking import score_channels
+from envs.engine.criteria.weights import CRITERIA
 from envs.engine.errors import GraphError
-from envs.engine.graph import trace
-from envs.engine.lasso import entry_penalties, lasso_path
-from envs.engine.ranking import score_channels
-from envs.engine.samples import Samples
-from envs.engine.scoring import metric_scorer
+from envs.engine.network.channels import Side
+from envs.engine.network.samples import Samples
+from envs.engine.repair.calibration import InputMoments
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
+from envs.engine.tracing.graph import trace
 
 SETTINGS = EngineSettings()
 

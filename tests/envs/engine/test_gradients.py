@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.nn.functional import cross_entropy
 
-from envs.engine.gradients import fisher_diagonal, hutchinson_diagonal, mean_gradient
-from envs.engine.samples import Samples
+from envs.engine.criteria.gradients import fisher_diagonal, hutchinson_diagonal, mean_gradient
+from envs.engine.network.samples import Samples
 
 NAMES = ("0", "2")
 

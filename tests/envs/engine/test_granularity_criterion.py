@@ -14,13 +14,13 @@ from amc.config import Criterion, Curvature, Granularity
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
 from amc.loading import load
-from envs.engine.channel_criteria import CHANNEL_CRITERIA
-from envs.engine.combinations import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, UNITS, check_combination
-from envs.engine.criteria import CRITERIA
-from envs.engine.granularity import GRANULARITIES
-from envs.engine.masking import masks
-from envs.engine.scoring import metric_scorer
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, UNITS, check_combination
+from envs.engine.criteria.channels import CHANNEL_CRITERIA
+from envs.engine.criteria.weights import CRITERIA
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.granularity import GRANULARITIES
+from envs.engine.surgery.masking import masks
 from envs.engine.torch_engine import PRUNERS, TorchEngine
 
 ALL_CRITERIA = (*ANY_GRANULARITY, *CHANNELS_ONLY)

@@ -2,7 +2,7 @@ import pytest
 from own_layers import NormAct, NormRelu, SamePadded, Standardised
 from torch import Tensor, nn
 
-from envs.engine.modules import is_plain, is_reconstructible
+from envs.engine.network.modules import is_plain, is_reconstructible
 
 
 class Named(nn.Conv2d):

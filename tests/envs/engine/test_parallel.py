@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from envs.engine.parallel import run_batches
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.parallel import run_batches
+from envs.engine.scoring.top1 import Top1Scorer
 
 CPU = torch.device("cpu")
 BATCHES = [slice(start, start + 10) for start in range(0, 95, 10)]

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.engine.channel_pruner import ChannelPruner
-from envs.engine.mask_pruner import MaskPruner
-from envs.engine.pruner import Pruner
-from envs.engine.samples import Samples
+from envs.engine.network.samples import Samples
+from envs.engine.pruners.channel_pruner import ChannelPruner
+from envs.engine.pruners.mask_pruner import MaskPruner
+from envs.engine.pruners.pruner import Pruner
 from envs.engine.settings import EngineSettings
 
 MASKED = [("element", "l1"), ("vector", "random"), ("kernel", "l2"), ("n_m", "random")]

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from envs.engine.racing import RacingScorer
-from envs.engine.scoring import Top1Scorer
+from envs.engine.scoring.racing import RacingScorer
+from envs.engine.scoring.top1 import Top1Scorer
 
 IMAGES = 4000
 

@@ -3,11 +3,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
-from envs.engine.adaptive_bn import recalibrate_batch_norms
-from envs.engine.calibration import InputMoments, sample_inputs
-from envs.engine.channels import Side, Site
-from envs.engine.modules import blocks_of
-from envs.engine.reconstruction import LayerSolver, Reader, cholesky_with_ridge
+from envs.engine.network.channels import Side, Site
+from envs.engine.network.modules import blocks_of
+from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
+from envs.engine.repair.calibration import InputMoments, sample_inputs
+from envs.engine.repair.least_squares import LayerSolver, Reader, cholesky_with_ridge
 
 IMAGES = 300
 LAYERS = {
@@ -111,7 +111,7 @@ def test_adaptive_batch_norm_measures_the_statistics() -> None:
 @pytest.mark.parametrize("stripe", [1, 3, 8, 100])
 @pytest.mark.parametrize("kind", ["grouped", "linear"])
 def test_moments_equal_those_of_all_samples_at_once(kind: str, stripe: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envs.engine.calibration.STRIPE", stripe)
+    monkeypatch.setattr("envs.engine.repair.calibration.STRIPE", stripe)
     module = LAYERS[kind]()
     inputs = layer_inputs(module)
     moments = InputMoments.empty(module)

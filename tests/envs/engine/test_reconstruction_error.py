@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
-from envs.engine.calibration import InputMoments
-from envs.engine.channels import Side, Site
-from envs.engine.modules import blocks_of
-from envs.engine.reconstruction import LayerSolver, Reader
-from envs.engine.reconstruction_error import unrepaired_share
+from envs.engine.network.channels import Side, Site
+from envs.engine.network.modules import blocks_of
+from envs.engine.repair.calibration import InputMoments
+from envs.engine.repair.least_squares import LayerSolver, Reader
+from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from envs.engine.strata import Strata, allocate, strata_by_margin
+from envs.engine.scoring.stratified_sampling import Strata, allocate, strata_by_margin
 
 SIZES, DEVIATIONS = (400, 400, 800, 2400), (0.3, 0.14, 0.07, 0.02)
 

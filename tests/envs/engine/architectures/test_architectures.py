@@ -18,8 +18,8 @@ import amc
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
 from envs.constraint import Budget, uniform_ratio
-from envs.engine.calls import flatten_outputs, forward
-from envs.engine.scoring import metric_scorer
+from envs.engine.network.calls import flatten_outputs, forward
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.torch_engine import EngineSettings, TorchEngine
 from envs.engine.types import Strategy
 

@@ -12,11 +12,11 @@ import amc
 from amc.export import WEIGHTS_FILE, weights_bytes
 from amc.header import Header
 from amc.loading import LoadError
-from envs.engine.counts import counts_of, set_counts
-from envs.engine.probing import numberings
-from envs.engine.scoring import metric_scorer
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.head_counts import counts_of, set_counts
 from envs.engine.torch_engine import TorchEngine
+from envs.engine.tracing.nan_probing import numberings
 
 
 def tokens(batch: int = 1) -> Tensor:

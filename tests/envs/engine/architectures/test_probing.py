@@ -2,8 +2,8 @@ import pytest
 from attention_nets import ATTENTION
 from convolutional_nets import CONVOLUTIONAL
 
-from envs.engine.graph import NetworkGraph, probe, trace
-from envs.engine.isolation import copy_network
+from envs.engine.network.isolation import copy_network
+from envs.engine.tracing.graph import NetworkGraph, probe, trace
 
 CASES = {**CONVOLUTIONAL, **ATTENTION}
 

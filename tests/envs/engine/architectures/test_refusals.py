@@ -11,11 +11,11 @@ from composed_nets import computed_weights
 from net_builder import Net
 from torch import Tensor, nn
 
-from envs.engine import graph
-from envs.engine.deadline import TimeIsUp, time_limit
 from envs.engine.errors import GraphError
-from envs.engine.scoring import metric_scorer
+from envs.engine.network.time_limit import TimeIsUp, time_limit
+from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.torch_engine import EngineSettings, TorchEngine
+from envs.engine.tracing import graph
 
 IMAGE = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -1,0 +1,1 @@
+"""What ranks the units of a layer: weights, activations, gradients."""

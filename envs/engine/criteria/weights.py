@@ -1,0 +1,131 @@
+"""What every weight of a unit is worth, added up to one score a unit: criteria that go with every granularity.
+
+A criterion sees rows of weights, ``(..., weights)``, and where it needs it a statistic of the same shape. For
+granularity channel the rows are the weights that read a channel, as in AMC. Coupled channels, such as those along
+the shortcuts of a residual stage, have several members: their scores add up.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.criteria.gradients import WeightValues, fisher_diagonal, hutchinson_diagonal, mean_gradient
+from envs.engine.network.channels import ChannelGroup, Side, Site
+from envs.engine.network.modules import Transposed, blocks_of, weight_of
+from envs.engine.network.samples import Samples
+from envs.engine.settings import EngineSettings
+
+Statistic = Callable[[nn.Module, Sequence[str], Samples, EngineSettings], WeightValues]
+"""``(dense network, layer names, calibration data, settings)`` -> a value for every weight of these layers."""
+
+
+class Criterion(NamedTuple):
+    """How units are ranked.
+
+    Attributes:
+        score: ``(weights, statistics)``, both ``(..., weights)`` -> one score a unit, ``(...)``, higher is better;
+            without a statistic the weights are given twice.
+        statistic: what it needs to know of every weight; ``None`` if nothing.
+    """
+
+    score: Callable[[Tensor, Tensor], Tensor]
+    statistic: Statistic | None = None
+
+
+def l1(weights: Tensor, _: Tensor) -> Tensor:
+    """Sum of absolute weights.
+
+    References:
+        Li et al., 2016, "Pruning Filters for Efficient ConvNets", arXiv 1608.08710; on the weights that read a
+        channel as in He et al., 2018, "AMC", arXiv 1802.03494.
+    """
+    return weights.abs().sum(-1)
+
+
+def l2(weights: Tensor, _: Tensor) -> Tensor:
+    """Euclidean norm of the weights."""
+    return weights.square().sum(-1).sqrt()
+
+
+def obd(weights: Tensor, curvature: Tensor) -> Tensor:
+    """Optimal Brain Damage: 1/2 H_ii w_i^2, how much the loss grows without the weight, summed over the unit.
+
+    The gradient is taken as zero, as the network is trained, and so are the mixed second derivatives.
+
+    References:
+        LeCun, Denker and Solla, 1989, "Optimal Brain Damage".
+    """
+    return (0.5 * curvature * weights.square()).sum(-1)
+
+
+def taylor(weights: Tensor, gradient: Tensor) -> Tensor:
+    """First order: how much the calibration loss changes without the unit, |sum g_i w_i|.
+
+    Summed first, absolute afterwards: the group contribution of the paper of 2019 (there squared, which ranks alike),
+    with all calibration data as one batch.
+
+    References:
+        Molchanov et al., 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference",
+        arXiv 1611.06440; Molchanov et al., 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771.
+    """
+    return (gradient * weights).sum(-1).abs()
+
+
+def random(_: Tensor, draws: Tensor) -> Tensor:
+    """Pure chance, the control: the draw of the unit's first weight."""
+    return draws[..., 0]
+
+
+def curvature(model: nn.Module, names: Sequence[str], samples: Samples, settings: EngineSettings) -> WeightValues:
+    """Return the Hessian's diagonal as ``settings.curvature`` estimates it."""
+    if settings.curvature == "hutchinson":
+        return hutchinson_diagonal(model, names, samples, settings.seed)
+    return fisher_diagonal(model, names, samples)
+
+
+def gradient(model: nn.Module, names: Sequence[str], samples: Samples, _: EngineSettings) -> WeightValues:
+    """Return the mean gradient of the calibration loss."""
+    return mean_gradient(model, names, samples)
+
+
+def draws(model: nn.Module, names: Sequence[str], _: Samples, settings: EngineSettings) -> WeightValues:
+    """Return a number from [0, 1) for every weight."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    weights = {name: weight_of(model.get_submodule(name)) for name in names}
+    return {
+        name: torch.rand(weight.shape, generator=generator).to(weight.device, weight.dtype)
+        for name, weight in weights.items()
+    }
+
+
+CRITERIA: dict[str, Criterion] = {
+    "l1": Criterion(l1),
+    "l2": Criterion(l2),
+    "obd": Criterion(obd, curvature),
+    "taylor": Criterion(taylor, gradient),
+    "random": Criterion(random, draws),
+}
+
+
+def reading_rows(model: nn.Module, group: ChannelGroup) -> list[Tensor]:
+    """Return the weights that read a group's channels, one matrix ``(units, weights)`` a reading layer."""
+    return [_input_rows(model.get_submodule(site.module), site, group.units) for site in group.at(Side.IN)]
+
+
+def _input_rows(module: nn.Module, site: Site, units: int) -> Tensor:
+    weight = weight_of(module)
+    if isinstance(module, Transposed):
+        by_channel: Tensor = weight.flatten(1)
+    else:
+        blocks = weight.unflatten(0, (blocks_of(module), -1))
+        by_channel = blocks.transpose(1, 2).flatten(0, 1).flatten(1)
+    order = site.unit.argsort(stable=True)[int((site.unit < 0).sum()) :].to(weight.device)
+    rows: Tensor = by_channel[order].unflatten(0, (units, -1)).flatten(1)
+    return rows
+
+
+def ranking(scores: Tensor) -> Tensor:
+    """Return the units from most to least important; equal scores keep their order."""
+    return scores.argsort(descending=True, stable=True)

@@ -1,0 +1,101 @@
+"""How a forward pass calls the modules of a network: shapes, order and counts, seen by hooks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.network.modules import places_of
+
+Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+"""What a network is called with: one tensor, positional arguments or keyword arguments."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One module's part in a forward pass.
+
+    Attributes:
+        order: position of its (first) call among all calls.
+        count: how often it was called.
+        inputs: shape of its first input, with the batch.
+        outputs: shape of its output, with the batch.
+        batch: samples in the network's input; a layer's own first dimension may be another.
+    """
+
+    order: int
+    count: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    batch: int = 1
+
+
+def forward(model: nn.Module, inputs: Inputs) -> Any:  # noqa: ANN401
+    """Call ``model`` the way the type of ``inputs`` asks for."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def flatten_outputs(outputs: Any) -> list[Tensor]:  # noqa: ANN401
+    """Return the tensors of a network's output, whatever tuples, lists and mappings they come in."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, Mapping):
+        outputs = list(outputs.values())
+    if isinstance(outputs, list | tuple):
+        return [tensor for output in outputs for tensor in flatten_outputs(output)]
+    return []
+
+
+def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """Apply ``function`` to every tensor among the inputs of a network."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: function(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Return the first dimension of the first tensor among the inputs of a network."""
+    return next((len(tensor) for tensor in flatten_outputs(inputs) if tensor.ndim), 1)
+
+
+def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], list[Tensor]]:
+    """Run one forward pass and return the calls of modules by name, and the output tensors.
+
+    They are those of all modules without children, and of those with that channels can be removed from, such as a batch
+    norm that holds its activation.
+    """
+    calls: dict[str, Call] = {}
+    batch = batch_size(inputs)
+
+    def hook(name: str, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+        shape = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
+        out = tuple(output.shape) if isinstance(output, Tensor) else ()
+        seen = calls.get(name)
+        calls[name] = Call(len(calls), 1, shape, out, batch) if seen is None else _once_more(seen)
+
+    leaves = [
+        (name, module)
+        for name, module in model.named_modules()
+        if places_of(name, module) or not any(True for _ in module.children())
+    ]
+    handles = [
+        module.register_forward_hook(lambda _, args, output, name=name: hook(name, args, output))
+        for name, module in leaves
+    ]
+    try:
+        with torch.no_grad():
+            outputs = flatten_outputs(forward(model, inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls, outputs
+
+
+def _once_more(call: Call) -> Call:
+    return replace(call, count=call.count + 1)

@@ -1,0 +1,1 @@
+"""From numbers of kept units to a pruned network, its cost and the steps of the MDP."""

@@ -1,0 +1,163 @@
+"""Granularity channel: whole channels go, with everything coupled to them, and the network becomes smaller."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.criteria.ranking import score_channels
+from envs.engine.criteria.weights import ranking
+from envs.engine.errors import nothing_to_prune
+from envs.engine.network.calls import Inputs
+from envs.engine.network.channels import ChannelGroup, Side, Site, first_units
+from envs.engine.network.modules import is_reconstructible
+from envs.engine.network.samples import Samples
+from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
+from envs.engine.pruners.steps import describe
+from envs.engine.pruners.verification import keep_removable
+from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
+from envs.engine.repair.reconstruction_error import unrepaired_share
+from envs.engine.settings import EngineSettings
+from envs.engine.surgery.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.head_counts import kept_counts
+from envs.engine.tracing.graph import NetworkGraph, trace
+from envs.engine.types import Cost, Layer
+
+COARSEST, FEWEST_CHOICES = 8, 8
+
+
+def channel_choices(units: int, round_to: int | None) -> tuple[int, ...]:
+    """Return the numbers of units that may stay: multiples of ``round_to``, and all."""
+    multiple = round_to
+    if multiple is None:
+        multiple = COARSEST
+        while multiple > 1 and units < multiple * FEWEST_CHOICES:
+            multiple //= 2
+    return (*range(multiple, units, multiple), units)
+
+
+class ChannelPruner:
+    """Prunes channels and repairs the layers that read them; one step is one channel group.
+
+    Attributes:
+        layers: one a channel group.
+        graph: the groups, and what was left whole.
+        ranks: for every group its units from most to least important.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
+        """Trace the network and run the calibration pass.
+
+        Args:
+            model: the dense network in eval mode; it must not change afterwards.
+            example_inputs: what it is called with.
+            samples: calibration data on its device.
+            settings: how to choose channels and repair.
+
+        Raises:
+            GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
+            ValueError: the criterion needs labels, and there are none.
+        """
+        graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
+        self.graph = _without_single_choices(graph, settings.round_to)
+        self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
+        self._scores = score_channels(model, self.graph.groups, samples, settings)
+        self.ranks = [ranking(scores).cpu() for scores in self._scores]
+        self._model = model
+        self._errors: dict[int, tuple[float, ...]] = {}
+        self._resources = ResourceModel(model, self.graph)
+        self._reconstruction = (
+            build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
+            if settings.reconstruct
+            else None
+        )
+
+    @property
+    def left_whole(self) -> dict[str, str]:
+        """Modules that keep all their output channels, with the reason."""
+        return self.graph.left_whole
+
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
+        return tuple(self._scores[step].tolist())
+
+    def cost(self, kept: Sequence[int]) -> Cost:
+        """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
+        return self._resources.cost(kept)
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the share of their outputs' energy that the readers of a group lose, added up, for each choice.
+
+        See ``envs.engine.repair.reconstruction_error``: 0 for the whole group, at most 1 a reader.
+
+        Args:
+            step: number of the group.
+
+        Raises:
+            ValueError: pruned networks are not repaired by least squares.
+        """
+        if self._reconstruction is None:
+            raise ValueError("reconstruct=false: the reconstruction error is only known with reconstruct=true")
+        if step not in self._errors:
+            sites = self.graph.groups[step].at(Side.IN)
+            by_count = torch.stack([self._reader_error(self._reconstruction, site, step) for site in sites]).sum(0)
+            self._errors[step] = tuple(by_count[list(self.layers[step].choices)].tolist())
+        return self._errors[step]
+
+    def _reader_error(self, reconstruction: Reconstruction, site: Site, step: int) -> Tensor:
+        module = self._model.get_submodule(site.module)
+        if is_reconstructible(module):
+            return reconstruction.errors(site.module, step)
+        return unrepaired_share(module, site, self.ranks[step])
+
+    def prune(self, kept: Sequence[int]) -> nn.Module:
+        """Return the physically smaller network, repaired by least squares if the settings say so."""
+        units = self._units(kept)
+        channels = kept_channels(self.graph.groups, units)
+        solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
+        weights = {name: solution.weight for name, solution in solutions.items()}
+        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, units))
+        for name, solution in solutions.items():
+            if solution.shift is not None and self._reconstruction is not None:
+                outputs = channels.get((name, Side.OUT), slice(None))
+                self._reconstruction.shift_outputs(small, name, solution.shift[outputs])
+        return small
+
+    def for_inference(self, model: nn.Module) -> nn.Module:
+        """Fold batch norms into the layers before them."""
+        return fold_batch_norms(model, self.graph.folds)
+
+    def mask(self, kept: Sequence[int]) -> nn.Module:
+        """Return a dense-sized network that reads zero for the channels that go, not repaired."""
+        return mask_inputs(self._model, kept_channels(self.graph.groups, self._units(kept)))
+
+    def _units(self, kept: Sequence[int]) -> list[Tensor]:
+        return list(map(first_units, self.ranks, kept))
+
+
+def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:
+    """Drop groups that rounding leaves no choice.
+
+    Raises:
+        GraphError: no group is left.
+    """
+    left_whole = dict(graph.left_whole)
+    groups = []
+    for group in graph.groups:
+        if len(channel_choices(group.units, round_to)) > 1:
+            groups.append(group)
+            continue
+        reason = f"has {group.units} channels to choose from, too few for round_to={round_to}"
+        left_whole.update({site.module: reason for site in group.sites if site.side is not Side.IN})
+    if not groups:
+        raise nothing_to_prune(left_whole)
+    return replace(graph, groups=tuple(groups), left_whole=left_whole)
+
+
+def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to: int | None) -> Layer:
+    """Describe a group by the first layer that reads it."""
+    name = min((site.module for site in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
+    module, call = model.get_submodule(name), graph.calls[name]
+    choices = channel_choices(group.units, round_to)
+    return describe(name, module, call, choices, multiply_accumulates(module, call))

@@ -1,0 +1,1 @@
+"""Repairs a pruned network without training: least squares and adaptive batch norm."""

@@ -1,0 +1,1 @@
+"""Cuts channels out of a network, or masks finer parts of its weights."""

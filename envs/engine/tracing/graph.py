@@ -1,0 +1,181 @@
+"""From a network and an example input to its channel groups."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from envs.engine.errors import GraphError
+from envs.engine.network.calls import Call, Inputs
+from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
+from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
+from envs.engine.network.time_limit import TimeIsUp, time_limit
+from envs.engine.tracing.nan_probing import tie_by_probing
+from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
+from envs.engine.tracing.torch_pruning_graph import Folds, tie_by_autograd
+
+TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
+
+
+@dataclass(frozen=True)
+class NetworkGraph:
+    """What pruning has to know about a network.
+
+    Attributes:
+        groups: the channel groups, in the order in which their channels are first read.
+        calls: how the leaf modules are called on the example input, by name.
+        folds: (convolution or linear layer, batch norm) pairs where the norm alone reads the layer directly.
+        left_whole: modules that keep all their output channels, with the reason.
+        flops: multiply-accumulates of the dense network for one sample, also those outside of layers.
+        ignore: modules that were not to be pruned.
+        probed: whether the groups were found by experiment, not from torch-pruning's graph.
+    """
+
+    groups: tuple[ChannelGroup, ...]
+    calls: dict[str, Call]
+    folds: Folds
+    left_whole: dict[str, str]
+    flops: float = 0.0
+    ignore: tuple[str, ...] = ()
+    probed: bool = False
+
+
+def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
+    """Find what can be pruned in ``model`` and what each removal takes with it.
+
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, or takes longer than
+    ``TRACE_SECONDS``, channels are followed by experiment (:mod:`envs.engine.tracing.nan_probing`).
+
+    Args:
+        model: the network, which is not touched.
+        example_inputs: what it is called with; the batch may be one.
+        ignore: names of modules that keep all their channels, and all modules inside them.
+
+    Raises:
+        GraphError: the network cannot be traced, or ``ignore`` names a module that it does not have.
+    """
+    model = copy_network(model).requires_grad_(True)
+    check_names(model, ignore)
+    with random_state_kept():
+        calls = screen(model, example_inputs, ignore)
+        # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
+        # networks keep what they computed, and then cannot be copied.
+        network = copy_network(model)
+        try:
+            flops = count_flops(model, example_inputs)
+        except Exception as error:  # whatever the user's forward raises
+            raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
+        try:
+            with time_limit(TRACE_SECONDS):
+                ties = _new_ties(model, calls, ignore)
+                folds = tie_by_autograd(ties, network, example_inputs, calls)
+        except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
+            return probe(model, example_inputs, calls, flops, ignore)
+    return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
+
+
+def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call]) -> Folds:
+    """Return which batch norms can be folded; none where torch-pruning cannot read the network: that costs speed alone.
+
+    Args:
+        model: the network, which is not touched.
+        example_inputs: what it is called with.
+        calls: how its modules are called then.
+    """
+    network = copy_network(model).requires_grad_(True)
+    try:
+        with random_state_kept(), time_limit(TRACE_SECONDS):
+            return tie_by_autograd(_new_ties(network, calls, ()), network, example_inputs, calls)
+    except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
+        return ()
+
+
+def probe(
+    model: nn.Module, inputs: Inputs, calls: dict[str, Call], flops: float, ignore: Sequence[str]
+) -> NetworkGraph:
+    """Find the channel groups by experiment.
+
+    Raises:
+        GraphError: the network cannot be probed, or not within ``PROBE_SECONDS``.
+    """
+    ties = _new_ties(model, calls, ignore)
+    try:
+        with time_limit(PROBE_SECONDS), random_state_kept():
+            tie_by_probing(ties, model, inputs, calls, PROBE_SECONDS)
+    except TimeIsUp as error:
+        raise GraphError(
+            f"cannot trace {type(model).__name__} within {TRACE_SECONDS + PROBE_SECONDS:.0f} s: "
+            "smaller example inputs may help"
+        ) from error
+    except Exception as error:  # whatever the user's forward raises
+        raise GraphError(f"cannot trace {type(model).__name__}: {first_line(error)}") from error
+    return _graph(model, ties, NetworkGraph((), calls, (), {}, flops, tuple(ignore), probed=True))
+
+
+def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> ChannelTies:
+    """Return all channels with the ties that single modules make."""
+    modules = dict(model.named_modules())
+    places = {}
+    for name in sorted(calls, key=lambda name: calls[name].order):
+        places.update(places_of(name, modules[name]))
+    ties = ChannelTies(places)
+    for name, reason in _unsafe_modules(model, calls, ignore):
+        for place in places_of(name, modules[name]):
+            ties.freeze(place, reason)
+    for place in ties.widths:
+        module = modules[place[0]]
+        if is_depthwise(module):
+            ties.tie_runs(place, multiplier_of(module))
+        elif isinstance(module, Convolution):
+            ties.tie_positions(place, blocks_of(module))
+        elif isinstance(module, nn.GroupNorm):
+            # What is normalised together goes together, or the statistics of what stays would change.
+            ties.tie_runs(place, module.num_channels // module.num_groups)
+    return ties
+
+
+def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkGraph:
+    """Fill in the groups and what stays whole."""
+    groups, left_whole = ties.groups()
+    for group in groups:
+        if group.units == 1:  # nothing to choose from
+            mixed = "is mixed with other channels on the way" if len(group.sites[0].unit) > 1 else "has one channel"
+            left_whole.update({site.module: mixed for site in group.sites if site.side is not Side.IN})
+    readable = [group for group in groups if group.units > 1 and group.at(Side.IN)]
+    ordered = sorted(readable, key=lambda group: min(empty.calls[site.module].order for site in group.at(Side.IN)))
+    return replace(empty, groups=tuple(ordered), left_whole=left_whole | _whole_by_kind(model))
+
+
+def _whole_by_kind(model: nn.Module) -> dict[str, str]:
+    """Return the modules that are never made smaller, with the reason."""
+    reasons = {}
+    for name, module in model.named_modules():
+        if computes_weights(module):
+            reasons[name] = "computes its weights (parametrization, weight norm): remove that before pruning"
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            reasons[name] = "is recurrent: its states feed back into all of its gates"
+        elif isinstance(module, nn.MultiheadAttention):
+            reasons[name] = "keeps all heads: its class wants them to add up to its width"
+    return reasons
+
+
+def _unsafe_modules(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """Yield modules whose channels must stay whole, with the reason."""
+    users: dict[int, list[str]] = defaultdict(list)
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        users[id(parameter)].append(path.rpartition(".")[0])
+    for name, module in model.named_modules(remove_duplicate=False):
+        if name not in calls:
+            continue
+        if is_inside(name, ignore):
+            yield name, "is ignored"
+        elif not calls[name].inputs or not calls[name].outputs:
+            yield name, "is not called with a tensor, or returns no tensor"
+        elif calls[name].count > 1:
+            yield name, f"is called {calls[name].count} times"
+        else:
+            sharing = {user for parameter in module.parameters(recurse=False) for user in users[id(parameter)]} - {name}
+            if sharing:
+                yield name, f"shares its weights with {', '.join(sorted(sharing))}"

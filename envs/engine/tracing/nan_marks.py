@@ -1,0 +1,193 @@
+"""Marks in the channels of a layer's output, and who reads them: one forward pass of :mod:`envs.engine.tracing.nan_probing`.
+
+A mark is NaN. A pass computes next to nothing: a layer whose channels are followed answers with what it said when the
+network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.network.calls import Call, Inputs, flatten_outputs, forward
+from envs.engine.network.channels import Place, Side
+from envs.engine.network.modules import Convolution, multiplier_of, places_of
+
+NAN = float("nan")
+RECORD_BYTES = 1 << 30
+"""Layers whose outputs do not fit in here are computed anew in every pass."""
+
+
+class PassIsOver(BaseException):
+    """The last reader has read. No ``Exception``, so that no handler inside the network swallows it."""
+
+
+@dataclass
+class Probe:
+    """What one forward pass marks and sees.
+
+    Attributes:
+        source: the layer whose output is marked.
+        channels: the channels that are marked.
+        last: the reader behind which the pass may end; none where it has to go to its end.
+        recorded: the layers that answer with what they said before.
+        begun: whether the source was called.
+        seen: for every place that reads, which of its channels were marked.
+        stops: modules with parameters that cannot be made smaller and read a marked channel.
+    """
+
+    source: str = ""
+    channels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    last: str = ""
+    recorded: frozenset[str] = frozenset()
+    begun: bool = False
+    seen: dict[Place, Tensor] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+
+    def run(self, model: nn.Module, inputs: Inputs, channels: Tensor) -> bool:
+        """Mark channels of the source, and return whether marks reach the network's output."""
+        self.channels, self.begun, self.seen, self.stops = channels, False, {}, []
+        try:
+            outputs = flatten_outputs(forward(model, inputs))
+        except PassIsOver:
+            return False
+        return any(bool(output.isnan().any()) for output in outputs if output.is_floating_point())
+
+    def read(self, place: Place, multiplier: int, tensor: Tensor, axis: int) -> Tensor | None:
+        """Note which channels of a layer's input are marked, and return them, ``None`` for none."""
+        marked = tensor.isnan()
+        if not bool(marked.any()):
+            return None
+        marks = marked.movedim(axis, 0).flatten(1).any(1).cpu().repeat_interleave(multiplier)
+        self.seen[place] = self.seen[place] | marks if place in self.seen else marks
+        return marks
+
+
+@contextmanager
+def probed(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> Iterator[Probe]:
+    """Have the layers of a network mark and read.
+
+    Args:
+        model: the network in eval mode.
+        inputs: its example input.
+        calls: how its modules are called on it.
+    """
+    outputs = _record(model, inputs, calls)
+    probe = Probe(recorded=frozenset(outputs))
+    handles, before = [], []
+    for name, module in model.named_modules():
+        places = places_of(name, module) if name in calls else {}
+        if name in outputs:
+            before.append((module, vars(module).get("forward")))
+            vars(module)["forward"] = partial(_answer, probe, module, tuple(places), outputs[name])
+        elif places:
+            handles.append(module.register_forward_pre_hook(partial(_read, probe, tuple(places))))
+            handles.append(module.register_forward_hook(partial(_mark, probe, tuple(places))))
+        elif any(True for _ in module.parameters(recurse=False)):
+            handles.append(module.register_forward_pre_hook(partial(_stop, probe, name), with_kwargs=True))
+    try:
+        yield probe
+    finally:
+        for module, own in before:
+            del vars(module)["forward"]
+            if own is not None:
+                vars(module)["forward"] = own
+        for handle in handles:
+            handle.remove()
+
+
+def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict[str, Tensor]:
+    """Return what the layers whose channels are followed say, of those that are called once with a tensor."""
+    outputs: dict[str, Tensor] = {}
+    room = RECORD_BYTES
+
+    def hook(name: str, output: Any) -> None:  # noqa: ANN401  whatever a layer returns
+        nonlocal room
+        if isinstance(output, Tensor) and output.nbytes <= room:
+            room -= output.nbytes
+            outputs[name] = output.clone()  # what follows may change it in place
+
+    handles = [
+        module.register_forward_hook(lambda _, __, output, name=name: hook(name, output))
+        for name, module in model.named_modules()
+        if name in calls and calls[name].count == 1 and calls[name].inputs and places_of(name, module)
+    ]
+    try:
+        forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def _answer(
+    probe: Probe,
+    module: nn.Module,
+    places: tuple[Place, ...],
+    output: Tensor,
+    *args: Any,  # noqa: ANN401  whatever a layer is called with
+    **_: Any,  # noqa: ANN401
+) -> Tensor:
+    """Stand in for a layer's forward."""
+    name, said = places[0][0], output.clone()
+    if name == probe.source:
+        probe.begun = True
+        return _with_nan(module, said, probe.channels)
+    reading = _reading(places)
+    if not probe.begun or reading is None:
+        return said
+    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    if name == probe.last:
+        raise PassIsOver
+    return said if marks is None or reading[1] is not Side.BOTH else _with_nan(module, said, marks)
+
+
+def _read(probe: Probe, places: tuple[Place, ...], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Note which channels of a layer's input are marked, and take the marks away."""
+    reading = _reading(places)
+    if reading is None or not args or not isinstance(args[0], Tensor):
+        return args
+    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    return args if marks is None else (args[0].nan_to_num(0.0), *args[1:])
+
+
+def _mark(probe: Probe, places: tuple[Place, ...], module: nn.Module, _: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401
+    if places[0][0] == probe.source:
+        probe.begun = True
+        return _with_nan(module, output, probe.channels)
+    marks = probe.seen.get((places[0][0], Side.BOTH))
+    return output if marks is None else _with_nan(module, output, marks)
+
+
+def _stop(probe: Probe, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Note that a module with parameters reads marked channels, and take the marks away."""
+
+    def clean(value: Any) -> Any:  # noqa: ANN401
+        if not isinstance(value, Tensor) or not value.is_floating_point() or not bool(value.isnan().any()):
+            return value
+        probe.stops.append(name)
+        return value.nan_to_num(0.0)
+
+    return tuple(clean(value) for value in args), {key: clean(value) for key, value in kwargs.items()}
+
+
+def _reading(places: tuple[Place, ...]) -> Place | None:
+    """Return the place of a module that reads; an embedding has none."""
+    return next((place for place in places if place[1] is not Side.OUT), None)
+
+
+def _channel_axis(module: nn.Module, tensor: Tensor) -> int:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        return tensor.ndim - 1
+    if isinstance(module, Convolution):
+        return tensor.ndim - len(module.kernel_size) - 1  # the batch may be missing
+    return min(1, tensor.ndim - 1)
+
+
+def _with_nan(module: nn.Module, output: Tensor, channels: Tensor) -> Tensor:
+    index = channels.nonzero().flatten().to(output.device)
+    return output.index_fill(_channel_axis(module, output), index, NAN)

@@ -1,0 +1,132 @@
+"""What stands in the way of pruning and can be seen by running a network a few times."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from envs.engine.errors import GraphError
+from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
+from envs.engine.network.isolation import first_line
+
+READS = frozenset(
+    {"__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__"}
+    | {"allclose", "equal", "is_nonzero", "item", "numpy", "tolist"}
+)
+"""Functions by which Python code learns the values of a tensor."""
+
+
+class ValueReads(TorchFunctionMode):
+    """Follows what is computed from a network's inputs, and notes which modules turn its values into Python's.
+
+    Args:
+        inputs: the network's inputs.
+        path: names of the modules being called, kept up to date by someone else.
+    """
+
+    def __init__(self, inputs: Inputs, path: Sequence[str]) -> None:
+        super().__init__()
+        self.modules: list[str] = []
+        self._path = path
+        # By identity, and kept alive so that no identity is used again.
+        self._derived = {id(tensor): tensor for tensor in flatten_outputs(inputs)}
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        result = func(*args, **(kwargs or {}))
+        if any(id(value) in self._derived for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)):
+            self._derived.update({id(value): value for value in tree_leaves(result) if isinstance(value, Tensor)})
+            if getattr(func, "__name__", "") in READS:
+                self.modules.append(self._path[-1] if self._path else "")
+        return result
+
+
+def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict[str, Call]:
+    """Run a network on its example input a few times and return how its modules are called.
+
+    Args:
+        model: the network, in eval mode.
+        inputs: its example input.
+        ignore: modules that stay whole; what these make of values is theirs.
+
+    Raises:
+        GraphError: the forward pass fails, gives no tensor or NaN, is random, or its path depends on values.
+    """
+    path: list[str] = []
+    reads = ValueReads(inputs, path)
+    try:
+        with _followed(model, path), reads:
+            record_calls(model, inputs)
+        # Not the pass above: torch takes other kernels while it is watched.
+        calls, outputs = record_calls(model, inputs)
+        _, again = record_calls(model, inputs)
+    except Exception as error:  # whatever the user's forward raises
+        name = path[-1] if path and path[-1] else type(model).__name__
+        raise GraphError(f"the model fails on the example input: {name}: {first_line(error)}") from error
+    if not outputs:
+        raise GraphError("the model returns no tensor on the example input: return tensors, in tuples, lists or dicts")
+    if any(bool(output.isnan().any()) for output in outputs):
+        raise GraphError("the model returns NaN on the example input: give an input like those it was trained on")
+    if [a.shape for a in outputs] != [b.shape for b in again] or not all(map(torch.equal, outputs, again)):
+        raise GraphError("two forward passes in eval mode differ: make the model deterministic in eval mode")
+    for name in reads.modules:
+        if not is_inside(name, ignore):
+            raise GraphError(_reads_values(name))
+    return calls
+
+
+def count_flops(model: nn.Module, inputs: Inputs) -> float:
+    """Return all multiply-accumulates of one sample, functional ones too."""
+    # Without gradients torch fuses whole transformer layers into one operation that is not counted, and before torch
+    # 2.15 attention's fused kernel for the CPU is not counted either: written out, it is two products of matrices.
+    with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        forward(model, inputs)
+    return counter.get_total_flops() / 2 / batch_size(inputs)
+
+
+def check_names(model: nn.Module, ignore: Sequence[str]) -> None:
+    """Check that all modules to ignore are there.
+
+    Raises:
+        GraphError: one is not.
+    """
+    modules = dict(model.named_modules())
+    for name in ignore:
+        if name not in modules:
+            raise GraphError(f"ignore names {name!r}, which is no module of {type(model).__name__}")
+
+
+def is_inside(name: str, modules: Sequence[str]) -> bool:
+    """Whether a module is one of ``modules`` or inside one of them."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def _reads_values(name: str) -> str:
+    where = name or "the model's own forward"
+    advice = f"ignore=[{name!r}] leaves it whole" if name else "move that into a module of its own and ignore it"
+    return f"{where} makes Python values of tensors (if, item(), ...), so that its path depends on the data: {advice}"
+
+
+@contextmanager
+def _followed(model: nn.Module, path: list[str]) -> Iterator[None]:
+    """Keep the names of the modules being called in ``path``; after an error the last is the one that failed."""
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda _, __, name=name: path.append(name)))
+        handles.append(module.register_forward_hook(lambda _, __, ___: path.__delitem__(-1)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

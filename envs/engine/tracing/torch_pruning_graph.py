@@ -1,0 +1,91 @@
+"""Which channels go together according to torch-pruning's dependency graph."""
+
+import warnings
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+from torch_pruning.ops import OPTYPE, TORCH_CONV, TORCH_LINEAR
+
+from envs.engine.network.calls import Call, Inputs
+from envs.engine.network.channels import ChannelTies, Place, Side
+from envs.engine.network.modules import BatchNorm, Convolution, is_depthwise, is_plain, multiplier_of
+
+PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
+ROOTS = (TORCH_CONV, TORCH_LINEAR, nn.Embedding)
+Folds = tuple[tuple[str, str], ...]
+
+
+def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: dict[str, Call]) -> Folds:
+    """Tie channels that torch-pruning couples, in place, and return the batch norms that can be folded.
+
+    torch-pruning reads autograd's graph and takes operations that it does not know for elementwise ones, so what it
+    says has to be checked. It raises whatever its own code and the user's raise, and may not end.
+    """
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")
+        example = [inputs] if isinstance(inputs, Tensor) else inputs
+        dependencies = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
+        names = {module: name for name, module in model.named_modules()}
+        for group in dependencies.get_all_groups(root_module_types=ROOTS):
+            _tie_group(ties, group, names)
+    return _foldable(dependencies, names, calls)
+
+
+def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401
+    """Tie what one group of torch-pruning couples; freeze it where it reaches what must stay whole."""
+    members: dict[int, list[tuple[Place, int]]] = {}
+    reason = ""
+    for item in group:
+        node = item.dep.target
+        place = _place_of(item.dep, names)
+        if place is not None and place in ties.widths:
+            multiplier = multiplier_of(node.module) if item.dep.handler.__name__ == "prune_in_channels" else 1
+            for root, index in zip(item.root_idxs, item.idxs, strict=True):
+                members.setdefault(root, []).append((place, index * multiplier))
+        elif node.type not in PASSIVE and node.type is not OPTYPE.OUTPUT:
+            reason = reason or f"is coupled to {_describe(node.module, names)}, which cannot be made smaller"
+        reads = place is not None and place[1] is Side.IN
+        if not reads and (node.type is OPTYPE.OUTPUT or not node.outputs):
+            reason = "is an output of the network"
+    for channels in members.values():
+        ties.tie(channels)
+        if reason:
+            ties.freeze_channel(*channels[0], reason)
+
+
+def _describe(module: Any, names: dict[nn.Module, str]) -> str:  # noqa: ANN401
+    if module in names:
+        return f"{names[module]} ({type(module).__name__})"
+    return "a parameter of its own" if isinstance(module, nn.Parameter) else type(module).__name__
+
+
+def _place_of(dep: Any, names: dict[nn.Module, str]) -> Place | None:  # noqa: ANN401
+    """Return the place that a dependency of torch-pruning prunes, ``None`` for operations without parameters."""
+    module = dep.target.module
+    if not isinstance(module, nn.Module) or module not in names:
+        return None
+    name = names[module]
+    if is_depthwise(module):
+        return name, Side.BOTH
+    if isinstance(module, Convolution | nn.Linear | nn.Embedding):
+        return name, Side.OUT if dep.handler.__name__ == "prune_out_channels" else Side.IN
+    return name, Side.BOTH
+
+
+def _foldable(
+    dependencies: Any,  # noqa: ANN401
+    names: dict[nn.Module, str],
+    calls: dict[str, Call],
+) -> Folds:
+    pairs = []
+    for module, node in dependencies.module2node.items():
+        if not isinstance(module, BatchNorm) or not is_plain(module) or len(node.inputs) != 1:
+            continue
+        source = node.inputs[0]
+        foldable = isinstance(source.module, Convolution | nn.Linear) and is_plain(source.module)
+        direct = foldable and len(source.outputs) == 1
+        if direct and calls[names[module]].count == calls[names[source.module]].count == 1:
+            pairs.append((names[source.module], names[module]))
+    return tuple(pairs)
