@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amc.api import prune
-    from amc.loading import load
-    from amc.prune_result import PruneResult
+    from amc.api.pruning import prune
+    from amc.api.result import PruneResult
+    from amc.weights.loading import load
 
 __all__ = ["PruneResult", "__version__", "load", "prune"]
 __version__ = "0.1.0"
 
 # Imported when first asked for, so that a command line with a typo does not wait for torch.
-_HOMES = {"PruneResult": "amc.prune_result", "load": "amc.loading", "prune": "amc.api"}
+_HOMES = {"PruneResult": "amc.api.result", "load": "amc.weights.loading", "prune": "amc.api.pruning"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any name of the package

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from amc.command import FULL_ERROR, reporting
+from amc.cli.command import FULL_ERROR, reporting
 from amc.errors import ConfigError
 
 

@@ -138,7 +138,7 @@ class SearchProgress:
 
 
 class TrainingProgress:
-    """A ``Progress`` callback for ``amc.training.fit``, used as a context manager around it.
+    """A ``Progress`` callback for ``amc.training.sgd.fit``, used as a context manager around it.
 
     Args:
         title: what is trained.

@@ -2,8 +2,8 @@
 
 import logging
 
-from amc.command import run_command
-from amc.config import TrainConfig
+from amc.cli.command import run_command
+from amc.config.schema import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -11,8 +11,8 @@ log = logging.getLogger(__name__)
 def main(cfg: TrainConfig) -> None:
     """Train, or find in the cache, and say how good the network is on the search split; ``test`` is not read."""
     # Imported late: a typo on the command line is answered before torch is there.
-    from amc import build
-    from amc.dense import trained_network
+    from amc.run import build
+    from amc.training.dense import trained_network
 
     device = build.prepare_torch(cfg)
     splits = build.load_splits(cfg)

@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 from setting import make_config
 from torch import nn
 
-from amc import build
-from amc.config import Constraint, Criterion, Granularity, SearchConfig
-from amc.dense import trained_network
-from amc.finetune import finetuning_recipe
+from amc.config.schema import Constraint, Criterion, Granularity, SearchConfig
+from amc.run import build
 from amc.seeding import seed_everything
-from amc.training import Recipe, fit
-from amc.zoo.dataset import Split, Splits
+from amc.training.dense import trained_network
+from amc.training.finetune import finetuning_recipe
+from amc.training.sgd import Recipe, fit
+from amc.zoo.data.dataset import Split, Splits
 from baselines.uniform import uniform_trial
 from envs.engine.choices import ANY_GRANULARITY
 from envs.engine.scoring.top1 import Top1Scorer

@@ -22,8 +22,8 @@ from rich.table import Table
 from setting import Clock, clocked, print_json
 from torch import nn
 
-from amc.zoo.mobilenet import MobileNet
-from amc.zoo.resnet import CifarResNet
+from amc.zoo.models.mobilenet import MobileNet
+from amc.zoo.models.resnet import CifarResNet
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine

@@ -13,11 +13,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from amc import build
-from amc.config import CONF, SearchConfig, register_schemas
-from amc.dense import trained_network
-from amc.validation import validate
-from amc.zoo.dataset import Splits
+from amc.config.schema import CONF, SearchConfig, register_schemas
+from amc.config.validation import validate
+from amc.run import build
+from amc.training.dense import trained_network
+from amc.zoo.data.dataset import Splits
 
 Result = TypeVar("Result")
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from setting import Clock, clocked, print_json
 
-from amc.zoo.models import build_model
+from amc.zoo.models.registry import build_model
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.settings import EngineSettings

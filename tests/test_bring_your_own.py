@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import amc
-from amc.header import Header
-from amc.loading import LoadError, read_header
+from amc.weights.loading import LoadError, read_header
+from amc.weights.metadata import Header
 
 ROOT = Path(__file__).parents[1]
 FAST = ["policy=random", "episodes=3", "finetune.epochs=0", "threads=1"]

@@ -15,9 +15,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
-from amc.loading import read_header
-from amc.zoo.dataset import Source
-from amc.zoo.datasets import DATASETS
+from amc.weights.loading import read_header
+from amc.zoo.data.dataset import Source
+from amc.zoo.data.registry import DATASETS
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ["experiment=smoke", "policy=random"]

@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from amc.kept import LayerKept
-from amc.results import PrunedScores, Result, RunFolder, Scores
+from amc.store.kept_layers import LayerKept
+from amc.store.results import PrunedScores, Result, RunFolder, Scores
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
-from amc.loading import read_header
+from amc.weights.loading import read_header
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path("outputs/default/mobilenet-digits/random/seed0")

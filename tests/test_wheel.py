@@ -20,8 +20,13 @@ def test_an_installed_wheel_finds_its_configuration(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(site)}
     process = subprocess.run(show, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert "name: resnet20" in process.stdout
-    where = [sys.executable, "-P", "-c", "import amc, amc.config as c, envs, baselines; print(amc.__file__, c.CONF)"]
+    where = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import amc, amc.config.schema as c, envs, baselines; print(amc.__file__, c.CONF)",
+    ]
     process = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert process.stdout.split() == [str(site / "amc/__init__.py"), str(site / "amc/conf")]
-    templates = (ROOT / "amc/templates").iterdir()
-    assert all((site / "amc/templates" / template.name).exists() for template in templates)
+    templates = (ROOT / "amc/report/templates").iterdir()
+    assert all((site / "amc/report/templates" / template.name).exists() for template in templates)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from amc.comparison.statistics import Estimate, Paired, Reached, estimate
-from amc.tables import Cell
+from amc.report.tables import Cell
 
 NOTHING = Cell("-")
 TO = "\N{EN DASH}"

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from amc.canvas import LIGHT, SMALL, Palette, finish, new_axes, short
 from amc.comparison.names import drawn
 from amc.comparison.rivals import AGAINST
 from amc.comparison.statistics import best_metrics, pareto
 from amc.comparison.study import Policy, Problem, Run
 from amc.comparison.summary import UNIFORM, best_run, kept, limited
-from amc.kept import LayerKept
-from amc.tables import RESOURCES
+from amc.report.figure_style import LIGHT, SMALL, Palette, finish, new_axes, short
+from amc.report.tables import RESOURCES
+from amc.store.kept_layers import LayerKept
 
 HEIGHT_INCHES = 3.6
 ROW_INCHES, MOST_INCHES = 0.21, 24.0

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from amc.canvas import DARK, LIGHT
 from amc.comparison.cells import Table
 from amc.comparison.figures import comparison_figures
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
 from amc.comparison.wording import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT, LEGEND, LEGEND_TITLE
-from amc.report import Picture, picture, template
-from amc.settings import Setting
+from amc.config.run_settings import Setting
+from amc.report.figure_style import DARK, LIGHT
+from amc.report.html import Picture, picture, template
 
 
 class Section(NamedTuple):

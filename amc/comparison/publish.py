@@ -9,10 +9,10 @@ from amc.comparison.figures import comparison_figures
 from amc.comparison.page import render
 from amc.comparison.study import Problem, read_study
 from amc.comparison.text import markdown_page, print_study
-from amc.durable import write_file
 from amc.errors import ConfigError
-from amc.optuna_study import export_studies
-from amc.plots import png
+from amc.report.plots import png
+from amc.store.durable_files import write_file
+from amc.store.optuna_journal import export_studies
 
 PAGE, MARKDOWN = "compare.html", "compare.md"
 NAMED = 3

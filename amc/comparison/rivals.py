@@ -6,7 +6,7 @@ from typing import NamedTuple
 from amc.comparison.cells import NOTHING, Table, counted, difference_cell, p_cell
 from amc.comparison.statistics import Paired, estimate, paired
 from amc.comparison.study import Policy, Problem, Run
-from amc.tables import Cell, percent
+from amc.report.tables import Cell, percent
 
 AGAINST = "amc"
 CHANCE = 0.05

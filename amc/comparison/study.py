@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amc.comparison.names import printable
+from amc.config.run_settings import POLICY, Setting
 from amc.errors import UserError
-from amc.results import Result, read_result, read_trials
-from amc.run_folders import TRIALS, find_runs, is_finished
-from amc.settings import POLICY, Setting
-from amc.tables import RESOURCES
+from amc.report.tables import RESOURCES
+from amc.store.results import Result, read_result, read_trials
+from amc.store.run_folders import TRIALS, find_runs, is_finished
 from envs.search import Trial, best_trial
 
 TARGET_POLICY = f"{POLICY}_target_"

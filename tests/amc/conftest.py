@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from amc.kept import LayerKept, StageKept
-from amc.results import FineTuned, PrunedScores, Result, Scores
+from amc.store.kept_layers import LayerKept, StageKept
+from amc.store.results import FineTuned, PrunedScores, Result, Scores
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 

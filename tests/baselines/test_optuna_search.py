@@ -96,5 +96,5 @@ def test_an_unknown_sampler_is_refused() -> None:
 
 
 def test_other_policies_do_not_wait_for_optuna() -> None:
-    code = "import sys, amc.api, amc.pipeline, baselines.pareto; sys.exit('optuna' in sys.modules)"
+    code = "import sys, amc.api.pruning, amc.run.pipeline, baselines.pareto; sys.exit('optuna' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)

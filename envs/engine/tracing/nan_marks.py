@@ -1,4 +1,4 @@
-"""Marks in the channels of a layer's output, and who reads them: one forward pass of :mod:`envs.engine.tracing.nan_probing`.
+"""Marks in the channels of a layer's output, and who reads them: one forward pass of ``nan_probing``.
 
 A mark is NaN. A pass computes next to nothing: a layer whose channels are followed answers with what it said when the
 network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.

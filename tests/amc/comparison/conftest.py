@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amc.comparison.study import Problem, read_study
-from amc.results import FineTuned, Result, RunFolder
+from amc.store.results import FineTuned, Result, RunFolder
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 

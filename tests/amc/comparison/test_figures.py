@@ -8,11 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from amc.canvas import DARK, LIGHT, Palette
 from amc.comparison.figures import comparison_figures, curves_figure, front_figure, strategies_figure
 from amc.comparison.study import Policy, Problem, read_study
-from amc.kept import LayerKept
-from amc.plots import png
+from amc.report.figure_style import DARK, LIGHT, Palette
+from amc.report.plots import png
+from amc.store.kept_layers import LayerKept
 
 AddRun = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from amc.comparison.page import render
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import LeftOut, Problem, Study, read_study
 from amc.comparison.summary import correlation, policy_table
-from amc.kept import LayerKept
+from amc.store.kept_layers import LayerKept
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from amc.comparison.study import differing, read_study
-from amc.kept import LayerKept
-from amc.results import RunFolder
-from amc.run_folders import RESULT, TRIALS
+from amc.store.kept_layers import LayerKept
+from amc.store.results import RunFolder
+from amc.store.run_folders import RESULT, TRIALS
 from envs.search import Trial
 
 AddRun = Callable[..., Path]

@@ -6,7 +6,7 @@ import pytest
 
 from amc.comparison.study import Problem, read_study
 from amc.comparison.summary import best_run, correlation, facts, policy_table
-from amc.results import FineTuned, Result
+from amc.store.results import FineTuned, Result
 
 AddRun = Callable[..., Path]
 

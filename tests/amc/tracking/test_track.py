@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from amc.results import Result
+from amc.run.track import Tracked, Untracked, summary
+from amc.store.results import Result
 from amc.tracking.process import TrackerProcess
-from amc.tracking.track import Tracked, Untracked, summary
 from amc.tracking.tracker import TrackedRun
 from envs.engine.types import Cost
 from envs.search import Trial

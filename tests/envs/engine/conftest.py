@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amc.zoo.models import MODELS, build_model
+from amc.zoo.models.registry import MODELS, build_model
 
 
 class Concatenation(nn.Module):

@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
-from amc.export import WEIGHTS_FILE, weights_bytes
-from amc.header import Header
+from amc.weights.export import WEIGHTS_FILE, weights_bytes
+from amc.weights.metadata import Header
 from envs.constraint import Budget, uniform_ratio
 from envs.engine.network.calls import flatten_outputs, forward
 from envs.engine.scoring.top1 import metric_scorer

@@ -9,9 +9,9 @@ from attention_nets import Counted, CountedWithin
 from torch import Tensor, nn
 
 import amc
-from amc.export import WEIGHTS_FILE, weights_bytes
-from amc.header import Header
-from amc.loading import LoadError
+from amc.weights.export import WEIGHTS_FILE, weights_bytes
+from amc.weights.loading import LoadError
+from amc.weights.metadata import Header
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.head_counts import counts_of, set_counts

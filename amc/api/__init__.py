@@ -1,0 +1,1 @@
+"""``amc.prune`` and its result: the search in one Python call."""

@@ -1,0 +1,211 @@
+"""The search in one Python call, on any network and any data."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from amc.agent.policy import AMC
+from amc.agent.sac import SACSearch
+from amc.agent.td3 import TD3Search
+from amc.api.batches import Batches, as_inputs, join
+from amc.api.result import Network, PruneResult, Question
+from amc.progress import SearchProgress
+from amc.seeding import seed_everything
+from amc.store.kept_layers import layers_kept
+from baselines.global_threshold import GlobalThreshold
+from baselines.optuna_search import OptunaSearch
+from baselines.pareto import ParetoSearch
+from baselines.random_search import RandomSearch
+from baselines.reconstruction import Reconstruction
+from baselines.sensitivity import SensitivityAnalysis
+from baselines.uniform import Uniform, uniform_trial
+from envs.engine.network.batches import to_device
+from envs.engine.network.calls import Inputs
+from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.samples import Loss
+from envs.engine.scoring.precision import running_in
+from envs.engine.scoring.top1 import Score, Top1Scorer, metric_scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation, Strategy
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials, SearchPolicy, unmet_need
+
+UserScore = Callable[[nn.Module], float | Evaluation]
+POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
+    "amc": lambda seed: AMC(seed=seed),
+    "global_threshold": lambda _: GlobalThreshold(),
+    "optuna": lambda seed: OptunaSearch(seed=seed),
+    "pareto": lambda seed: ParetoSearch(seed=seed),
+    "random": lambda seed: RandomSearch(seed=seed),
+    "reconstruction": lambda seed: Reconstruction(seed=seed),
+    "sac": lambda seed: SACSearch(seed=seed),
+    "sensitivity": lambda _: SensitivityAnalysis(),
+    "td3": lambda seed: TD3Search(seed=seed),
+    "uniform": lambda _: Uniform(),
+}
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Inputs,
+    *,
+    calibration: Batches,
+    validation: Batches | None = None,
+    score: UserScore | None = None,
+    target: float = 0.5,
+    resource: str = "flops",
+    reward: str = "accuracy",
+    constraint: str = "rescale",
+    policy: str | SearchPolicy = "amc",
+    granularity: str = "channel",
+    criterion: str = "l1",
+    episodes: int = 150,
+    ignore: Sequence[str] = (),
+    min_keep: float = 0.1,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    settings: EngineSettings | None = None,
+    loss: Loss = cross_entropy,
+) -> PruneResult:
+    """Search keep ratios for ``model`` and return the best smaller network.
+
+    ``model`` is copied and not touched, nor are the random states of Python, NumPy and torch.
+
+    Args:
+        model: a trained network.
+        example_inputs: one batch that it can be called with: a tensor, a tuple or list (arguments), or a dict
+            (arguments by name).
+        calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
+            The targets are used by criteria that look at gradients.
+        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
+        score: scores a candidate instead of ``validation``: a metric, higher is better.
+        target: fraction of the network's ``resource`` that may be kept.
+        resource: ``flops``, ``params`` or ``memory``.
+        reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
+        constraint: ``rescale`` or ``bound``.
+        policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
+            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
+        granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
+        criterion: how it is ranked, see ``envs.engine.choices``.
+        episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.
+        ignore: names of modules that keep everything.
+        min_keep: smallest keep ratio of a layer.
+        seed: the same seed gives the same trials.
+        device: where candidates run and the smaller network is; by default where ``model`` is.
+        progress: show a bar.
+        settings: everything about the engine, instead of ``granularity``, ``criterion`` and ``ignore``.
+        loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
+
+    Raises:
+        GraphError: the network cannot be traced or has nothing to prune.
+        TargetError: no strategy can meet the target.
+        ValueError: an argument is unknown or out of range, or no trial is within the target.
+    """
+    searcher = _make_policy(policy, seed)
+    chosen = _make_settings(settings, granularity, criterion, ignore, seed)
+    asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
+    if unmet := unmet_need(searcher, asked | {"scoring": "full"}):
+        raise ValueError(unmet)
+    place = _find_device(model, device)
+    with random_state_kept():
+        seed_everything(seed)
+        inputs, targets = join("calibration", calibration, place)
+        scorer = _make_scorer(validation, score, place)
+        example = to_device(as_inputs(example_inputs), place)
+        engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, loss)
+        problem = PruningEnv(
+            engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
+        )
+        with running_in(engine.precision, place):
+            dense = scorer(engine.model)
+        shown = SearchProgress(episodes, engine.cost(engine.everything), resource) if progress else None
+        with shown or nullcontext():
+            env = RecordTrials(problem, episodes, [shown] if shown else [])
+            searcher.search(env)
+        question = Question(
+            type(model).__name__,
+            policy if isinstance(policy, str) else type(policy).__name__,
+            "accuracy" if validation is not None else "score",
+            chosen.granularity,
+            chosen.criterion,
+            resource,
+            target,
+            seed,
+        )
+        return _result(engine, env, dense, question, example)
+
+
+def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
+        return POLICIES[policy](seed)
+    if isinstance(policy, type) or not callable(getattr(policy, "search", None)):
+        raise ValueError(f"policy={policy!r}: must be an object with a method search(env), or a name")
+    return policy
+
+
+def _make_settings(
+    settings: EngineSettings | None, granularity: str, criterion: str, ignore: Sequence[str], seed: int
+) -> EngineSettings:
+    if isinstance(ignore, str):
+        raise ValueError(f"ignore={ignore!r}: must be a list of module names, such as [{ignore!r}]")
+    if settings is None:
+        return EngineSettings(granularity=granularity, criterion=criterion, ignore=tuple(ignore), seed=seed)
+    given = {"granularity": granularity != "channel", "criterion": criterion != "l1", "ignore": bool(ignore)}
+    if any(given.values()):
+        names = ", ".join(name for name, was_given in given.items() if was_given)
+        raise ValueError(f"{names} and settings are both given: put {names} into EngineSettings")
+    return settings
+
+
+def _find_device(model: nn.Module, device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        return torch.zeros(1, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device={str(device)!r} cannot be used here ({first_line(error)}); take cpu") from error
+
+
+def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network itself where it is there already, which the engine copies, else a copy."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return model if all(tensor.device == device for tensor in tensors) else copy_network(model).to(device)
+
+
+def _make_scorer(validation: Batches | None, score: UserScore | None, device: torch.device) -> Score:
+    if (validation is None) == (score is None):
+        raise ValueError("give either validation batches or a score function")
+    if score is not None:
+        return metric_scorer(score)
+    return Top1Scorer(*join("validation", validation or (), device))
+
+
+def _result(
+    engine: TorchEngine, env: RecordTrials, dense: Evaluation, question: Question, example: Inputs
+) -> PruneResult:
+    best = env.best
+    uniform = uniform_trial(env.problem)
+    shape = tuple(example.shape) if isinstance(example, Tensor) and example.is_floating_point() else ()
+    return PruneResult(
+        model=engine.prune(best.strategy),
+        strategy={layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)},
+        best=best,
+        trials=env.trials,
+        input_shape=shape,
+        dense=_network(engine, engine.everything, dense),
+        uniform=_network(engine, uniform.strategy, uniform.evaluation),
+        found=_network(engine, best.strategy, best.evaluation),
+        question=question,
+        score=engine.score,
+    )
+
+
+def _network(engine: TorchEngine, strategy: Strategy, evaluation: Evaluation) -> Network:
+    return Network(evaluation, engine.cost(strategy), layers_kept(engine.layers, engine.kept(strategy)))

@@ -1,0 +1,226 @@
+"""What one Python call found, and what can be done with it."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from rich.table import Table
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from amc.api.batches import Batches
+from amc.api.finetuning import fit_batches
+from amc.api.report import render_prune
+from amc.progress import TrainingProgress
+from amc.report.figure_style import LIGHT, Palette
+from amc.report.plots import channels_figure, reward_figure
+from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
+from amc.seeding import seed_everything
+from amc.store.durable_files import write_file
+from amc.store.kept_layers import LayerKept
+from amc.store.results import RunFolder
+from amc.weights.export import WEIGHTS_FILE, weights_bytes
+from amc.weights.metadata import Header
+from envs.engine.choices import UNITS
+from envs.engine.network.isolation import random_state_kept
+from envs.engine.network.samples import Loss
+from envs.engine.scoring.top1 import Score
+from envs.engine.types import Cost, Evaluation
+from envs.search import Trial
+
+SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
+NETWORKS = ("dense", "uniform", "found")
+PICTURES = ("reward", "channels")
+
+
+class Network(NamedTuple):
+    """One of the networks compared.
+
+    Attributes:
+        evaluation: how good it is, on the data that trials were scored on.
+        cost: what it takes.
+        layers: what it keeps of every layer.
+    """
+
+    evaluation: Evaluation
+    cost: Cost
+    layers: tuple[LayerKept, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked of a search, for those who read its outcome.
+
+    Attributes:
+        name: class of the network.
+        policy: who searched.
+        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``.
+        granularity: what was removed.
+        criterion: how it was ranked.
+        resource: what was limited.
+        target: to which fraction.
+        seed: of the search.
+    """
+
+    name: str
+    policy: str
+    metric: str
+    granularity: str
+    criterion: str
+    resource: str
+    target: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What a search found.
+
+    Attributes:
+        model: the smaller network in eval mode, repaired; fine-tuned only in the result of :meth:`finetune`. What
+            is finer than a channel is masked: exact zeros, which stay zero when the network is trained on.
+        strategy: executed keep ratio by layer.
+        best: the trial it comes from.
+        trials: all trials, in order.
+        input_shape: shape of the inputs that the network was traced with; empty unless that is one tensor of floats.
+        dense: the network given.
+        uniform: one ratio for all layers that meets the same target; it took one more evaluation.
+        found: the smaller network.
+        question: what was asked.
+        score: what trials were scored by.
+    """
+
+    model: nn.Module = field(repr=False)
+    strategy: dict[str, float]
+    best: Trial
+    trials: list[Trial] = field(repr=False)
+    input_shape: tuple[int, ...]
+    dense: Network = field(repr=False)
+    uniform: Network = field(repr=False)
+    found: Network = field(repr=False)
+    question: Question
+    score: Score = field(repr=False)
+
+    def table(self) -> Table:
+        """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
+        return rows_table(self._title, NETWORKS, self._rows())
+
+    def plot(self, picture: str = "reward", palette: Palette = LIGHT) -> Figure:
+        """Draw ``reward``, that of every trial, or ``channels``, what is kept of every layer.
+
+        Raises:
+            ValueError: there is no such picture.
+        """
+        if picture == "reward":
+            return reward_figure(self.trials, palette)
+        if picture == "channels":
+            units = UNITS[self.question.granularity]
+            return channels_figure(self.found.layers, self.uniform.layers, palette, units)
+        raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
+
+    def report(self, path: str | Path) -> Path:
+        """Write everything into one HTML file that needs no network, and return its path.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        pictures = {name: lambda palette, name=name: self.plot(name, palette) for name in PICTURES}
+        page = render_prune(self._title, NETWORKS, self._rows(), pictures, self._layer_rows(), self._facts())
+        return write_file(Path(path), page)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write trials and weights to a folder; ``amc.load(folder, model=dense)`` brings the network back.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        run = RunFolder(Path(folder))
+        for trial in self.trials:
+            run.record(trial)
+        run.write(WEIGHTS_FILE, weights_bytes(self.model, Header(self.input_shape)))
+        return run.folder
+
+    def finetune(
+        self,
+        batches: Batches,
+        *,
+        epochs: int = 10,
+        lr: float = 0.01,
+        loss: Loss = cross_entropy,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> "PruneResult":
+        """Train a copy of the smaller network, by SGD on a cosine, and return the result with it; zeros stay zero.
+
+        Args:
+            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch.
+            epochs: how often.
+            lr: the highest learning rate; about a tenth of what the network was trained with.
+            loss: ``(outputs, targets) -> mean loss``.
+            seed: of dropout and of a loader that shuffles.
+            progress: show a bar.
+
+        Raises:
+            ValueError: an argument is out of range, batches are no pairs, or the loss is not finite.
+        """
+        tuned = copy.deepcopy(self.model)
+        with random_state_kept(), TrainingProgress("fine-tune") as bar:
+            seed_everything(seed)
+            fit_batches(tuned, batches, epochs, lr, loss, bar if progress else None)
+            evaluation = self.score(tuned)
+        return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
+
+    def _repr_mimebundle_(self, include: Any = (), exclude: Any = (), **_: object) -> Mapping[str, str]:  # noqa: ANN401
+        """Return what a notebook shows: the table."""
+        return self.table()._repr_mimebundle_(include, exclude)
+
+    @property
+    def _title(self) -> str:
+        asked = self.question
+        return f"{asked.name} at {asked.target:g} of its {asked.resource}"
+
+    def _rows(self) -> list[Row]:
+        """Return the comparison; what was not measured is left out."""
+        networks = (self.dense, self.uniform, self.found)
+        rows = self._metric_rows()
+        rows.append(make_row("FLOPs", [network.cost.flops for network in networks], COUNT))
+        rows.append(make_row("parameters", [network.cost.params for network in networks], COUNT))
+        memory = [network.cost.memory for network in networks if network.cost.memory is not None]
+        return [*rows, make_row("memory", memory, SIZE)] if len(memory) == len(networks) else rows
+
+    def _metric_rows(self) -> list[Row]:
+        """Return how good the networks are; uniform ratios, never fine-tuned, stand beside what was not either."""
+        metric = self.question.metric
+        quantity = TOP1 if metric == "accuracy" else SCORE
+        dense, uniform, untuned, found = (
+            evaluation.metric
+            for evaluation in (
+                self.dense.evaluation,
+                self.uniform.evaluation,
+                self.best.evaluation,
+                self.found.evaluation,
+            )
+        )
+        if self.found.evaluation is self.best.evaluation:
+            return [make_row(metric, [dense, uniform, found], quantity)]
+        whole, tuned = make_row(metric, [dense, found], quantity).cells
+        before = make_row("before fine-tuning", [dense, uniform, untuned], quantity)
+        return [Row(metric, (whole, Cell("-"), tuned)), before._replace(cells=(Cell("-"), *before.cells[1:]))]
+
+    def _layer_rows(self) -> list[tuple[LayerKept, LayerKept]]:
+        return list(zip(self.found.layers, self.uniform.layers, strict=True))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        asked = self.question
+        feasible = sum(trial.feasible for trial in self.trials)
+        return [
+            ("policy", f"{asked.policy}, seed {asked.seed}"),
+            ("granularity", f"{asked.granularity}, ranked by {asked.criterion}"),
+            ("target", f"{asked.target:g} of the dense network's {asked.resource}"),
+            ("trials", f"{len(self.trials)}, of which {feasible} within the target"),
+            ("best", f"trial {self.best.index + 1}, reward {self.best.reward:.4f}"),
+            ("search", f"{sum(trial.seconds for trial in self.trials):.1f} s"),
+        ]

@@ -1,0 +1,1 @@
+"""What the command lines share: composing, one-line errors, sweeps."""

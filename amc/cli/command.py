@@ -1,0 +1,173 @@
+"""A command line: Hydra composes the configuration, and errors end in one line and an exit code."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+import rich
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
+from amc.config.overrides import with_own_choices
+from amc.config.schema import CONF, TrainConfig, register_schemas
+from amc.config.validation import validate
+from amc.errors import ConfigError, StorageError, UserError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+INTERRUPTED = 130
+# Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
+TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed, and its error is already reported; the other jobs go on."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def run_command(name: str, task: Callable[[Any], None]) -> None:
+    """Run ``task`` on the configuration that ``conf/<name>.yaml`` and the command line make.
+
+    Args:
+        name: of the configuration, and of the command in error messages.
+        task: called with the checked configuration, once for each job of a sweep.
+
+    Raises:
+        SystemExit: the command failed, with the exit code of ``amc.errors``.
+    """
+    register_schemas()
+    full_error = os.environ.get(FULL_ERROR) == "1"
+
+    with tempfile.TemporaryDirectory(prefix="amc-sweep-") as folder, reporting(name, full_error):
+        sweep = SweepLog(Path(folder))
+
+        @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+        def job(composed: DictConfig) -> None:
+            with reporting(name, full_error, sweep):
+                if missing := OmegaConf.missing_keys(composed):
+                    raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
+                cfg = cast(TrainConfig, OmegaConf.to_object(composed))
+                validate(cfg)
+                if jobs_side_by_side() > 1:
+                    share_machine(cfg)
+                task(cfg)
+
+        _end_orderly()
+        sys.argv[1:] = with_own_choices(sys.argv[1:])
+        try:
+            with _hydra_lets_errors_pass():
+                job()
+        finally:
+            sweep.report(f"amc.{name}")
+
+
+def _end_orderly() -> None:
+    """Let the signals that end a process do so as Ctrl-C does, so that no job of a sweep is left behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def share_machine(cfg: TrainConfig) -> None:
+    """Let this job, in a process of its own, run beside others of its sweep."""
+    if cfg.threads is None:
+        cfg.threads = fair_threads()
+    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
+    os.setpgrp()
+    # Bars of several processes would overwrite each other.
+    rich.reconfigure(force_terminal=False)
+
+
+def output_folder() -> Path:
+    """Return the folder of the running job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def chosen(group: str) -> str:
+    """Return the name of the choice made in a configuration group."""
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def end_sweep() -> None:
+    """Start no further job of a sweep, since the user asked for an end; nothing to do for a single run.
+
+    Raises:
+        KeyboardInterrupt: this is a job of a sweep. Hydra lets it pass.
+    """
+    if in_sweep():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code, and note for the sweep how its job ended."""
+    try:
+        yield
+    except JobFailed as error:
+        raise SystemExit(error.exit_code) from error
+    except KeyboardInterrupt:
+        print(f"amc.{name}: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        known = as_user_error(error)
+        line = f"{job_label()}{known}"
+        if sweep is not None:
+            sweep.note(line)
+        if full_error:
+            raise
+        print(f"amc.{name}: {line}", file=sys.stderr)
+        raise (JobFailed if in_sweep() else SystemExit)(known.exit_code) from error
+    else:
+        if sweep is not None:
+            sweep.note(None)
+
+
+def as_user_error(error: Exception) -> UserError:
+    """Return an error as one of the kinds that have an exit code, with a message of one line."""
+    # A resolver of this package says what is wrong; OmegaConf wraps it.
+    cause = error.__cause__ if isinstance(error, OmegaConfBaseException) else error
+    if isinstance(cause, UserError):
+        return cause
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return ConfigError(_one_line(error))
+    if isinstance(error, OSError):
+        return StorageError(_one_line(error))
+    return UserError(f"{type(error).__name__}: {_one_line(error)} (a bug? {FULL_ERROR}=1 shows where)")
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the message of an error of Hydra, and of its cause, without line breaks."""
+    messages = [str(error)]
+    if isinstance(error, OverrideParseException):
+        messages.insert(0, f"cannot read {error.override!r}")
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        messages.append(str(error.__cause__))
+    for tail in TAILS:
+        messages = [message.partition(tail)[0] for message in messages]
+    messages = [message.strip().replace("\n\n", "; ") for message in messages]
+    return ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
+
+
+@contextmanager
+def _hydra_lets_errors_pass() -> Iterator[None]:
+    """Keep Hydra from printing errors itself, in many lines and with its own exit code."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

@@ -1,0 +1,72 @@
+"""The jobs of a sweep, one after the other or side by side: what became of each, and how they share the machine."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from amc.store.durable_files import read_file, write_file
+
+
+@dataclass(frozen=True)
+class SweepLog:
+    """What became of the jobs of one sweep, a file a job: they may run in processes of their own.
+
+    Attributes:
+        folder: an empty one, of this sweep alone.
+    """
+
+    folder: Path
+
+    def note(self, failure: str | None) -> None:
+        """Note that the running job is done, or what it failed of; outside a sweep nothing.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        if in_sweep():
+            number: int = HydraConfig.get().job.num
+            write_file(self.folder / f"{number:08}.json", json.dumps(failure))
+
+    def report(self, command: str) -> None:
+        """List the failed jobs on stderr, a line each, if there are any."""
+        outcomes: list[str | None] = [json.loads(read_file(path)) for path in sorted(self.folder.glob("*.json"))]
+        failures = [failure for failure in outcomes if failure is not None]
+        if failures:
+            print(f"{command}: {len(failures)} of {len(outcomes)} jobs failed:", *failures, sep="\n  ", file=sys.stderr)
+
+
+def in_sweep() -> bool:
+    """Whether a job of a sweep runs here."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def job_label() -> str:
+    """Return what tells this job from the others of a sweep; nothing outside a sweep."""
+    return f"[{HydraConfig.get().job.override_dirname}] " if in_sweep() else ""
+
+
+def jobs_side_by_side() -> int:
+    """Return how many jobs of the sweep may run on this machine at once, this one included.
+
+    Hydra's launchers that start several call the number ``n_jobs``, negative as joblib counts: -1 for one a core,
+    -2 for one less.
+    """
+    asked: int = HydraConfig.get().launcher.get("n_jobs", 1) if in_sweep() else 1
+    return asked if asked > 0 else max(1, cores() + 1 + asked)
+
+
+def fair_threads() -> int:
+    """Return the threads a job may use so that all that run side by side have a core a thread."""
+    return max(1, cores() // jobs_side_by_side())
+
+
+def cores() -> int:
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

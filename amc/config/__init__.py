@@ -1,0 +1,1 @@
+"""The configuration: schema, checks, and what of it identifies a run."""

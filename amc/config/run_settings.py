@@ -1,0 +1,61 @@
+"""What a run was asked, as flat names and plain values: two runs with the same settings pose the same problem."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+
+from amc.config.checkpoint_file import checkpoint_digest
+from amc.config.schema import SearchConfig
+
+Setting = str | int | float | bool | None
+# Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
+NOT_ASKED = {
+    "name",
+    "seed",
+    "policy.seed",
+    "device",
+    "threads",
+    "cache_dir",
+    "data.folder",
+    "export",
+    "tracker",
+    "overwrite",
+}
+POLICY = "policy."
+
+
+def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
+    """Return every key of a configuration that can change what the search finds, policy included.
+
+    Names are as on the command line (``finetune.epochs``); a list is joined by commas. The content of a checkpoint
+    stands beside its path.
+
+    Raises:
+        ConfigError: there is no such checkpoint.
+    """
+    asked = {**asdict(cfg), "tracker": None}
+    if cfg.stages == 1:
+        del asked["stages"]  # as in runs of before there were stages: they are the same
+    settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
+    if cfg.model.checkpoint is not None:
+        settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)
+    return settings
+
+
+def _flat(values: Mapping[str, object], prefix: str) -> list[tuple[str, Setting]]:
+    pairs: list[tuple[str, Setting]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{name}.")
+        else:
+            pairs.append((name, _plain(value)))
+    return pairs
+
+
+def _plain(value: object) -> Setting:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(_plain(item)) for item in value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)

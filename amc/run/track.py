@@ -1,0 +1,139 @@
+"""Whether and what a run tells a tracker."""
+
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol, Self
+
+from amc.config.schema import SearchConfig
+from amc.run.bench import Bench
+from amc.store.results import Result
+from amc.tracking.process import TrackerProcess
+from amc.tracking.tracker import Ending, Figures, TrackedRun
+from amc.weights.export import WEIGHTS_FILE
+from envs.engine.types import Cost
+from envs.search import Trial, better
+
+
+class Tracking(Protocol):
+    """A sink of ``RecordTrials``, used as a context manager around the run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+    def __call__(self, trial: Trial) -> None:
+        """Report a trial."""
+
+    def begin_stage(self, stage: int) -> None:
+        """Take the next trials for those of a stage of a staged run, counted from 1."""
+
+    def finish(self, result: Result) -> None:
+        """Report the end of a run whose files are written."""
+
+
+class Untracked(AbstractContextManager["Untracked"]):
+    """Reports nothing to nobody."""
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, trial: Trial) -> None:
+        """Do nothing."""
+
+    def begin_stage(self, stage: int) -> None:
+        """Do nothing."""
+
+    def finish(self, result: Result) -> None:
+        """Do nothing."""
+
+
+class Tracked(AbstractContextManager["Tracked"]):
+    """Turns trials and the result of a run into what a tracker is told.
+
+    Args:
+        process: the tracker.
+        folder: of the run.
+        dense: what the dense network takes.
+        resource: the resource that the search limits, a field of ``Cost``.
+    """
+
+    def __init__(self, process: TrackerProcess, folder: Path, dense: Cost, resource: str) -> None:
+        self._process = process
+        self._folder = folder
+        self._dense: float = getattr(dense, resource)
+        self._resource = resource
+        self._best: Trial | None = None
+        self._stage: Figures = {}
+        self._before = self._count = 0
+
+    def __enter__(self) -> Self:
+        self._process.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._process.__exit__(*raised)
+
+    def __call__(self, trial: Trial) -> None:
+        """Report a trial, and the best reward within the target so far."""
+        self._best = better(trial, self._best)
+        self._count = self._before + trial.index + 1
+        self._process.report(self._before + trial.index, self._figures(trial))
+
+    def begin_stage(self, stage: int) -> None:
+        """Number the next trials behind those so far; the best so far of another target counts no more."""
+        self._best, self._before, self._stage = None, self._count, {"stage": stage}
+
+    def finish(self, result: Result) -> None:
+        """Report the result, with the pictures and the network that lie in the run's folder."""
+        self._process.finish(
+            Ending(
+                summary=summary(result),
+                strategy=[(row.layer, row.keep, row.kept, row.of) for row in result.strategy],
+                pictures=sorted(self._folder.glob("*.png")),
+                model=self._folder / WEIGHTS_FILE,
+            )
+        )
+
+    def _figures(self, trial: Trial) -> Figures:
+        best = {} if self._best is None else {"best_reward": self._best.reward}
+        kept: float = getattr(trial.cost, self._resource) / self._dense
+        return {
+            "reward": trial.reward,
+            **best,
+            "metric": trial.evaluation.metric,
+            "resource_kept": kept,
+            "seconds": trial.seconds,
+            "policy_seconds": trial.seconds - trial.engine_seconds,
+            "engine_seconds": trial.engine_seconds,
+            **self._stage,
+        }
+
+
+def track(bench: Bench, policy: str, folder: Path) -> Tracking:
+    """Return what reports the run to the tracker that the configuration names.
+
+    Args:
+        bench: the run's parts.
+        policy: name of who searches.
+        folder: of the run.
+    """
+    cfg = bench.cfg
+    if cfg.tracker is None:
+        return Untracked()
+    name = f"{cfg.model.name}-{cfg.data.name}-{policy}-seed{cfg.seed}"
+    run = TrackedRun(folder.absolute(), cfg.name, policy, name, _tags(cfg))
+    dense = bench.engine.cost(bench.engine.everything)
+    return Tracked(TrackerProcess(cfg.tracker, run), folder.absolute(), dense, cfg.resource.name)
+
+
+def summary(result: Result) -> Figures:
+    """Return the figures of a result: ``dense/test_top1`` and so on, and what the search took."""
+    networks = {"dense": result.dense, "uniform": result.uniform, "pruned": result.pruned}
+    measured = {f"{name}/{key}": value for name, scores in networks.items() for key, value in asdict(scores).items()}
+    return {**measured, "search_seconds": result.search_seconds, "trials": result.trials}
+
+
+def _tags(cfg: SearchConfig) -> tuple[str, ...]:
+    chosen = (cfg.model.name, cfg.data.name, cfg.granularity.name, cfg.criterion.name, cfg.resource.name)
+    return (*chosen, cfg.reward.name, f"target={cfg.target:g}")

@@ -1,0 +1,235 @@
+"""Run folders: the only module that opens the files of a run, which ``amc.store.run_folders`` names.
+
+| file | holds | same for the same seed |
+|---|---|---|
+| ``trials.jsonl`` | one line a trial, on disk before the next episode begins | yes |
+| ``timings.jsonl`` | the seconds of each trial | no |
+| ``asked.json`` | what the run was asked: its settings | yes |
+| ``result.json`` | what the run found: the dense, the uniform and the pruned network | all but seconds and latency |
+| ``stage1/stage.json`` | what an earlier stage of a staged run found; its trials lie beside it | all but seconds |
+
+A kill at any moment leaves every file whole, see ``amc.store.durable_files``.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amc.config.run_settings import Setting
+from amc.errors import RefusedInput, StorageError
+from amc.measurement.latency import Latency
+from amc.store.durable_files import append_line, read_file, write_file
+from amc.store.kept_layers import LayerKept, StageKept
+from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
+from amc.store.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dict
+from amc.store.typed_records import record
+from envs.search import Trial
+
+SCHEMA = 1
+
+
+class FineTuned(NamedTuple):
+    """A trial and its top-1 on the search split before and after fine-tuning."""
+
+    trial: int
+    search_top1_before_finetune: float
+    search_top1: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A network as measured. ``flops`` are multiply-accumulates of convolutions and linear layers."""
+
+    test_top1: float
+    flops: int
+    params: int
+    memory_bytes: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class PrunedScores(Scores):
+    """A pruned and fine-tuned network as measured."""
+
+    search_top1: float
+    test_top1_before_finetune: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``result.json`` holds.
+
+    ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
+    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.run_settings``);
+    runs of before there were settings have none. ``stopped`` says that a signal ended the search before its time.
+
+    Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and
+    ``finetuned`` are those of the last; strategies are of the original network, and ``uniform`` got there in one step
+    with as many epochs of fine-tuning in total. Other runs have no ``stages``.
+    """
+
+    schema: int
+    model: str
+    data: str
+    policy: str
+    granularity: str
+    criterion: str
+    resource: str
+    target: float
+    seed: int
+    trials: int
+    search_seconds: float
+    dense: Scores
+    uniform: PrunedScores
+    pruned: PrunedScores
+    strategy: tuple[LayerKept, ...]
+    uniform_strategy: tuple[LayerKept, ...]
+    finetuned: tuple[FineTuned, ...]
+    versions: dict[str, str]
+    images: dict[str, int] = field(default_factory=dict)
+    latencies: tuple[Latency, ...] = ()
+    settings: dict[str, Setting] = field(default_factory=dict)
+    stopped: bool = False
+    stages: tuple[StageKept, ...] = ()
+
+
+class RunFolder:
+    """A run's folder, open for writing.
+
+    Args:
+        folder: made where missing. A folder holds one run: trials and result of an earlier one in it are removed.
+        keep: go on with the trials and the stages that are there; half-written lines are cut off.
+
+    Raises:
+        RefusedInput: the trials to be kept are damaged.
+        StorageError: the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path, *, keep: bool = False) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if keep:
+                (folder / RESULT).unlink(missing_ok=True)
+            else:
+                clear(folder)
+        except OSError as error:
+            raise StorageError(
+                f"{folder}: cannot be made or written ({error.strerror}); choose another name"
+            ) from error
+        if keep and (folder / TRIALS).exists():
+            self._rewrite(read_trials(folder))
+
+    def record(self, trial: Trial) -> None:
+        """Append a trial; it is on disk when this returns. A sink of ``RecordTrials``."""
+        append_line(self.folder / TRIALS, trial_as_dict(trial))
+        append_line(self.folder / TIMINGS, timing_as_dict(trial))
+
+    def ask(self, asked: Mapping[str, Setting]) -> None:
+        """Write down what the run was asked, before its first trial."""
+        self.write(ASKED, json.dumps(asked, indent=1) + "\n")
+
+    def _rewrite(self, trials: Sequence[Trial]) -> None:
+        """Write whole lines only. A trial whose seconds were lost counts as having taken none."""
+        timed = [
+            replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial for trial in trials
+        ]
+        for name, as_dict in ((TRIALS, trial_as_dict), (TIMINGS, timing_as_dict)):
+            lines = [json.dumps(as_dict(trial), allow_nan=False) + "\n" for trial in timed]
+            write_file(self.folder / name, "".join(lines))
+
+    def write(self, name: str, content: bytes | str) -> Path:
+        """Write a file of the run and return its path."""
+        return write_file(self.folder / name, content)
+
+    def write_result(self, result: Result) -> Path:
+        """Write ``result.json``."""
+        as_dict = asdict(result)
+        for key in ("strategy", "uniform_strategy", "finetuned"):
+            as_dict[key] = [row._asdict() for row in getattr(result, key)]
+        as_dict["stages"] = [stage.as_dict() for stage in result.stages]
+        if not result.stages:
+            del as_dict["stages"]
+        return self.write(RESULT, json.dumps(as_dict, indent=1, allow_nan=False) + "\n")
+
+    def write_stage(self, stage: StageKept) -> Path:
+        """Write ``stage.json``; from then on the stage is done."""
+        return self.write(STAGE, json.dumps(stage.as_dict(), indent=1, allow_nan=False) + "\n")
+
+
+def read_asked(folder: Path) -> dict[str, Setting] | None:
+    """Read what a run was asked; ``None`` where it has not written that down.
+
+    Raises:
+        RefusedInput: the file is damaged.
+    """
+    path = folder / ASKED
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(read_file(path))
+    except ValueError as error:
+        raise RefusedInput(f"{path}: no JSON ({error}); overwrite=true starts the run anew") from error
+    if not isinstance(content, dict):
+        raise RefusedInput(f"{path}: holds no settings; overwrite=true starts the run anew")
+    return content
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """Read the trials of a run, finished or not; a torn last line is left out, an untimed trial took ``nan`` seconds.
+
+    Raises:
+        RefusedInput: the file is missing, or a line is no trial.
+    """
+    try:
+        timed = _read_lines(folder / TIMINGS) if (folder / TIMINGS).exists() else []
+        timings = {row["index"]: record(Timing, row) for row in timed}
+        return [trial_from_dict(row, timings) for row in _read_lines(folder / TRIALS)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RefusedInput(f"{folder / TRIALS}: a line is no trial ({error!r})") from error
+
+
+def read_result(folder: Path) -> Result:
+    """Read ``result.json``; every value in it is checked.
+
+    Raises:
+        RefusedInput: the file is missing or is no result of this schema.
+    """
+    path = folder / RESULT
+    try:
+        content = json.loads(read_file(path))
+        if content["schema"] != SCHEMA:
+            raise RefusedInput(f"{path}: schema {content['schema']}, this version reads {SCHEMA}")
+        for key, kind in (("dense", Scores), ("uniform", PrunedScores), ("pruned", PrunedScores)):
+            content[key] = record(kind, content[key])
+        rows = {"strategy": LayerKept, "uniform_strategy": LayerKept, "finetuned": FineTuned, "latencies": Latency}
+        for key, row in rows.items():
+            content[key] = tuple(record(row, values) for values in content.get(key, ()))
+        content["stages"] = tuple(map(StageKept.from_dict, content.get("stages", ())))
+        return record(Result, content)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path}: no result of a run ({error!r})") from error
+
+
+def read_stage(folder: Path) -> StageKept:
+    """Read what a stage found; every value in it is checked.
+
+    Raises:
+        RefusedInput: the file is missing or is no stage.
+    """
+    try:
+        return StageKept.from_dict(json.loads(read_file(folder / STAGE)))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RefusedInput(f"{folder / STAGE}: no stage of a run ({error!r}); delete it to repeat the stage") from error
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a JSONL file; what stands behind the last newline was torn by a kill."""
+    whole, _, _ = read_file(path).rpartition(b"\n")
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path}: a line is no JSON ({error})") from error

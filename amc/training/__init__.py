@@ -1,0 +1,1 @@
+"""Training of dense networks and fine-tuning of pruned ones."""

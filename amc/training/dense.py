@@ -1,0 +1,119 @@
+"""Trained dense networks, kept so that each is trained once."""
+
+import hashlib
+import json
+import logging
+import stat
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from amc.config.schema import TrainConfig
+from amc.errors import RefusedInput
+from amc.progress import TrainingProgress
+from amc.run import build
+from amc.seeding import seed_everything
+from amc.store.durable_files import write_file
+from amc.store.lock import alone
+from amc.training.sgd import Recipe, fit
+from amc.weights.checkpoint import check_tensors, load_checkpoint
+from amc.zoo.data.dataset import Splits
+
+log = logging.getLogger(__name__)
+# Part of every key: it counts up when the code of training comes to other weights.
+FORMAT = 2
+MAX_BYTES = 4 << 30
+
+
+def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> nn.Module:
+    """Return the dense network in eval mode on the device: from a checkpoint, from the cache, or trained and put there.
+
+    Raises:
+        RefusedInput: the checkpoint or the cached file is damaged, or made for another network.
+    """
+    seed_everything(cfg.dense_seed)
+    model = build.new_network(cfg.model, splits)
+    if cfg.model.checkpoint is None:
+        _train(model, cfg, splits, device)
+    else:
+        load_checkpoint(model, cfg.model.checkpoint)
+        log.info("%s: trained before, from %s", cfg.model.name, cfg.model.checkpoint)
+    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.device) -> None:
+    """Train a new network, or fill it from the cache."""
+    recipe = Recipe(**asdict(cfg.train))
+    key = cache_key(model, splits, recipe, cfg.dense_seed, device)
+    path = build.cache_folder(cfg) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
+    what = f"{cfg.model.name} on {cfg.data.name}"
+    # Jobs side by side ask for the same network at once: the first trains it.
+    with nullcontext() if path.exists() else alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
+        if path.exists():
+            load_weights(path, model, key)
+            log.info("%s: trained before, from %s", what, path)
+        else:
+            log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
+            with TrainingProgress(f"train {what}") as progress:
+                fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
+            about = {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)}
+            save_weights(path, model, key, about)
+
+
+def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, device: torch.device) -> str:
+    """Return a digest of everything that the trained weights depend on.
+
+    The untrained weights and the modules' settings stand for the model, the pixels for the data. Versions of torch
+    and numbers of threads are left out: they change the last bits only.
+
+    Args:
+        model: the untrained network.
+        splits: the data.
+        recipe: how it is trained.
+        seed: of training.
+        device: where it is trained.
+    """
+    settings = {"format": FORMAT, "recipe": asdict(recipe), "seed": seed, "device": device.type, "modules": str(model)}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    tensors = [*model.state_dict().items(), *splits.train._asdict().items(), *splits.normalize._asdict().items()]
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, model: nn.Module, key: str, about: dict[str, Any]) -> None:
+    """Write weights and buffers as safetensors; ``about`` tells a person what they are.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"key": key, "about": json.dumps(about | {"torch": torch.__version__})}
+    write_file(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_weights(path: Path, model: nn.Module, key: str) -> None:
+    """Fill ``model`` from a file, once it is known to be made for it.
+
+    Raises:
+        RefusedInput: the file is no regular file, damaged, made under another key, or does not fit the model.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise ValueError(f"not a regular file of at most {MAX_BYTES} bytes")
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                raise ValueError("it was made for another network or other data")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+        check_tensors(tensors, model.state_dict())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RefusedInput(f"{path}: not a network trained before ({error}); delete it to train anew") from error
+    model.load_state_dict(tensors)

@@ -1,0 +1,1 @@
+"""Weights files: checkpoints in, pruned networks out and back."""

@@ -1,0 +1,68 @@
+"""A trained network of one's own: ``model.checkpoint=net.safetensors``, or a state dict saved by torch.
+
+Files are data: no code in them runs, and names, shapes, types and finiteness are checked before anything is loaded.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from amc.config.checkpoint_file import checkpoint_file
+from amc.errors import RefusedInput
+from envs.engine.network.isolation import first_line
+
+SAFETENSORS = ".safetensors"
+
+
+def load_checkpoint(model: nn.Module, checkpoint: str) -> None:
+    """Fill a network with the weights of a file.
+
+    Args:
+        model: the untrained network.
+        checkpoint: path of a ``.safetensors`` file, or of a state dict as torch writes it.
+
+    Raises:
+        ConfigError: there is no such file.
+        RefusedInput: it is damaged, or was not made for this network; one line says why.
+    """
+    path = checkpoint_file(checkpoint)
+    try:
+        tensors = load_file(path) if path.suffix == SAFETENSORS else _load_torch(path)
+        check_tensors(tensors, model.state_dict())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RefusedInput(f"model.checkpoint={checkpoint} is refused: {first_line(error)}") from error
+    model.load_state_dict(tensors)
+
+
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Check that tensors are those of a network.
+
+    Raises:
+        ValueError: one is missing, too many, of another shape or type, or not finite.
+    """
+    if found.keys() != wanted.keys():
+        name = min(found.keys() ^ wanted.keys())
+        raise ValueError(f"tensor {name!r} is {'missing' if name in wanted else 'not part of the network'}")
+    for name, tensor in found.items():
+        like = wanted[name]
+        if tensor.shape != like.shape or tensor.dtype != like.dtype:
+            has, should = (f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (tensor, like))
+            raise ValueError(f"tensor {name!r} is {has}, the network's is {should}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"tensor {name!r} holds values that are not finite")
+
+
+def _load_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in many ways
+        raise ValueError("it holds more than tensors or is damaged; save model.state_dict()") from error
+    if not isinstance(found, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    ):
+        raise ValueError("it holds no state dict; save model.state_dict()")
+    return dict(found)

@@ -1,0 +1,74 @@
+"""Any images, sorted into one folder a class."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from amc.errors import ConfigError, RefusedInput
+from amc.zoo.data.dataset import RawData, Source, Split
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def image_folder(source: Source) -> RawData:
+    """Load ``train/<class>/*`` and ``test/<class>/*`` of a folder as colour images, ``(3, size, size)``.
+
+    Images are scaled to cover the square of ``source.image_size`` pixels and cut at its edges. Classes are
+    numbered in the order of their folders' names.
+
+    Raises:
+        ConfigError: there is no such folder, it has no classes, or train and test have different ones.
+    """
+    if source.folder is None or source.image_size is None:
+        raise ConfigError("data=image_folder needs data.folder and data.image_size, such as 64")
+    root = Path(source.folder).expanduser()
+    classes = _classes(root / "train", source.folder)
+    if _classes(root / "test", source.folder) != classes:
+        raise ConfigError(f"data.folder={source.folder}: train/ and test/ hold folders for different classes")
+    train, test = (read_split(root / part, classes, source.image_size) for part in ("train", "test"))
+    return RawData(train, test, num_classes=len(classes))
+
+
+def read_split(folder: Path, classes: list[str], size: int) -> Split:
+    """Read all images of the folders of some classes, in the order of their names.
+
+    Raises:
+        ConfigError: a class has no image.
+    """
+    images, labels = [], []
+    for label, name in enumerate(classes):
+        paths = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise ConfigError(f"{folder / name} holds no image ({', '.join(sorted(SUFFIXES))})")
+        images += [read_image(path, size) for path in paths]
+        labels += [label] * len(paths)
+    return Split(torch.stack(images), torch.tensor(labels))
+
+
+def read_image(path: Path, size: int) -> Tensor:
+    """Read one image as bytes, ``(3, size, size)``.
+
+    Raises:
+        RefusedInput: the file is damaged, no image, or so large that it may be an attack on memory.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                fitted = ImageOps.fit(image.convert("RGB"), (size, size))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise RefusedInput(f"{path}: cannot be read as an image ({error})") from error
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
+
+
+def _classes(folder: Path, given: str) -> list[str]:
+    if not folder.is_dir():
+        raise ConfigError(f"data.folder={given} lacks a folder {folder.name}/ with one folder of images for each class")
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if len(classes) < 2:
+        raise ConfigError(f"{folder} holds {len(classes)} folders of images; at least two classes are needed")
+    return classes

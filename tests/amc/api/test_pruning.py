@@ -1,0 +1,359 @@
+import io
+import random
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+import amc
+from amc.store.results import read_trials
+from envs.constraint import TargetError
+from envs.engine.choices import UNITS
+from envs.engine.errors import GraphError
+from envs.engine.settings import EngineSettings
+from envs.engine.surgery.masking import masks
+from envs.search import RecordTrials, run_episode
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 36, 4),
+    ).eval()
+
+
+@pytest.fixture
+def batches() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.randn(20, 3, 6, 6, generator=generator), torch.arange(20) % 4) for _ in range(3)]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_network_gets_smaller_and_the_one_given_is_untouched(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = amc.prune(
+        model, batches[0][0][:1], calibration=batches, validation=batches, policy="random", episodes=4, target=0.5
+    )
+    assert len(result.trials) == 4
+    assert result.best in result.trials
+    assert all(0 < keep <= 1 for keep in result.strategy.values())
+    assert parameters(result.model) < parameters(model)
+    assert result.model(batches[0][0]).shape == (20, 4)
+    with torch.no_grad():
+        for parameter in result.model.parameters():
+            parameter.zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_saved_network_comes_back(model: nn.Module, batches: list[tuple[Tensor, Tensor]], tmp_path: Path) -> None:
+    images = batches[0][0]
+    result = amc.prune(model, images[:1], calibration=batches, validation=batches, policy="uniform", target=0.4)
+    folder = result.save(tmp_path / "saved")
+    assert read_trials(folder) == result.trials
+    assert torch.allclose(amc.load(folder, model=model)(images), result.model(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(("granularity", "criterion"), [("element", "obd"), ("n_m", "taylor"), ("channel", "obd")])
+def test_finer_granularities_keep_the_shape_and_their_zeros(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]], granularity: str, criterion: str, tmp_path: Path
+) -> None:
+    images = batches[0][0]
+    settings = EngineSettings(granularity=granularity, criterion=criterion)
+    result = amc.prune(
+        model, images[:1], calibration=batches, validation=batches, policy="uniform", target=0.5, settings=settings
+    )
+    loaded = amc.load(result.save(tmp_path / "saved"), model=model)
+    assert torch.allclose(loaded(images), result.model(images), atol=1e-6)
+    zeros = sum(int((weight == 0).sum()) for weight in loaded.parameters() if weight.ndim > 1)
+    assert parameters(loaded) - zeros == result.best.cost.params < parameters(model)
+    assert (parameters(loaded) == parameters(model)) == (granularity != "channel")
+
+
+def test_one_may_bring_a_score_and_a_policy(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    class KeepLittle:
+        def search(self, env: RecordTrials) -> None:
+            run_episode(env, lambda _: 0.3)
+
+    result = amc.prune(
+        model, batches[0][0][:1], calibration=batches, score=lambda small: -parameters(small), policy=KeepLittle()
+    )
+    assert result.best.evaluation.metric < 0
+    assert len(result.trials) == 1
+
+
+def test_the_agent_plays_the_same_trials_for_the_same_seed(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    runs = [
+        amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, episodes=6, seed=seed)
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = ([trial.strategy for trial in result.trials] for result in runs)
+    assert first == again
+    assert first != other
+
+
+def test_what_cannot_work_is_said(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    example = batches[0][0][:1]
+    with pytest.raises(ValueError, match="validation batches or a score"):
+        amc.prune(model, example, calibration=batches)
+    with pytest.raises(ValueError, match="policy='best'"):
+        amc.prune(model, example, calibration=batches, validation=batches, policy="best")
+    with pytest.raises(ValueError, match="calibration holds no batch"):
+        amc.prune(model, example, calibration=[], validation=batches)
+    with pytest.raises(TargetError, match="target"):
+        amc.prune(model, example, calibration=batches, validation=batches, target=0.01)
+    with pytest.raises(GraphError, match="nothing to prune"):
+        amc.prune(nn.Sequential(nn.Flatten(), nn.Linear(108, 4)), example, calibration=batches, validation=batches)
+
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class TwoInputs(nn.Module):
+    """An image branch and one of plain features, that meet at the classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.features = nn.Sequential(nn.Linear(5, 16), nn.ReLU())
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, image: Tensor, features: Tensor) -> Tensor:
+        return self.head(torch.cat([self.image(image).mean((2, 3)), self.features(features)], 1))
+
+
+@pytest.mark.parametrize("kind", ["tuple", "loader", "dict"])
+def test_networks_of_several_inputs_go_all_the_way(kind: str, batches: Batches, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoInputs().eval()
+    pairs = [(images, images.mean((2, 3)) @ torch.ones(3, 5), labels) for images, labels in batches]
+    by_kind = {
+        "tuple": [((images, features), labels) for images, features, labels in pairs],
+        "loader": [[[images, features], labels] for images, features, labels in pairs],
+        "dict": [({"features": features, "image": images}, labels) for images, features, labels in pairs],
+    }
+    data = by_kind[kind]
+    result = amc.prune(
+        model,
+        data[0][0],
+        calibration=data,
+        validation=data,
+        policy="random",
+        episodes=3,
+        criterion="taylor",
+        min_keep=0.2,
+    )
+    assert parameters(result.model) < parameters(model)
+    assert result.input_shape == ()
+    tuned = result.finetune(data, epochs=1)
+    loaded = amc.load(tuned.save(tmp_path / "saved"), model=model)
+    images, features, _ = pairs[0]
+    assert torch.allclose(loaded(images, features), tuned.model(images, features), atol=1e-6)
+
+
+@pytest.mark.parametrize("granularity", UNITS)
+def test_every_granularity_goes_by_its_name(model: nn.Module, batches: Batches, granularity: str) -> None:
+    result = amc.prune(
+        model,
+        batches[0][0][:1],
+        calibration=batches,
+        validation=batches,
+        policy="uniform",
+        granularity=granularity,
+        ignore=["6"],
+    )
+    assert result.question.granularity == granularity
+    assert "6" not in result.strategy
+    assert bool(masks(result.model)) == (granularity != "channel")
+
+
+def mean_loss(network: nn.Module, batches: Batches) -> float:
+    with torch.no_grad():
+        return sum(float(cross_entropy(network(images), labels)) for images, labels in batches) / len(batches)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "element"])
+def test_fine_tuning_lowers_the_loss_of_a_copy(model: nn.Module, batches: Batches, granularity: str) -> None:
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    loader = DataLoader(TensorDataset(images, labels), batch_size=20, shuffle=True)
+    result = amc.prune(
+        model, images[:1], calibration=loader, validation=batches, policy="uniform", granularity=granularity
+    )
+    before = {name: tensor.clone() for name, tensor in result.model.state_dict().items()}
+    state = torch.get_rng_state()
+    tuned = result.finetune(loader, epochs=4, lr=0.02)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert mean_loss(tuned.model, batches) < mean_loss(result.model, batches)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in result.model.state_dict().items())
+    assert tuned.found.evaluation.loss < result.found.evaluation.loss
+    assert not tuned.model.training
+    for name, mask in masks(result.model).items():
+        assert int(tuned.model.get_submodule(name).weight[~mask].count_nonzero()) == 0
+    again = result.finetune(loader, epochs=4, lr=0.02)
+    assert all(torch.equal(a, b) for a, b in zip(tuned.model.parameters(), again.model.parameters(), strict=True))
+    accuracy, before_it = (
+        line.split("│")[2:5] for line in printed(tuned).splitlines() if "accura" in line or "before" in line
+    )
+    assert accuracy[1].strip() == "-" == before_it[0].strip()
+    assert f"{tuned.found.evaluation.metric:.2%}" in accuracy[2]
+    assert f"{result.uniform.evaluation.metric:.2%}" in before_it[1]
+    assert f"{result.best.evaluation.metric:.2%}" in before_it[2]
+    assert "before fine-tuning" not in printed(result)
+
+
+def test_fine_tuning_says_what_is_wrong(model: nn.Module, batches: Batches) -> None:
+    result = amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, policy="uniform")
+    with pytest.raises(ValueError, match="batches holds no batch"):
+        result.finetune([])
+    with pytest.raises(ValueError, match="a list or a loader with a length"):
+        result.finetune(batch for batch in batches)
+    with pytest.raises(ValueError, match="epochs=0"):
+        result.finetune(batches, epochs=0)
+    with pytest.raises(ValueError, match="loss of batch 0 is nan"):
+        result.finetune(batches, loss=lambda outputs, _: outputs.mean() * float("nan"))
+
+
+def printed(result: amc.PruneResult) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(result.table())
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_result_shows_itself(model: nn.Module, batches: Batches, tmp_path: Path) -> None:
+    named = type("Net<b>[red]", (nn.Sequential,), {})(*model).eval()
+    result = amc.prune(
+        named,
+        batches[0][0][:1],
+        calibration=batches,
+        validation=batches,
+        policy="random",
+        episodes=3,
+        resource="params",
+    )
+    table = printed(result)
+    assert "Net<b>[red]" in table
+    assert f"{result.best.evaluation.metric:.2%}" in table
+    dense = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in batches) / sum(
+        len(labels) for _, labels in batches
+    )
+    assert f"{dense:.2%}" in table
+    assert str(parameters(model)) in table or f"{parameters(model) / 1000:.3g}k" in table
+    for picture in ("reward", "channels"):
+        assert isinstance(result.plot(picture), Figure)
+    with pytest.raises(ValueError, match="picture='loss': must be one of reward, channels"):
+        result.plot("loss")
+    assert {"text/plain", "text/html"} <= set(result._repr_mimebundle_())
+    page = result.report(tmp_path / "deep" / "report.html").read_text("utf-8")
+    HTMLParser().feed(page)
+    assert "Net&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert all(layer.layer in page for layer in result.found.layers)
+
+
+def test_the_callers_network_and_random_states_stay_as_they_were(model: nn.Module, batches: Batches) -> None:
+    class Failing:
+        def search(self, env: RecordTrials) -> None:
+            run_episode(env, lambda _: 0.5)
+            torch.rand(3), random.random(), np.random.random()  # noqa: NPY002, S311
+            raise KeyError("in the middle")
+
+    model.train()
+    model[0].eval()
+    handle = model[3].register_forward_hook(lambda *_: None)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    ids = [id(tensor) for tensor in (*model.parameters(), *model.buffers())]
+    modes = [module.training for module in model.modules()]
+    torch.manual_seed(7)
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    example = batches[0][0][:1]
+    amc.prune(model, example, calibration=batches, validation=batches, episodes=2)
+    with pytest.raises(KeyError, match="in the middle"):
+        amc.prune(model, example, calibration=batches, validation=batches, policy=Failing(), device="cpu")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert [id(tensor) for tensor in (*model.parameters(), *model.buffers())] == ids
+    assert [module.training for module in model.modules()] == modes
+    assert [len(module._forward_hooks) for module in model] == [0, 0, 0, 1, 0, 0, 0]
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+    handle.remove()
+
+
+def test_the_bar_is_shown_when_asked_for(
+    model: nn.Module, batches: Batches, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    monkeypatch.setattr("amc.progress.get_console", Console)
+    example = batches[0][0][:1]
+    for progress in (False, True):
+        result = amc.prune(model, example, calibration=batches, validation=batches, policy="uniform", progress=progress)
+        result.finetune(batches, epochs=1, progress=progress)
+        out, err = capsys.readouterr()
+        assert (("search" in out), ("fine-tune" in out)) == (progress, progress)
+        assert bool(out) == progress
+        assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"validation": None, "score": None}, "either validation batches or a score"),
+        ({"score": lambda _: 1.0}, "either validation batches or a score"),
+        ({"validation": None, "score": lambda _: float("nan")}, r"score\(model\) returned nan"),
+        ({"policy": "best"}, "policy='best': must be an object or one of amc, "),
+        ({"policy": object()}, r"method search\(env\)"),
+        ({"granularity": "row"}, "granularity='row': choose one of channel, "),
+        ({"criterion": "size"}, "criterion='size': choose one of l1, "),
+        ({"ignore": "6"}, r"ignore='6': must be a list .* \['6'\]"),
+        ({"ignore": ["head"]}, "'head', which is no module"),
+        ({"granularity": "element", "settings": EngineSettings()}, "granularity and settings are both given"),
+        ({"device": "abacus"}, "device='abacus' cannot be used here"),
+        ({"resource": "watts"}, "resource='watts'"),
+        ({"episodes": 0}, "episodes=0"),
+        ({"calibration": []}, "calibration holds no batch"),
+        ({"calibration": 3}, "calibration is of type int"),
+        ({"calibration": [torch.zeros(2, 3, 6, 6)]}, "calibration: batch 0 is a Tensor: batches must be pairs"),
+        ({"calibration": [{"x": torch.zeros(2), "y": torch.zeros(2)}]}, "calibration: batch 0 is a dict"),
+        ({"validation": [(torch.zeros(2, 3, 6, 6),)]}, "validation: batch 0 is a tuple of 1"),
+        ({"validation": [(torch.zeros(2, 3, 6, 6), [0, 1])]}, "validation: the targets of batch 0 are a list"),
+        ({"validation": [(torch.zeros(2, 3, 6, 6), torch.zeros(3).long())]}, "validation: 2 inputs and 3 targets"),
+        ({"validation": [(torch.zeros(2, 3, 6, 6), torch.zeros(2, 4))]}, "accuracy needs one class number"),
+        ({"calibration": [(["text"], torch.zeros(1))]}, "calibration: inputs hold a str"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    model: nn.Module, batches: Batches, arguments: dict[str, object], message: str
+) -> None:
+    everything: dict[str, object] = {"calibration": batches, "validation": batches, "policy": "uniform"} | arguments
+    with pytest.raises(ValueError, match=message) as raised:
+        amc.prune(model, batches[0][0][:1], **everything)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+
+
+def test_a_network_without_class_scores_is_told_to_bring_a_score(batches: Batches) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with pytest.raises(ValueError, match=r"returns a tensor of shape \(60, 4, 2, 2\).*give a score function"):
+        amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, policy="uniform")

@@ -1,0 +1,38 @@
+from dataclasses import replace
+
+from amc.config.run_settings import run_settings
+from amc.config.schema import Constraint, DataConfig, FinetuneConfig, ModelConfig, SearchConfig
+
+CFG = SearchConfig(
+    model=ModelConfig("plain20"),
+    data=DataConfig("digits", folder="/home/somebody/digits", calibration=100, search=200, finetune_epochs=1),
+    finetune=FinetuneConfig(epochs=1),
+    policy={"_target_": "somewhere.Policy", "seed": 3, "sigma": 0.5},
+    ignore=["first", "last"],
+)
+
+
+def test_settings_are_named_as_on_the_command_line() -> None:
+    settings = run_settings(CFG)
+    asked = {"constraint": "rescale", "episodes": 150, "finetune.epochs": 1, "policy.sigma": 0.5, "round_to": None}
+    assert {name: settings[name] for name in asked} == asked
+    assert settings["ignore"] == "first,last"
+
+
+def test_where_and_with_which_seed_a_run_was_made_is_not_asked() -> None:
+    elsewhere = replace(
+        CFG, name="other", seed=7, device="cuda", threads=4, cache_dir="elsewhere", policy=CFG.policy | {"seed": 7}
+    )
+    elsewhere.tracker = {"_target_": "somewhere.Tracker", "mode": "online"}
+    assert run_settings(elsewhere) == run_settings(CFG)
+    assert "somebody" not in str(run_settings(CFG))
+
+
+def test_a_run_of_one_stage_is_asked_what_runs_of_before_there_were_stages_were() -> None:
+    assert "stages" not in run_settings(CFG)
+    assert run_settings(replace(CFG, stages=3))["stages"] == 3
+
+
+def test_what_changes_the_search_changes_the_settings() -> None:
+    assert run_settings(replace(CFG, constraint=Constraint.bound)) != run_settings(CFG)
+    assert run_settings(replace(CFG, policy=CFG.policy | {"sigma": 0.1})) != run_settings(CFG)

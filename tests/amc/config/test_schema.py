@@ -1,0 +1,194 @@
+from dataclasses import fields, is_dataclass
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from amc.config.schema import CONF, SearchConfig, TrainConfig, register_schemas
+from amc.config.validation import validate
+from amc.errors import ConfigError, ModelError, UserError
+from amc.run.build import make_policy
+from amc.tracking.make import make_tracker
+from amc.zoo.data.registry import DATASETS
+from amc.zoo.models.registry import LIBRARIES, MODELS
+
+NEEDED = {
+    "custom": ["model._target_=my_package.build_net"],
+    "timm": ["model.name=mobilenetv2_100"],
+    "torchvision": ["model.name=resnet18"],
+}
+NEEDED_OF_DATA = {"custom": ["data._target_=my_package.make_splits"]}
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(*overrides: str, name: str = "search") -> TrainConfig:
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = OmegaConf.to_object(compose(name, list(overrides)))
+    assert isinstance(cfg, TrainConfig)
+    return cfg
+
+
+def searching(*overrides: str) -> SearchConfig:
+    cfg = composed(*overrides)
+    assert isinstance(cfg, SearchConfig)
+    return cfg
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    cfg = composed()
+    assert isinstance(cfg, SearchConfig)
+    assert (cfg.model.name, cfg.data.name, cfg.target, cfg.episodes, cfg.seed) == ("mobilenet", "digits", 0.5, 150, 0)
+    assert cfg.policy["_target_"] == "amc.agent.policy.AMC"
+    validate(cfg)
+
+
+@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("data", choices("data"))
+def test_every_model_goes_with_every_data_set(model: str, data: str) -> None:
+    for name in ("search", "train"):
+        validate(
+            composed(f"model={model}", f"data={data}", *NEEDED.get(model, ()), *NEEDED_OF_DATA.get(data, ()), name=name)
+        )
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes(experiment: str) -> None:
+    validate(composed(f"experiment={experiment}"))
+
+
+def test_every_registered_name_can_be_chosen() -> None:
+    assert choices("model") == sorted([*MODELS, *LIBRARIES, "custom"])
+    assert choices("data") == sorted([*DATASETS, "custom"])
+
+
+def test_the_large_data_set_gets_the_full_network() -> None:
+    assert composed("data=fashion_mnist").model.width == 1.0
+    assert composed("data=digits").model.width < 1.0
+    assert composed("data=digits", "model.width=0.75").model.width == 0.75
+
+
+def test_finetuning_follows_the_data_unless_told() -> None:
+    cfg = composed("data=fashion_mnist")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.finetune.epochs == cfg.data.finetune_epochs
+    told = composed("finetune.epochs=7")
+    assert isinstance(told, SearchConfig)
+    assert told.finetune.epochs == 7
+
+
+def test_the_seed_reaches_the_policy() -> None:
+    cfg = composed("policy=random", "seed=5")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.policy["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("seed=-1", ConfigError),
+        ("threads=0", ConfigError),
+        ("stages=0", ConfigError),
+        ("stages=17", ConfigError),
+        ("min_keep=0", ConfigError),
+        ("min_keep=nan", ConfigError),
+        ("round_to=0", ConfigError),
+        ("m=1", ConfigError),
+        ("vector_size=0", ConfigError),
+        ("model.width=-1", ConfigError),
+        ("train.lr=0", ConfigError),
+        ("train.batch_size=1", ConfigError),
+        ("finetune.top_k=0", ConfigError),
+        ("data.image_size=100000", ConfigError),
+        ("+model.depth=20", ConfigError),
+        ("target=nan", ModelError),
+        ("target=-0.5", ModelError),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
+    with pytest.raises(error, match=override.lstrip("+").partition("=")[0]):
+        validate(composed(override))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["granularity=element", "criterion=bn_scale"], "criterion=bn_scale ranks channels"),
+        (["granularity=n_m", "criterion=apoz"], "granularity=n_m goes with l1, l2, obd, taylor, random"),
+        (["granularity=kernel", "round_to=8"], "round_to=8: must be null: it goes with granularity=channel"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(overrides: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as refused:
+        validate(composed(*overrides))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("policy", choices("policy"))
+def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
+    cfg = composed(f"policy={policy}", "seed=5")
+    assert isinstance(cfg, SearchConfig)
+    built = make_policy(cfg)
+    assert is_dataclass(built)
+    assert {field.name for field in fields(built)} == set(cfg.policy) - {"_target_"}
+    assert built == (type(built)(seed=5) if "seed" in cfg.policy else type(built)())
+
+
+def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
+    cfg = composed("policy=pareto")
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.constraint.name == "bound"
+    make_policy(cfg)
+    with pytest.raises(ConfigError, match="constraint=rescale: ParetoSearch needs constraint=bound"):
+        make_policy(searching("policy=pareto", "constraint=rescale"))
+
+
+@pytest.mark.parametrize("tracker", sorted(set(choices("tracker")) - {"none"}))
+def test_a_tracker_lists_its_settings_with_their_defaults(tracker: str) -> None:
+    cfg = composed(f"tracker={tracker}")
+    assert isinstance(cfg, SearchConfig)
+    validate(cfg)
+    built = make_tracker(cfg.tracker)
+    assert is_dataclass(built)
+    assert {field.name for field in fields(built)} == set(cfg.tracker) - {"_target_"}
+    assert built == type(built)()
+
+
+def test_a_run_is_not_tracked_unless_asked() -> None:
+    cfg = composed()
+    assert isinstance(cfg, SearchConfig)
+    assert cfg.tracker is None
+
+
+def test_sensitivity_analysis_refuses_to_race() -> None:
+    make_policy(searching("policy=sensitivity"))
+    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full"):
+        make_policy(searching("policy=sensitivity", "scoring=racing"))
+
+
+def test_a_global_threshold_ranks_channels() -> None:
+    with pytest.raises(ConfigError, match="granularity=element: GlobalThreshold needs granularity=channel"):
+        make_policy(searching("policy=global_threshold", "granularity=element"))
+
+
+@pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])
+def test_a_policy_refuses_wrong_settings(override: str) -> None:
+    cfg = composed(override)
+    assert isinstance(cfg, SearchConfig)
+    with pytest.raises(HydraException):
+        make_policy(cfg)
+
+
+@pytest.mark.parametrize("keys", [("policy=reconstruction",), ("policy=amc", "policy.start=reconstruction")])
+def test_policies_that_go_by_the_reconstruction_error_need_reconstruction(keys: tuple[str, ...]) -> None:
+    make_policy(searching(*keys))
+    with pytest.raises(ConfigError, match=r"reconstruct=false: .* needs reconstruct=true"):
+        make_policy(searching(*keys, "reconstruct=false"))
+    with pytest.raises(ConfigError, match=r"granularity=kernel: .* needs granularity=channel"):
+        make_policy(searching(*keys, "granularity=kernel"))

@@ -1,0 +1,121 @@
+import base64
+import io
+from dataclasses import replace
+
+import pytest
+from html_page import EVIL, Page
+from PIL import Image
+
+from amc.measurement.latency import Latency
+from amc.report.html import render
+from amc.report.tables import figure_rows
+from amc.store.kept_layers import LayerKept
+from amc.store.results import Result
+from envs.search import Trial
+
+
+@pytest.fixture(scope="module")
+def page(sample_result: Result, sample_trials: list[Trial]) -> Page:
+    return Page(render(sample_result, sample_trials, "seed: 7\n"))
+
+
+def test_the_page_is_well_formed(page: Page) -> None:
+    assert page.open == []
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "srcset", "action", "poster", "data"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    policy = next(attributes for tag, attributes in page.tags if "http-equiv" in attributes)
+    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+    assert "http" not in page.text
+
+
+def test_every_figure_of_the_table_is_there(page: Page, sample_result: Result) -> None:
+    for row in figure_rows(sample_result):
+        assert row.label in page.text
+        assert all(cell.figure in page.text and cell.relative in page.text for cell in row.cells)
+
+
+def test_every_layer_is_there(page: Page, sample_result: Result) -> None:
+    assert all(layer.layer in page.text for layer in sample_result.strategy)
+
+
+def test_pictures_are_png_in_light_and_dark(page: Page) -> None:
+    images = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 6
+    for image in images:
+        head, _, content = image.partition(",")
+        assert head == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(content, validate=True))).format == "PNG"
+
+
+def test_config_and_versions_are_there(page: Page) -> None:
+    assert "seed: 7" in page.text
+    assert "2.13.0" in page.text
+
+
+def test_what_comes_from_outside_is_escaped(sample_result: Result, sample_trials: list[Trial]) -> None:
+    evil = replace(
+        sample_result,
+        model=EVIL,
+        data=EVIL,
+        policy=EVIL,
+        granularity=EVIL,
+        criterion=EVIL,
+        resource=EVIL,
+        strategy=(LayerKept(EVIL, 0.5, 4, 8),),
+        uniform_strategy=(LayerKept(EVIL, 0.5, 4, 8),),
+        versions={EVIL: EVIL},
+    )
+    latency = Latency(EVIL, 1, 1, EVIL, 11, 1.0, 0.9, 1.1)
+    page = Page(render(evil, sample_trials, EVIL, {EVIL: 3}, [latency]))
+    harmless = Page(render(sample_result, sample_trials, "x", {"x": 3}, [replace(latency, network="x", device="x")]))
+    assert page.open == []
+    assert {tag for tag, _ in page.tags} == {tag for tag, _ in harmless.tags}
+    assert all(set(attributes) <= {"src", "alt", "class"} for tag, attributes in page.tags if tag == "img")
+    assert page.text.count(EVIL) >= 12
+
+
+def test_splits_say_how_much_may_be_chance(sample_result: Result, sample_trials: list[Trial]) -> None:
+    page = Page(render(sample_result, sample_trials, "", {"train": 1000, "test": 10_000}))
+    assert "train 1000, test 10000" in page.text
+    # 1.96 sqrt(2 * 0.97 * 0.03 / 10000) = 0.0047
+    assert "below about 0.5 points" in " ".join(page.text.split())
+
+
+def test_stages_are_a_table_of_what_is_left_of_the_original(
+    staged_result: Result, sample_trials: list[Trial], page: Page
+) -> None:
+    staged = Page(render(staged_result, sample_trials, ""))
+    text = " ".join(staged.text.split())
+    assert staged.open == []
+    assert "the last of 2 stages" in text
+    for figure in ("70.7%", "70.0%", "75.0%", "93.00%", "94.00%", "49.7%", "97.50%"):
+        assert figure in text
+    assert "stages" not in page.text
+
+
+def test_unknown_splits_are_left_out(page: Page) -> None:
+    assert "may be chance" not in page.text
+    assert "search 300" in page.text
+
+
+@pytest.mark.parametrize(("model", "call"), [("resnet20", "amc.load(folder)"), ("my_net", "model=dense")])
+def test_the_snippet_suits_the_model(sample_result: Result, sample_trials: list[Trial], model: str, call: str) -> None:
+    assert call in Page(render(replace(sample_result, model=model), sample_trials, "")).text
+
+
+def test_untimed_trials_of_an_old_run_are_reported(sample_result: Result, sample_trials: list[Trial]) -> None:
+    untimed = [replace(trial, seconds=float("nan"), engine_seconds=float("nan")) for trial in sample_trials]
+    assert "nan" not in Page(render(sample_result, untimed, "")).text
+
+
+def test_the_target_is_not_rounded(sample_result: Result, sample_trials: list[Trial]) -> None:
+    text = " ".join(Page(render(replace(sample_result, target=0.125), sample_trials, "")).text.split())
+    assert "Pruned to at most 12.5% of its FLOPs" in text

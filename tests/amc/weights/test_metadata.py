@@ -1,0 +1,55 @@
+import json
+from typing import Any
+
+import pytest
+
+from amc.weights.metadata import KEY, Header, ModelSpec
+
+HEADER = Header((1, 3, 32, 32), ModelSpec("resnet20", 10, 3, 0.5), mean=(125.3, 122.9, 113.8), std=(63.0, 62.1, 66.7))
+
+
+@pytest.mark.parametrize("header", [HEADER, Header((1, 4)), Header((1, 4), counts={"blocks.0.num_heads": 2})])
+def test_a_header_survives_the_file(header: Header) -> None:
+    metadata = header.to_metadata()
+    assert all(isinstance(value, str) for value in metadata.values())
+    assert Header.from_metadata(metadata) == header
+
+
+def test_without_mean_there_is_no_normalisation() -> None:
+    with pytest.raises(ValueError, match="no normalisation"):
+        _ = Header((1, 4)).normalization
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"format": "1"}, "format is '1'"),
+        ({"counts": [2]}, "counts is no JSON object"),
+        ({"counts": {"heads": 0}}, "count heads is 0"),
+        ({"counts": {"heads": True}}, "count heads is True"),
+        ({"input_shape": None}, "input_shape is not a list"),
+        ({"input_shape": [1, 0]}, "input_shape is 0"),
+        ({"input_shape": [1, 3.0]}, "input_shape is 3.0"),
+        ({"input_shape": [True]}, "input_shape is True"),
+        ({"input_shape": [1, 3, 100_000, 100_000]}, "out of range"),
+        ({"input_shape": [1] * 7}, "out of range"),
+        ({"model": "resnet20"}, "model is no JSON object"),
+        ({"model": {"factory": 3}}, "factory is not a name"),
+        ({"model": {"factory": "x", "num_classes": -1}}, "num_classes is -1"),
+        ({"model": {"factory": "x", "num_classes": 1, "in_channels": 1, "width": 1e9}}, "width is 1000000000.0"),
+        ({"model": {"factory": "x", "num_classes": 1, "in_channels": 1, "width": float("nan")}}, "width is nan"),
+        ({"mean": [float("nan")], "std": [1.0]}, "mean is nan"),
+        ({"mean": [0.0], "std": [0.0]}, "std is 0.0"),
+        ({"mean": [0.0]}, "mean has 1 channels, its std 3"),
+    ],
+)
+def test_fields_out_of_range_are_refused(changes: dict[str, Any], reason: str) -> None:
+    fields = json.loads(HEADER.to_metadata()[KEY]) | changes
+    with pytest.raises(ValueError, match=reason):
+        Header.from_metadata({KEY: json.dumps(fields)})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])
+def test_what_is_not_a_json_object_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="its header is no"):
+        Header.from_metadata({KEY: text})
