@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.constraint import Budget
+from envs.constraint import ResourceBudget
 from envs.engine.types import KnowsReconstructionError, Strategy
 
 TINY = 1e-12
@@ -39,7 +39,7 @@ class LeastError:
         Minoux, 1978, "Accelerated greedy algorithms for maximizing submodular set functions".
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: ResourceBudget) -> None:
         engine = budget.engine
         if not isinstance(engine, KnowsReconstructionError):
             raise ValueError(f"{type(engine).__name__} does not know its reconstruction error: take another policy")

@@ -47,7 +47,7 @@ class OptunaSearch:
             raise ValueError(f"sampler={self.sampler!r}: must be one of {', '.join(SAMPLERS)}")
 
     def search(self, env: RecordTrials) -> None:
-        """Play the sampler's proposals until the budget is spent."""
+        """Play the sampler's proposals until no episode is left."""
         import optuna
 
         space = ratio_space(env)

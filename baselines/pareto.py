@@ -32,7 +32,7 @@ class ParetoSearch:
     seed: int = 0
 
     def search(self, env: RecordTrials) -> None:
-        """Play the sampler's proposals until the budget is spent.
+        """Play the sampler's proposals until no episode is left.
 
         Raises:
             ValueError: the environment rescales what it is given.

@@ -9,7 +9,7 @@ from envs.search import RecordTrials, run_episode
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """Draws every ratio from [min_keep, 1] until the budget is spent; the environment meets the target.
+    """Draws every ratio from [min_keep, 1] until no episode is left; the environment meets the target.
 
     Attributes:
         seed: the same seed gives the same trials.

@@ -41,7 +41,7 @@ class Reconstruction:
 
     Attributes:
         seed: the same seed gives the same trials.
-        local_search: spend the rest of the budget; without it one episode is played.
+        local_search: spend the remaining episodes; without it one episode is played.
         step: standard deviation of the change of a weight's logarithm.
 
     Raises:
@@ -59,7 +59,7 @@ class Reconstruction:
             raise ValueError(f"step={self.step}: must be above 0")
 
     def search(self, env: RecordTrials) -> None:
-        """Play until the budget is spent, or until no new strategy is found.
+        """Play until no episode is left, or until no new strategy is found.
 
         Raises:
             ValueError: the engine does not know its reconstruction error.

@@ -10,10 +10,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from envs.constraint import ROUNDING_ERROR, Budget, fill, uniform_ratio
+from envs.constraint import ROUNDING_ERROR, ResourceBudget, fill, uniform_ratio
 from envs.engine.types import Evaluation, Strategy
-from envs.search import BudgetSpent, RecordTrials, Trial, play_strategy, quality, run_episode
-from envs.sensitivity import Probe, sensitivity_curves
+from envs.search import EpisodesExhausted, RecordTrials, Trial, play_strategy, quality, run_episode
+from envs.sensitivity import SensitivityPoint, sensitivity_curves
 
 Weights = tuple[float, ...]
 """What the damage of each layer is multiplied by before the threshold is applied."""
@@ -41,27 +41,27 @@ class DamageCurve(NamedTuple):
 class SensitivityAnalysis:
     """Prunes one layer at a time, and then each layer as far as its damage stays below one threshold.
 
-    1. The uniform strategy is played. It is what equal curves would give, all that a budget of one buys, and a result
-       for a search that is stopped while it probes.
-    2. The dense network and networks with one layer pruned are probed (:meth:`RecordTrials.probe`). In rounds over
-       the layers, those first whose pruning saves most, each layer is tried at the ratio of the uniform strategy,
-       and then always where it is farthest from what it was tried at. Layers that the budget does not reach are taken
+    1. The uniform strategy is played. It is what equal curves would give, all that one episode buys, and a result
+       for a search that is stopped while layers are scored.
+    2. The dense network and networks with one layer pruned are scored, see :meth:`RecordTrials.score_strategy`. In rounds
+       over the layers, those first whose pruning saves most, each layer is tried at the ratio of the uniform strategy,
+       and then always where it is farthest from what it was tried at. Layers that the episodes do not reach are taken
        for average ones.
-    3. A layer's damage is what the probe's loss is above the dense network's, made monotone by isotonic regression.
-       Between probes it is linear in the square of what is removed, as it is for small changes of a trained network.
+    3. A layer's damage is what the point's loss is above the dense network's, made monotone by isotonic regression.
+       Between points it is linear in the square of what is removed, as it is for small changes of a trained network.
     4. Every layer keeps the least with which its damage stays below a threshold. The threshold is the smallest whose
        network is within the target; it is found by bisection, without an evaluation, and after rounding.
-    5. What is left of the budget improves on that strategy. The same threshold is tried on damage divided by what the
+    5. The episodes that are left improve on that strategy. The same threshold is tried on damage divided by what the
        layer saves, as equal damage for equal savings is what an optimum has; then compass search doubles and halves
        the weight of one layer's damage at a time, and ever smaller factors, as long as the reward rises.
 
     Nothing is random. A search ends early when no factor leads to a strategy that was not tried.
 
     Attributes:
-        probing: share of the budget for probes, in [0, 1). Fewer than two probes tell nothing and are not made.
+        probing: share of the episodes for points, in [0, 1). Fewer than two points tell nothing and are not made.
         watch: what damage is measured by: ``loss``, which sees changes that are too small for an accuracy, or
             ``metric`` as published. A score without a loss is watched by its metric.
-        refine: whether step 5 is taken; without it the analysis is as published and leaves its budget unused.
+        refine: whether step 5 is taken; without it the analysis is as published and leaves its episodes unused.
 
     Raises:
         ValueError: a value is out of range.
@@ -85,14 +85,14 @@ class SensitivityAnalysis:
             raise ValueError(f"watch={self.watch!r}: must be one of {', '.join(WATCHED)}")
 
     def search(self, env: RecordTrials) -> None:
-        """Probe, play the strategy of the threshold, and improve on it until the budget is spent."""
+        """Score layers, play the strategy of the threshold, and improve on it until no episode is left."""
         budget = env.problem.budget
-        probes = min(int(self.probing * env.remaining), env.remaining - 2)
+        points = min(int(self.probing * env.remaining), env.remaining - 2)
         ratio = uniform_ratio(budget)
         uniform = run_episode(env, lambda _: ratio)
         saved = savings(budget)
-        if probes >= 2:
-            probe_layers(env, ratio, saved, probes)
+        if points >= 2:
+            score_layers(env, ratio, saved, points)
         damages = [curve.at(ratios[:-1]) for curve, ratios in zip(self._curves(env), budget.ratios, strict=True)]
         played = {uniform.strategy: uniform}
 
@@ -103,27 +103,27 @@ class SensitivityAnalysis:
             return played[strategy]
 
         starts = [tuple(share**-exponent for share in saved) for exponent in EXPONENTS]
-        with suppress(BudgetSpent):
+        with suppress(EpisodesExhausted):
             play(starts[0])
             if self.refine:
                 compass_search(play, max(starts, key=lambda weights: quality(play(weights))))
 
     def _curves(self, env: RecordTrials) -> list[DamageCurve]:
-        """Return what the probes tell of every layer; an average layer's for one without probes."""
+        """Return what the points tell of every layer; an average layer's for one without points."""
         measured = sensitivity_curves(env.trials, [layer.name for layer in env.problem.engine.layers])
-        fitted = [self._fit(curve.probes) for curve in measured]
+        fitted = [self._fit(curve.points) for curve in measured]
         ends = [curve.damage[-1] for curve in fitted if curve is not None]
         average = DamageCurve((0.0, 1.0), (0.0, sum(ends) / len(ends) if ends else 1.0))
         return [curve or average for curve in fitted]
 
-    def _fit(self, probes: Sequence[Probe]) -> DamageCurve | None:
-        """Return the curve of a layer, or none if it or the dense network was not probed."""
-        if len(probes) < 2 or probes[-1].keep < 1:
+    def _fit(self, points: Sequence[SensitivityPoint]) -> DamageCurve | None:
+        """Return the curve of a layer, or none if it or the dense network was not scored."""
+        if len(points) < 2 or points[-1].keep < 1:
             return None
-        dense, *pruned = reversed(probes)
-        squares = [0.0, *((1 - probe.keep) ** 2 for probe in pruned)]
-        damage = isotonic_regression([0.0, *(self._damage(probe.evaluation, dense.evaluation) for probe in pruned)]).x
-        # Beyond the last probe the damage goes on in proportion to the square.
+        dense, *pruned = reversed(points)
+        squares = [0.0, *((1 - point.keep) ** 2 for point in pruned)]
+        damage = isotonic_regression([0.0, *(self._damage(point.evaluation, dense.evaluation) for point in pruned)]).x
+        # Beyond the last point the damage goes on in proportion to the square.
         return DamageCurve((*squares, 1.0), (*damage.tolist(), float(damage[-1]) / squares[-1]))
 
     def _damage(self, pruned: Evaluation, dense: Evaluation) -> float:
@@ -133,7 +133,7 @@ class SensitivityAnalysis:
         return max(0.0, pruned.loss - dense.loss) if math.isfinite(pruned.loss) else DESTROYED
 
 
-def savings(budget: Budget) -> Weights:
+def savings(budget: ResourceBudget) -> Weights:
     """Return for every layer the share of the resource that goes when it alone is pruned to its floor."""
     whole = (1.0,) * len(budget.floors)
     used = [budget.usage((*whole[:step], floor, *whole[step + 1 :])) for step, floor in enumerate(budget.floors)]
@@ -141,22 +141,22 @@ def savings(budget: Budget) -> Weights:
     return tuple(max(1 - usage / budget.dense, ROUNDING_ERROR) for usage in used)
 
 
-def probe_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) -> None:
-    """Probe the dense network and ``count - 1`` networks with one layer pruned, or as many as there are.
+def score_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) -> None:
+    """SensitivityPoint the dense network and ``count - 1`` networks with one layer pruned, or as many as there are.
 
     Args:
         env: the referee.
         ratio: where each layer is tried first.
         saved: what pruning a layer saves; layers that save more come first in every round.
-        count: how many probes may be made.
+        count: how many points may be made.
     """
     whole = (1.0,) * len(saved)
-    env.probe(whole)
+    env.score_strategy(whole)
     costly_first = sorted(range(len(saved)), key=lambda step: -saved[step])
     orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
     rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
     for step, keep in islice(rounds, count - 1):
-        env.probe((*whole[:step], keep, *whole[step + 1 :]))
+        env.score_strategy((*whole[:step], keep, *whole[step + 1 :]))
 
 
 def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
@@ -171,7 +171,7 @@ def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
         distances = {other: min(far, abs(other - keep)) for other, far in distances.items() if other != keep}
 
 
-def below_threshold(budget: Budget, damages: Sequence[Sequence[float]], weights: Weights) -> Strategy:
+def below_threshold(budget: ResourceBudget, damages: Sequence[Sequence[float]], weights: Weights) -> Strategy:
     """Return the strategy of the smallest threshold within the limit: each layer keeps the least that stays below it.
 
     As the threshold falls, layers grow one after the other: where equal damages meet, the more pruned one first.

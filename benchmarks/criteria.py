@@ -108,7 +108,7 @@ class Comparison:
         start = time.perf_counter()
         engine = build.make_engine(cfg, self.dense, self.splits, self.score, self.device)
         ranking = time.perf_counter() - start
-        dense = engine.cost(engine.everything)
+        dense = engine.cost(engine.dense_strategy)
         resource = cfg.resource.name
         for target in targets:
             start = time.perf_counter()

@@ -22,7 +22,7 @@ from setting import Clock, Setting, clocked, make_setting, print_json
 from torch import Tensor, nn
 
 from amc.agent.policy import AMC
-from envs.constraint import Budget, rescale
+from envs.constraint import ResourceBudget, rescale
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.racing import RacingScorer
@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 def random_strategies(engine: TorchEngine, target: float, count: int) -> list[Strategy]:
     """Return random strategies that meet the target."""
     rng = np.random.default_rng(0)
-    budget = Budget(engine, "flops", target, MIN_KEEP)
+    budget = ResourceBudget(engine, "flops", target, MIN_KEEP)
     return [rescale(budget, tuple(rng.uniform(MIN_KEEP, 1, len(engine.layers)))) for _ in range(count)]
 
 

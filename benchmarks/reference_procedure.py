@@ -46,7 +46,7 @@ class ReferenceProcedure:
         self.model = model
         self.pruner = pruner
         self.norm_behind = dict(pruner.graph.folds)
-        readers = [site.module for group in pruner.graph.groups for site in group.at(Side.IN)]
+        readers = [member.module for group in pruner.graph.groups for member in group.at(Side.IN)]
         self.inputs = self._record(list(dict.fromkeys(readers)), calibration, seed, points)
 
     def _record(self, names: Sequence[str], images: Tensor, seed: int, points: int) -> dict[str, np.ndarray]:
@@ -66,8 +66,8 @@ class ReferenceProcedure:
             units = first_units(rank, count)
             if units.all():
                 continue
-            for site in group.at(Side.IN):
-                self._fit(masked, site.module, site.channels(units))
+            for member in group.at(Side.IN):
+                self._fit(masked, member.module, member.channels(units))
         return masked
 
     def _fit(self, masked: nn.Module, name: str, channels: Tensor) -> None:

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.constraint import Budget, TargetError, uniform_ratio
+from envs.constraint import ResourceBudget, TargetError, uniform_ratio
 from envs.engine.errors import GraphError
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.cost_model import multiply_accumulates
@@ -131,7 +131,7 @@ def examine(name: str, size: int) -> dict[str, Any]:
     started = time.perf_counter()
     small = engine.prune(strategy)
     row["compact_seconds"] = time.perf_counter() - started
-    row["kept"] = engine.cost(strategy).flops / engine.cost(engine.everything).flops
+    row["kept"] = engine.cost(strategy).flops / engine.cost(engine.dense_strategy).flops
     row["checks"] = {
         **check(engine, strategy, small, images),
         "untouched": not model.training
@@ -150,7 +150,7 @@ def uniform(engine: TorchEngine) -> tuple[float, Strategy]:
     """
     for target in TARGETS:
         try:
-            budget = Budget(engine, "flops", target, MIN_KEEP)
+            budget = ResourceBudget(engine, "flops", target, MIN_KEEP)
             break
         except TargetError:
             if target == TARGETS[-1]:
@@ -163,7 +163,7 @@ def share_whole(engine: TorchEngine) -> float:
     """Return the share of the FLOPs in layers that lose channels on no side, the network's head and stem included."""
     assert isinstance(engine.pruner, ChannelPruner)
     graph = engine.pruner.graph
-    shrinking = {site.module for group in graph.groups for site in group.sites}
+    shrinking = {member.module for group in graph.groups for member in group.members}
     modules = dict(engine.model.named_modules())
     rest = graph.flops - sum(multiply_accumulates(modules[name], graph.calls[name]) for name in shrinking)
     return (rest - sum(group.flops * group.units for group in graph.groups)) / graph.flops

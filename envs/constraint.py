@@ -33,7 +33,7 @@ def minimum(layer: Layer, min_keep: float, units: int) -> int:
 
 
 @dataclass(frozen=True)
-class Budget:
+class ResourceBudget:
     """A limit on one resource of the networks an engine can make.
 
     Attributes:
@@ -120,7 +120,7 @@ def largest(count: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def bound(budget: Budget, prefix: Strategy, keep: float) -> float:
+def bound(budget: ResourceBudget, prefix: Strategy, keep: float) -> float:
     """Lower a ratio as far as the later layers need it: AMC's Algorithm 1 for any monotone resource.
 
     Args:
@@ -151,7 +151,7 @@ class Increment(NamedTuple):
     step: int
 
 
-def increments(budget: Budget, strategy: Strategy) -> list[Increment]:
+def increments(budget: ResourceBudget, strategy: Strategy) -> list[Increment]:
     """List, in ascending order, where multiplying ``strategy`` by a growing factor adds units to a layer.
 
     Layers that grow at the same factor do so one after the other, in forward order.
@@ -165,7 +165,7 @@ def increments(budget: Budget, strategy: Strategy) -> list[Increment]:
     return sorted(found)
 
 
-def rescale(budget: Budget, strategy: Strategy) -> Strategy:
+def rescale(budget: ResourceBudget, strategy: Strategy) -> Strategy:
     """Multiply all ratios by one factor, up or down, so that the limit is met and used.
 
     The factor is found by bisection over the increments, so the result is exact: it fits, and the next increment
@@ -175,7 +175,7 @@ def rescale(budget: Budget, strategy: Strategy) -> Strategy:
     return fill(budget, [increment.step for increment in increments(budget, strategy)])
 
 
-def fill(budget: Budget, order: Sequence[int]) -> Strategy:
+def fill(budget: ResourceBudget, order: Sequence[int]) -> Strategy:
     """Let layers grow from their floors, in a given order, as far as the limit allows.
 
     The point where it ends is found by bisection, so the result is exact: it fits, and with the next of ``order`` it
@@ -194,7 +194,7 @@ def fill(budget: Budget, order: Sequence[int]) -> Strategy:
     return grown(largest(len(order) + 1, lambda count: budget.fits(grown(count))))
 
 
-def uniform_ratio(budget: Budget) -> float:
+def uniform_ratio(budget: ResourceBudget) -> float:
     """Return the largest keep ratio that all layers alike can have within the limit.
 
     Between two increments every ratio rounds to the same strategy; the one in the middle is returned, which no later

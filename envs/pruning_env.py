@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.constraint import Budget, bound, rescale
+from envs.constraint import ResourceBudget, bound, rescale
 from envs.engine.types import PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
 from envs.rewards import REWARDS
@@ -24,15 +24,15 @@ class Constraint(NamedTuple):
         finish: ``(budget, ratios of all layers) -> executed strategy``.
     """
 
-    step: Callable[[Budget, Strategy, float], float]
-    finish: Callable[[Budget, Strategy], Strategy]
+    step: Callable[[ResourceBudget, Strategy, float], float]
+    finish: Callable[[ResourceBudget, Strategy], Strategy]
 
 
-def _as_wanted(budget: Budget, _: Strategy, keep: float) -> float:
+def _as_wanted(budget: ResourceBudget, _: Strategy, keep: float) -> float:
     return max(keep, budget.min_keep)
 
 
-def _as_played(_: Budget, strategy: Strategy) -> Strategy:
+def _as_played(_: ResourceBudget, strategy: Strategy) -> Strategy:
     return strategy
 
 
@@ -95,7 +95,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         resource: what is limited: ``flops``, ``params``, ``memory`` or ``latency``.
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
-        units: for every layer the units that ``min_keep`` is a fraction of, see ``Budget``.
+        units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.
         constraint: a key of ``CONSTRAINTS``.
 
     Raises:
@@ -126,7 +126,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         if not engine.layers:
             raise ValueError("the engine has no layer to prune")
         self.engine = engine
-        self.budget = Budget(engine, resource, target, min_keep, units)
+        self.budget = ResourceBudget(engine, resource, target, min_keep, units)
         self.engine_seconds = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)

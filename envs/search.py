@@ -46,8 +46,8 @@ Sink = Callable[[Trial], None]
 """Takes each trial as it ends: a file, a tracker, a progress bar."""
 
 
-class BudgetSpent(Exception):
-    """A policy asked for an episode or a probe beyond its budget."""
+class EpisodesExhausted(Exception):
+    """A policy asked for more episodes than it has."""
 
 
 def quality(trial: Trial) -> tuple[float, float]:
@@ -76,13 +76,13 @@ def best_trial(trials: Iterable[Trial]) -> Trial:
 
 
 class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
-    """The referee: counts episodes and probes, records each as a trial, and refuses more than the budget.
+    """The referee: counts scored strategies, records each as a trial, and refuses more than ``episodes``.
 
-    A repeated strategy counts again. ``reset`` is free at any time; the first step beyond the budget raises.
+    A repeated strategy counts again. ``reset`` is free at any time; the first step beyond ``episodes`` raises.
 
     Args:
         env: a ``PruningEnv``, wrapped or not.
-        episodes: the budget.
+        episodes: strategies that may be scored.
         sinks: called with each trial, in order.
 
     Attributes:
@@ -124,15 +124,15 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         """Step the environment; record a trial if the episode ends.
 
         Raises:
-            BudgetSpent: no episode is left.
+            EpisodesExhausted: no episode is left.
         """
-        self._check_budget()
+        self._check_episodes()
         observation, reward, terminated, truncated, info = super().step(action)
         if terminated:
             self._record(float(reward), info)
         return observation, reward, terminated, truncated, info
 
-    def probe(self, strategy: Strategy) -> Trial:
+    def score_strategy(self, strategy: Strategy) -> Trial:
         """Score a strategy as it is, beyond the target or not, and record it; that costs an episode like any other.
 
         For policies that look at a layer by itself. The constraint is left out, and a running episode goes on as if
@@ -142,18 +142,18 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
             strategy: one ratio a layer, rounded and kept above ``min_keep`` as a step does.
 
         Raises:
-            BudgetSpent: no episode is left.
+            EpisodesExhausted: no episode is left.
             ValueError: there is not one ratio for every layer.
         """
-        self._check_budget()
+        self._check_episodes()
         layers = len(self.problem.engine.layers)
         if len(strategy) != layers:
             raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
         return self._record(*self.problem.score(tuple(map(self.problem.budget.execute, range(layers), strategy))))
 
-    def _check_budget(self) -> None:
+    def _check_episodes(self) -> None:
         if not self.remaining:
-            raise BudgetSpent(f"all {self._episodes} episodes are used")
+            raise EpisodesExhausted(f"all {self._episodes} episodes are used")
 
     def _record(self, reward: float, info: dict[str, Any]) -> Trial:
         """Append the trial that ended, hand it to the sinks, and return it."""
@@ -183,7 +183,7 @@ class SearchPolicy(Protocol):
     """
 
     def search(self, env: RecordTrials) -> None:
-        """Play episodes until the budget is spent, or fewer."""
+        """Play episodes until none is left, or fewer."""
 
 
 def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:

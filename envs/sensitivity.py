@@ -7,7 +7,7 @@ from envs.engine.types import Evaluation, Strategy
 from envs.search import Trial
 
 
-class Probe(NamedTuple):
+class SensitivityPoint(NamedTuple):
     """What is left of a network of which one layer keeps ``keep``."""
 
     keep: float
@@ -15,10 +15,10 @@ class Probe(NamedTuple):
 
 
 class SensitivityCurve(NamedTuple):
-    """The probes of a layer, the most pruned first; the dense network is the last, at ``keep`` 1, if it was scored."""
+    """The points of a layer, the most pruned first; the dense network is the last, at ``keep`` 1, if it was scored."""
 
     layer: str
-    probes: tuple[Probe, ...]
+    points: tuple[SensitivityPoint, ...]
 
 
 def pruned_layers(strategy: Strategy) -> list[int]:
@@ -45,5 +45,5 @@ def sensitivity_curves(trials: Iterable[Trial], layers: Sequence[str]) -> tuple[
         if len(pruned) <= 1:
             for step in pruned or range(len(layers)):
                 found[step].setdefault(trial.strategy[step], trial.evaluation)
-    points = [tuple(Probe(*point) for point in sorted(layer.items())) for layer in found]
+    points = [tuple(SensitivityPoint(*point) for point in sorted(layer.items())) for layer in found]
     return tuple(map(SensitivityCurve, layers, points))

@@ -71,7 +71,7 @@ class AMCDDPG(Exploring, DDPG):
             super().train(gradient_steps, batch_size)
             return
         examples = self._imitation.examples()
-        with self.secluded():
+        with self.isolated():
             self.policy.set_training_mode(True)
             self._update_learning_rate([self.actor.optimizer, self.critic.optimizer])
             for _ in range(gradient_steps):
@@ -81,7 +81,7 @@ class AMCDDPG(Exploring, DDPG):
     def fit_actor(self, updates: int) -> None:
         """Fit the actor to the best episodes alone, and the target actor with it, before the agent plays."""
         examples = self._imitation.examples()
-        with self.secluded():
+        with self.isolated():
             self._update_learning_rate([self.actor.optimizer, self.critic.optimizer])
             for _ in range(updates):
                 _descend(self.actor.optimizer, self._mismatch(examples))

@@ -7,10 +7,10 @@ from gymnasium import spaces
 from stable_baselines3.common.noise import ActionNoise
 
 from amc.agent.exploration import Exploration, truncated_normal
-from amc.agent.off_policy import Array, Secluded
+from amc.agent.off_policy import Array, IsolatedAgent
 
 
-class Exploring(Secluded):
+class Exploring(IsolatedAgent):
     """An agent whose actions, while it learns, follow AMC's exploration.
 
     Args:

@@ -25,7 +25,7 @@ class Learning:
 
     Attributes:
         seed: the same seed gives the same trials.
-        warm_up: fraction of the budget that is spent on uniformly random actions.
+        warm_up: fraction of the episodes that is spent on uniformly random actions.
         gamma: discount.
         tau: how fast the target networks follow.
         batch_size: transitions an update.
@@ -91,7 +91,7 @@ def agent_settings(learning: Learning, env: RecordTrials, rng: np.random.Generat
 
 
 def learn(agent: OffPolicyAlgorithm, env: RecordTrials) -> None:
-    """Let the agent learn until the budget is spent."""
+    """Let the agent learn until no episode is left."""
     # Without a logger of ours stable-baselines3 makes a folder in the temporary directory for its own.
     agent.set_logger(Logger(folder=None, output_formats=[]))
     agent.learn(env.remaining * len(env.problem.engine.layers))
@@ -107,7 +107,7 @@ def _unchanged(action: Array) -> Array:
     return action
 
 
-class Secluded(OffPolicyAlgorithm):
+class IsolatedAgent(OffPolicyAlgorithm):
     """An agent that shares neither threads nor random numbers with the engine whose episodes it plays.
 
     It computes with one thread, as its networks are so small that a second one only costs. And it draws from a
@@ -120,7 +120,7 @@ class Secluded(OffPolicyAlgorithm):
         self._torch_state = torch.get_rng_state()
 
     @contextmanager
-    def secluded(self) -> Iterator[None]:
+    def isolated(self) -> Iterator[None]:
         """Compute with one thread and the agent's own random numbers."""
         threads, state = torch.get_num_threads(), torch.get_rng_state()
         torch.set_num_threads(1)
@@ -134,10 +134,10 @@ class Secluded(OffPolicyAlgorithm):
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Array, ...] | None]:  # noqa: ANN401  handed on
         """Return the action for an observation."""
-        with self.secluded():
+        with self.isolated():
             return super().predict(*args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Update the networks."""
-        with self.secluded():
+        with self.isolated():
             super().train(gradient_steps, batch_size)

@@ -36,7 +36,7 @@ class AMC(Learning):
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
             ``baselines.reconstruction``, to the best of which the actor is fitted before it plays.
-        warm_up: fraction of the budget that is spent so; with ``reconstruction`` at least one episode. 0.05 did as
+        warm_up: fraction of the episodes that is spent so; with ``reconstruction`` at least one episode. 0.05 did as
             well as 0.1; 0.25 left less to learn in.
         sigma: standard deviation of the exploration after the warm-up; ``None`` for 0.3, or 0.1 after a
             reconstruction start. 0.2 did as well as 0.3.
@@ -88,7 +88,7 @@ class AMC(Learning):
         return SIGMAS[self.start] if self.sigma is None else self.sigma
 
     def search(self, env: RecordTrials) -> None:
-        """Learn until the budget is spent: one update a step, at the end of each episode.
+        """Learn until no episode is left: one update a step, at the end of each episode.
 
         Raises:
             ValueError: the start needs an engine that knows its reconstruction error.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from stable_baselines3 import SAC
 
-from amc.agent.off_policy import Learning, Secluded, agent_settings, learn
+from amc.agent.off_policy import IsolatedAgent, Learning, agent_settings, learn
 from envs.search import RecordTrials
 
 
-class SecludedSAC(Secluded, SAC):
+class IsolatedSAC(IsolatedAgent, SAC):
     """SAC with one thread and random numbers of its own."""
 
 
@@ -39,11 +39,11 @@ class SACSearch(Learning):
             raise ValueError(f"entropy={self.entropy}: must be above 0")
 
     def search(self, env: RecordTrials) -> None:
-        """Learn until the budget is spent: one update a step, at the end of each episode."""
+        """Learn until no episode is left: one update a step, at the end of each episode."""
         learn(self._agent(env), env)
 
-    def _agent(self, env: RecordTrials) -> SecludedSAC:
-        return SecludedSAC(
+    def _agent(self, env: RecordTrials) -> IsolatedSAC:
+        return IsolatedSAC(
             "MlpPolicy",
             **agent_settings(self, env, np.random.default_rng(self.seed)),
             learning_rate=self.lr,

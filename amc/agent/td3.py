@@ -46,7 +46,7 @@ class TD3Search(Learning):
         check_narrowing(self.sigma, self.sigma_end)
 
     def search(self, env: RecordTrials) -> None:
-        """Learn until the budget is spent: one update a step, at the end of each episode."""
+        """Learn until no episode is left: one update a step, at the end of each episode."""
         learn(self._agent(env), env)
 
     def _agent(self, env: RecordTrials) -> ExploringTD3:

@@ -11,7 +11,7 @@ from amc.agent.policy import AMC
 from amc.agent.sac import SACSearch
 from amc.agent.td3 import TD3Search
 from amc.api.batches import Batches, as_inputs, join
-from amc.api.result import Network, PruneResult, Question
+from amc.api.result import Network, PruneRequest, PruneResult
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
@@ -123,11 +123,11 @@ def prune(
         )
         with running_in(engine.precision, place):
             dense = scorer(engine.model)
-        shown = SearchProgress(episodes, engine.cost(engine.everything), resource) if progress else None
+        shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), resource) if progress else None
         with shown or nullcontext():
             env = RecordTrials(problem, episodes, [shown] if shown else [])
             searcher.search(env)
-        question = Question(
+        request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,
             "accuracy" if validation is not None else "score",
@@ -137,7 +137,7 @@ def prune(
             target,
             seed,
         )
-        return _result(engine, env, dense, question, example)
+        return _result(engine, env, dense, request, example)
 
 
 def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
@@ -188,7 +188,7 @@ def _make_scorer(validation: Batches | None, score: UserScore | None, device: to
 
 
 def _result(
-    engine: TorchEngine, env: RecordTrials, dense: Evaluation, question: Question, example: Inputs
+    engine: TorchEngine, env: RecordTrials, dense: Evaluation, request: PruneRequest, example: Inputs
 ) -> PruneResult:
     best = env.best
     uniform = uniform_trial(env.problem)
@@ -199,10 +199,10 @@ def _result(
         best=best,
         trials=env.trials,
         input_shape=shape,
-        dense=_network(engine, engine.everything, dense),
+        dense=_network(engine, engine.dense_strategy, dense),
         uniform=_network(engine, uniform.strategy, uniform.evaluation),
         found=_network(engine, best.strategy, best.evaluation),
-        question=question,
+        request=request,
         score=engine.score,
     )
 

@@ -51,7 +51,7 @@ class Network(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class PruneRequest:
     """What was asked of a search, for those who read its outcome.
 
     Attributes:
@@ -89,7 +89,7 @@ class PruneResult:
         dense: the network given.
         uniform: one ratio for all layers that meets the same target; it took one more evaluation.
         found: the smaller network.
-        question: what was asked.
+        request: what was asked.
         score: what trials were scored by.
     """
 
@@ -101,7 +101,7 @@ class PruneResult:
     dense: Network = field(repr=False)
     uniform: Network = field(repr=False)
     found: Network = field(repr=False)
-    question: Question
+    request: PruneRequest
     score: Score = field(repr=False)
 
     def table(self) -> Table:
@@ -117,7 +117,7 @@ class PruneResult:
         if picture == "reward":
             return reward_figure(self.trials, palette)
         if picture == "channels":
-            units = UNITS[self.question.granularity]
+            units = UNITS[self.request.granularity]
             return channels_figure(self.found.layers, self.uniform.layers, palette, units)
         raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
 
@@ -179,7 +179,7 @@ class PruneResult:
 
     @property
     def _title(self) -> str:
-        asked = self.question
+        asked = self.request
         return f"{asked.name} at {asked.target:g} of its {asked.resource}"
 
     def _rows(self) -> list[Row]:
@@ -193,7 +193,7 @@ class PruneResult:
 
     def _metric_rows(self) -> list[Row]:
         """Return how good the networks are; uniform ratios, never fine-tuned, stand beside what was not either."""
-        metric = self.question.metric
+        metric = self.request.metric
         quantity = TOP1 if metric == "accuracy" else SCORE
         dense, uniform, untuned, found = (
             evaluation.metric
@@ -214,7 +214,7 @@ class PruneResult:
         return list(zip(self.found.layers, self.uniform.layers, strict=True))
 
     def _facts(self) -> list[tuple[str, str]]:
-        asked = self.question
+        asked = self.request
         feasible = sum(trial.feasible for trial in self.trials)
         return [
             ("policy", f"{asked.policy}, seed {asked.seed}"),

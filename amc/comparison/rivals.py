@@ -12,7 +12,7 @@ AGAINST = "amc"
 CHANCE = 0.05
 
 
-class Duel(NamedTuple):
+class PairedComparison(NamedTuple):
     """A policy against another on the search metric and on the test metric."""
 
     search: Paired
@@ -34,7 +34,7 @@ def mean_over_seeds(policy: Policy, measure: Callable[[Run], float]) -> float:
     return estimate([measure(run) for run in policy.runs]).mean
 
 
-def duel(policy: Policy, other: Policy) -> Duel | None:
+def compare_pair(policy: Policy, other: Policy) -> PairedComparison | None:
     """Compare two policies over the seeds that both have; none where they share no seed."""
     ours, theirs = policy.by_seed, other.by_seed
     shared = sorted(ours.keys() & theirs.keys())
@@ -44,7 +44,7 @@ def duel(policy: Policy, other: Policy) -> Duel | None:
         paired([measure(ours[seed]) for seed in shared], [measure(theirs[seed]) for seed in shared])
         for measure in (search_metric, final_metric)
     )
-    return Duel(search, test)
+    return PairedComparison(search, test)
 
 
 def paired_table(problem: Problem) -> Table | None:
@@ -52,9 +52,13 @@ def paired_table(problem: Problem) -> Table | None:
     policies = {policy.name: policy for policy in problem.policies}
     if AGAINST not in policies or len(policies) == 1:
         return None
-    duels = {name: duel(policy, policies[AGAINST]) for name, policy in policies.items() if name != AGAINST}
-    rows = tuple((Cell(name), *_cells(fought)) for name, fought in duels.items())
-    smallest = {fought.test.n: fought.test.smallest_p for fought in duels.values() if fought is not None}
+    comparisons = {
+        name: compare_pair(policy, policies[AGAINST]) for name, policy in policies.items() if name != AGAINST
+    }
+    rows = tuple((Cell(name), *_cells(comparison)) for name, comparison in comparisons.items())
+    smallest = {
+        comparison.test.n: comparison.test.smallest_p for comparison in comparisons.values() if comparison is not None
+    }
     notes = [f"With {counted(n, 'seed')} the smallest p there can be is {p:.2g}." for n, p in sorted(smallest.items())]
     return Table(("policy", "shared seeds", "search", "p", "test", "p"), rows, tuple(notes))
 
@@ -71,10 +75,10 @@ def verdict(problem: Problem) -> str:
 
 
 def _lead(first: Policy, second: Policy) -> str:
-    fought = duel(first, second)
-    if fought is None:
+    comparison = compare_pair(first, second)
+    if comparison is None:
         return f"It shares no seed with {second.name}, the next, so they are not compared seed by seed."
-    test = fought.test
+    test = comparison.test
     seeds = counted(test.n, "shared seed")
     lead = f"Over {seeds} it is {100 * test.difference.mean:+.2f} points to {second.name}, the next"
     if test.p is None or test.smallest_p > CHANCE:
@@ -84,8 +88,8 @@ def _lead(first: Policy, second: Policy) -> str:
     return f"{lead}, which is more than chance explains at the 5% level (p = {test.p:.2g})."
 
 
-def _cells(fought: Duel | None) -> tuple[Cell, ...]:
-    if fought is None:
+def _cells(comparison: PairedComparison | None) -> tuple[Cell, ...]:
+    if comparison is None:
         return (Cell("0"), NOTHING, NOTHING, NOTHING, NOTHING)
-    search, test = fought
+    search, test = comparison
     return (Cell(str(test.n)), difference_cell(search), p_cell(search), difference_cell(test), p_cell(test))

@@ -37,7 +37,7 @@ def sensitivity_figure(trials: Sequence[Trial], found: Sequence[LayerKept], pale
     rows = max(2, math.ceil(len(drawn) / COLUMNS))
     panels = new_panels(MARGIN_INCHES + ROW_INCHES * rows, len(drawn), min(COLUMNS, len(drawn)), palette)
     for number, (axes, (curve, layer)) in enumerate(zip(panels, drawn, strict=True)):
-        keeps, metrics = zip(*((probe.keep, probe.evaluation.metric) for probe in curve.probes), strict=True)
+        keeps, metrics = zip(*((point.keep, point.evaluation.metric) for point in curve.points), strict=True)
         axes.plot(keeps, metrics, color=palette.ink, linewidth=1.3, marker="o", markersize=3, label="pruned alone")
         axes.axvline(layer.keep, color=palette.found, linewidth=1.6, linestyle="--", label="kept in the network found")
         # Names are drawn as they are: a dollar sign in the name of a user's layer starts no formula.
@@ -56,7 +56,7 @@ def sensitivity_figure(trials: Sequence[Trial], found: Sequence[LayerKept], pale
 
 def is_curve(curve: SensitivityCurve) -> bool:
     """Tell whether a curve holds the dense network and one with the layer pruned."""
-    return len(curve.probes) > 1 and curve.probes[-1].keep == 1
+    return len(curve.points) > 1 and curve.points[-1].keep == 1
 
 
 def _labelled(axes: Axes, palette: Palette) -> Figure:

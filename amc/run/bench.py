@@ -9,7 +9,7 @@ from torch import nn
 from amc.config.schema import SearchConfig
 from amc.errors import ModelError
 from amc.run import build
-from amc.store.kept_layers import LayerKept, layers_kept, places
+from amc.store.kept_layers import LayerKept, layers_kept, positions
 from amc.training.dense import trained_network
 from amc.zoo.data.dataset import Splits
 from envs.engine.scoring.top1 import Top1Scorer
@@ -75,7 +75,7 @@ def set_up(cfg: SearchConfig) -> Bench:
         problem=build.make_env(cfg, engine, cfg.target),
         target=cfg.target,
         stage=cfg.stages,
-        original=engine.cost(engine.everything),
+        original=engine.cost(engine.dense_strategy),
         left=layers_kept(engine.layers, [layer.units for layer in engine.layers]),
     )
 
@@ -107,7 +107,7 @@ def at_stage(bench: Bench, stage: int, target: float) -> Bench:
     engine = bench.engine
     posed = replace(bench, stage=stage, target=target)
     try:
-        steps = places(bench.left, [(layer.name, layer.units) for layer in engine.layers])
+        steps = positions(bench.left, [(layer.name, layer.units) for layer in engine.layers])
         units = tuple(bench.left[step].of for step in steps)
         return replace(posed, problem=build.make_env(bench.cfg, engine, remaining(bench, target), units))
     except (ModelError, ValueError) as error:
@@ -117,7 +117,7 @@ def at_stage(bench: Bench, stage: int, target: float) -> Bench:
 def remaining(bench: Bench, target: float) -> float:
     """Return the fraction of the network to prune that a fraction of the run's dense network is, 1 at most."""
     resource = bench.cfg.resource.name
-    now: float = getattr(bench.engine.cost(bench.engine.everything), resource)
+    now: float = getattr(bench.engine.cost(bench.engine.dense_strategy), resource)
     limit: float = target * getattr(bench.original, resource)
     left = min(limit / now, 1.0)
     # The product must not round to more than the limit: neither constraint ever exceeds the target.

@@ -11,7 +11,7 @@ from amc.measurement.latency import Latency, measure_latency
 from amc.measurement.sparse_kernels import InHalf, has_sparse_kernels, on_sparse_kernels
 from amc.run import build
 from amc.run.bench import Bench
-from amc.store.kept_layers import StageKept, further, layers_kept
+from amc.store.kept_layers import StageKept, composed, layers_kept
 from amc.store.results import SCHEMA, FineTuned, PrunedScores, Result, Scores
 from amc.training.finetune import Outcome, Tuned
 from envs.engine.scoring.top1 import Score
@@ -36,7 +36,7 @@ def measure(
     score = build.make_score(splits.test, splits, bench.device)
     latencies = measure_networks(bench, outcome)
     dense, uniform, found, *_ = (latency.median_ms for latency in latencies)
-    size = network_size(engine.cost(engine.everything))
+    size = network_size(engine.cost(engine.dense_strategy))
     stages = (*earlier, stage_kept(outcome.bench, outcome.found, outcome.trials))
     return Result(
         schema=SCHEMA,
@@ -53,7 +53,7 @@ def measure(
         dense=Scores(test_top1=score(bench.dense).metric, latency_ms=dense, **size),
         uniform=pruned_scores(bench, outcome.uniform, score, uniform),
         pruned=pruned_scores(outcome.bench, outcome.found, score, found),
-        strategy=further(outcome.bench.left, stages[-1].strategy),
+        strategy=composed(outcome.bench.left, stages[-1].strategy),
         uniform_strategy=layers_kept(engine.layers, engine.kept(outcome.uniform.strategy)),
         finetuned=tuple(
             FineTuned(index, tuned.before.metric, tuned.after.metric) for index, tuned in outcome.candidates.items()

@@ -30,7 +30,7 @@ from amc.run.measure import stage_kept
 from amc.run.publish import weights_header
 from amc.run.resume import Continuation
 from amc.run.track import Tracking
-from amc.store.kept_layers import StageKept, further
+from amc.store.kept_layers import StageKept, composed
 from amc.store.results import read_stage, read_trials
 from amc.store.run_folders import NETWORK, STAGE, stage_folder
 from amc.training.finetune import FineTuner, Tuned, tune_candidates, winner
@@ -45,7 +45,7 @@ Search = Callable[[Bench, Continuation], list[Trial]]
 """Plays the episodes of a stage and returns its trials."""
 
 
-class Ground(NamedTuple):
+class LastStage(NamedTuple):
     """Where a run stands when only its last stage is left.
 
     Attributes:
@@ -64,7 +64,7 @@ def stage_targets(target: float, stages: int) -> tuple[float, ...]:
 
 def play_earlier(
     first: Bench, folder: Path, asked: Mapping[str, Setting], search: Search, tracking: Tracking
-) -> Ground:
+) -> LastStage:
     """Play every stage but the last; one that was finished before is read from its folder instead.
 
     What a stage begins with is always read from disk, so that a run that was cut short goes on as if it had not been.
@@ -82,7 +82,7 @@ def play_earlier(
     """
     *targets, last = stage_targets(first.cfg.target, first.cfg.stages)
     if not targets:
-        return Ground(first, ())
+        return LastStage(first, ())
     bench, earlier = first, []
     for stage, target in enumerate(targets, 1):
         bench, place = at_stage(bench, stage, target), stage_folder(folder, stage)
@@ -96,8 +96,8 @@ def play_earlier(
         kept = read_stage(place)
         log.info("%s: %s", bench.title, in_words(kept, bench.original))
         earlier.append(kept)
-        bench = on_network(bench, restored(bench, kept, place), further(bench.left, kept.strategy))
-    return Ground(at_stage(bench, first.cfg.stages, last), tuple(earlier))
+        bench = on_network(bench, restored(bench, kept, place), composed(bench.left, kept.strategy))
+    return LastStage(at_stage(bench, first.cfg.stages, last), tuple(earlier))
 
 
 def play(bench: Bench, continuation: Continuation, search: Search) -> None:

@@ -123,7 +123,7 @@ def track(bench: Bench, policy: str, folder: Path) -> Tracking:
         return Untracked()
     name = f"{cfg.model.name}-{cfg.data.name}-{policy}-seed{cfg.seed}"
     run = TrackedRun(folder.absolute(), cfg.name, policy, name, _tags(cfg))
-    dense = bench.engine.cost(bench.engine.everything)
+    dense = bench.engine.cost(bench.engine.dense_strategy)
     return Tracked(TrackerProcess(cfg.tracker, run), folder.absolute(), dense, cfg.resource.name)
 
 

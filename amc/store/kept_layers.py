@@ -23,7 +23,7 @@ def layers_kept(layers: Sequence[Layer], kept: Sequence[int]) -> tuple[LayerKept
     return tuple(LayerKept(layer.name, count / layer.units, count, layer.units) for layer, count in rows)
 
 
-def places(left: Sequence[LayerKept], layers: Sequence[tuple[str, int]]) -> list[int]:
+def positions(left: Sequence[LayerKept], layers: Sequence[tuple[str, int]]) -> list[int]:
     """Return where the layers of a network that was pruned stand among those of the network that it was cut from.
 
     Names alone do not tell: two steps that one layer reads are both named by it. Order and units do.
@@ -38,19 +38,21 @@ def places(left: Sequence[LayerKept], layers: Sequence[tuple[str, int]]) -> list
     found: list[int] = []
     for name, units in layers:
         later = range(found[-1] + 1 if found else 0, len(left))
-        place = next((place for place in later if (left[place].layer, left[place].kept) == (name, units)), None)
-        if place is None:
+        position = next(
+            (position for position in later if (left[position].layer, left[position].kept) == (name, units)), None
+        )
+        if position is None:
             raise ValueError(f"{name} with {units} units is not what the stage before left")
-        found.append(place)
+        found.append(position)
     return found
 
 
-def further(left: Sequence[LayerKept], strategy: Sequence[LayerKept]) -> tuple[LayerKept, ...]:
+def composed(left: Sequence[LayerKept], strategy: Sequence[LayerKept]) -> tuple[LayerKept, ...]:
     """Return what is left of a network that was pruned once more, by a strategy of what was left before."""
     now = list(left)
-    for place, row in zip(places(left, [(row.layer, row.of) for row in strategy]), strategy, strict=True):
-        before = left[place]
-        now[place] = LayerKept(before.layer, row.kept / before.of, row.kept, before.of)
+    for position, row in zip(positions(left, [(row.layer, row.of) for row in strategy]), strategy, strict=True):
+        before = left[position]
+        now[position] = LayerKept(before.layer, row.kept / before.of, row.kept, before.of)
     return tuple(now)
 
 

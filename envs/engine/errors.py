@@ -7,7 +7,7 @@ class GraphError(ValueError):
     """The network cannot be traced or has nothing to prune; the message names the module and the reason."""
 
 
-def nothing_to_prune(left_whole: Mapping[str, str]) -> GraphError:
+def nothing_to_prune(unprunable: Mapping[str, str]) -> GraphError:
     """Return the error for a network of which everything stays whole, for the reasons given by module."""
-    reasons = "; ".join(f"{name} {reason}" for name, reason in left_whole.items())
+    reasons = "; ".join(f"{name} {reason}" for name, reason in unprunable.items())
     return GraphError(f"the model has nothing to prune: {reasons or 'it has no layers with weights'}")

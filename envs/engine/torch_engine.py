@@ -82,14 +82,14 @@ class TorchEngine:
         return self.pruner.layers
 
     @property
-    def everything(self) -> Strategy:
+    def dense_strategy(self) -> Strategy:
         """The strategy that prunes nothing."""
         return (1.0,) * len(self.layers)
 
     @property
-    def left_whole(self) -> Mapping[str, str]:
+    def unprunable(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
-        return self.pruner.left_whole
+        return self.pruner.unprunable
 
     def kept(self, strategy: Strategy) -> tuple[int, ...]:
         """Return the number of units that ``strategy`` keeps in every layer.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.global_threshold import NORMALIZE, GlobalThreshold
-from envs.constraint import Budget
+from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
@@ -37,7 +37,7 @@ def search(engine: AnalyticEngine, normalize: str = "mean", target: float = 0.5,
 def test_the_threshold_is_the_smallest_whose_network_fits(seed: int, normalize: str, target: float) -> None:
     """Against a walk over the scores of all units, from the largest down."""
     engine = ScoredUnits(seed=seed)
-    budget = Budget(engine, "flops", target, 0.1)
+    budget = ResourceBudget(engine, "flops", target, 0.1)
     scale = {"l2": np.linalg.norm, "mean": np.mean, "none": lambda _: 1.0}[normalize]
     scores = [np.array(engine.unit_scores(step)) for step in range(len(engine.layers))]
     scores = [layer / scale(layer) for layer in scores]
@@ -67,7 +67,7 @@ def test_a_layer_whose_scores_are_all_zero_goes_first() -> None:
             return tuple(0.0 * score if step == 3 else score for score in super().unit_scores(step))
 
     for normalize in NORMALIZE:
-        assert search(Untrained(), normalize)[3] == Budget(Untrained(), "flops", 0.5, 0.1).floors[3]
+        assert search(Untrained(), normalize)[3] == ResourceBudget(Untrained(), "flops", 0.5, 0.1).floors[3]
 
 
 def test_an_engine_without_scores_is_refused_in_one_line() -> None:

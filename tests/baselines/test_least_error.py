@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
 from baselines.least_error import LeastError, convex_minorant
-from envs.constraint import Budget, rescale
+from envs.constraint import ResourceBudget, rescale
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.pruning_env import CONSTRAINTS, PruningEnv
@@ -23,7 +23,7 @@ WEIGHTS = st.lists(st.floats(0.01, 100.0), min_size=14, max_size=14)
 def test_no_layer_can_grow_and_every_constraint_executes_it_as_it_is(
     weights: list[float], resource: str, target: float
 ) -> None:
-    budget = Budget(ENGINE, resource, target, 0.1)
+    budget = ResourceBudget(ENGINE, resource, target, 0.1)
     strategy = LeastError(budget).strategy(np.array(weights))
     assert budget.fits(strategy)
     assert all(keep >= floor for keep, floor in zip(strategy, budget.floors, strict=True))
@@ -37,7 +37,7 @@ def test_no_layer_can_grow_and_every_constraint_executes_it_as_it_is(
         assert play_strategy(env, strategy).strategy == strategy
 
 
-def plain_greedy(budget: Budget) -> Strategy:
+def plain_greedy(budget: ResourceBudget) -> Strategy:
     """Computes every price anew for every step, as the errors of this engine are convex."""
     engine = budget.engine
     errors = [
@@ -73,14 +73,14 @@ def plain_greedy(budget: Budget) -> Strategy:
 @pytest.mark.parametrize("resource", ["flops", "params"])
 @pytest.mark.parametrize("target", [0.1, 0.3, 0.6, 1.0])
 def test_equals_greedy_removal_that_prices_every_step_anew(resource: str, target: float) -> None:
-    budget = Budget(ENGINE, resource, target, 0.1)
+    budget = ResourceBudget(ENGINE, resource, target, 0.1)
     assert LeastError(budget).strategy() == plain_greedy(budget)
 
 
 @pytest.mark.parametrize("target", [0.3, 0.5, 0.8])
 def test_is_near_the_best_of_all_strategies(target: float) -> None:
     engine = AnalyticEngine(blocks=SMALL, interaction=0.0)
-    budget = Budget(engine, "flops", target, 0.1)
+    budget = ResourceBudget(engine, "flops", target, 0.1)
     choices = [[choice / layer.units for choice in layer.choices] for layer in engine.layers]
     losses = sorted(engine.evaluate(strategy).loss for strategy in product(*choices) if budget.fits(strategy))
     found = engine.evaluate(LeastError(budget).strategy()).loss
@@ -117,4 +117,4 @@ class Ignorant:
 
 def test_an_engine_that_does_not_know_its_error_is_refused() -> None:
     with pytest.raises(ValueError, match="Ignorant does not know its reconstruction error"):
-        LeastError(Budget(Ignorant(), "flops", 0.5, 0.1))
+        LeastError(ResourceBudget(Ignorant(), "flops", 0.5, 0.1))

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from baselines.sensitivity import SensitivityAnalysis, below_threshold, probing_order
-from envs.constraint import Budget
+from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
-from envs.sensitivity import Probe, pruned_layers
+from envs.sensitivity import SensitivityPoint, pruned_layers
 
 SMALL = AnalyticEngine(
     blocks=(Block(16, 8, 1, 3, 0.4), Block(24, 8, 2, 1, 0.1), Block(16, 4, 1, 3, 0.9), Block(8, 4, 1, 1, 0.2))
 )
-BUDGET = Budget(AnalyticEngine(), "flops", 0.5, 0.1)
+BUDGET = ResourceBudget(AnalyticEngine(), "flops", 0.5, 0.1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def search(policy: SensitivityAnalysis, episodes: int, engine: AnalyticEngine | 
     return env
 
 
-def probes(env: RecordTrials) -> list[Strategy]:
+def points(env: RecordTrials) -> list[Strategy]:
     return [t.strategy for t in env.trials if len(pruned_layers(t.strategy)) <= 1 and not t.feasible]
 
 
@@ -98,16 +98,16 @@ def test_equal_curves_give_uniform_ratios() -> None:
 
 def test_probes_prune_one_layer_and_are_half_of_the_budget() -> None:
     env = search(SensitivityAnalysis(), 60, AnalyticEngine())
-    assert len(probes(env)) == len(set(probes(env))) == 30
-    assert (1.0,) * 14 in probes(env)
+    assert len(points(env)) == len(set(points(env))) == 30
+    assert (1.0,) * 14 in points(env)
     # One round over the 14 layers, another, and one for the layer that saves most.
-    counts = [sum(strategy[step] < 1 for strategy in probes(env)) for step in range(14)]
+    counts = [sum(strategy[step] < 1 for strategy in points(env)) for step in range(14)]
     assert sorted(counts) == [2] * 13 + [3]
     assert counts.index(3) == max(range(14), key=lambda step: saved(AnalyticEngine(), step))
 
 
 def saved(engine: AnalyticEngine, step: int) -> float:
-    budget = Budget(engine, "flops", 0.5, 0.1)
+    budget = ResourceBudget(engine, "flops", 0.5, 0.1)
     return -budget.usage((*(1.0,) * step, budget.floors[step], *(1.0,) * (13 - step)))
 
 
@@ -117,15 +117,15 @@ def test_small_budgets_end_with_a_strategy_at_least_as_good_as_uniform(episodes:
     assert len(env.trials) == episodes
     assert env.trials[0].feasible
     assert env.trials[-1].feasible
-    assert len(probes(env)) == (episodes // 2 if episodes >= 4 else 0)
+    assert len(points(env)) == (episodes // 2 if episodes >= 4 else 0)
 
 
 def test_what_was_probed_is_not_probed_again_and_the_search_ends() -> None:
     env = search(SensitivityAnalysis(), 2000, AnalyticEngine())
     ratios = env.problem.budget.ratios
-    assert len(probes(env)) == 1 + sum(len(layer) - 1 for layer in ratios)
+    assert len(points(env)) == 1 + sum(len(layer) - 1 for layer in ratios)
     assert env.remaining > 0
-    assert len(probes(env)) == len(set(probes(env)))
+    assert len(points(env)) == len(set(points(env)))
 
 
 def test_as_published_it_ends_with_the_strategy_of_the_threshold() -> None:
@@ -153,8 +153,8 @@ def test_without_a_loss_the_metric_is_watched() -> None:
 @given(st.lists(st.floats(-1.0, 3.0), min_size=1, max_size=8))
 def test_curves_are_isotonic_regressions_through_the_dense_network(rises: list[float]) -> None:
     keeps = np.linspace(0.9, 0.1, len(rises))
-    points = [Probe(1.0, Evaluation(0.9, 1.0, 10))]
-    points += [Probe(keep, Evaluation(0.5, 1.0 + rise, 10)) for keep, rise in zip(keeps, rises, strict=True)]
+    points = [SensitivityPoint(1.0, Evaluation(0.9, 1.0, 10))]
+    points += [SensitivityPoint(keep, Evaluation(0.5, 1.0 + rise, 10)) for keep, rise in zip(keeps, rises, strict=True)]
     curve = SensitivityAnalysis()._fit(points[::-1])
     assert curve is not None
     squares = [0.0, *(1 - keeps) ** 2]
@@ -166,9 +166,9 @@ def test_curves_are_isotonic_regressions_through_the_dense_network(rises: list[f
 
 def test_a_loss_that_overflowed_is_the_worst() -> None:
     points = [
-        Probe(0.5, Evaluation(0.1, math.nan, 9)),
-        Probe(0.8, Evaluation(0.8, 1.2, 9)),
-        Probe(1.0, Evaluation(0.9, 1.0, 9)),
+        SensitivityPoint(0.5, Evaluation(0.1, math.nan, 9)),
+        SensitivityPoint(0.8, Evaluation(0.8, 1.2, 9)),
+        SensitivityPoint(1.0, Evaluation(0.9, 1.0, 9)),
     ]
     curve = SensitivityAnalysis()._fit(points)
     assert curve is not None

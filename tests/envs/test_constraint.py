@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.constraint import Budget, TargetError, bound, fill, increments, rescale, uniform_ratio
+from envs.constraint import ResourceBudget, TargetError, bound, fill, increments, rescale, uniform_ratio
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Strategy
 
@@ -18,7 +18,7 @@ ENGINES = (
 TARGETS = (0.3, 0.5, 0.8, 1.0)
 
 problems = st.builds(
-    Budget,
+    ResourceBudget,
     st.sampled_from(ENGINES),
     st.sampled_from(["flops", "params"]),
     st.sampled_from(TARGETS),
@@ -27,20 +27,20 @@ problems = st.builds(
 
 
 @st.composite
-def played(draw: st.DrawFn) -> tuple[Budget, Strategy]:
+def played(draw: st.DrawFn) -> tuple[ResourceBudget, Strategy]:
     budget = draw(problems)
     ratio = st.one_of(st.just(1.0), st.floats(budget.min_keep, 1.0))
     return budget, tuple(draw(ratio) for _ in budget.engine.layers)
 
 
-def grow(budget: Budget, strategy: Strategy, step: int) -> Strategy | None:
+def grow(budget: ResourceBudget, strategy: Strategy, step: int) -> Strategy | None:
     """One layer by one choice, or None where it is whole."""
     layer = budget.engine.layers[step]
     more = [choice for choice in layer.choices if choice > layer.kept(strategy[step])]
     return (*strategy[:step], more[0] / layer.units, *strategy[step + 1 :]) if more else None
 
 
-def assert_allowed(budget: Budget, strategy: Strategy) -> None:
+def assert_allowed(budget: ResourceBudget, strategy: Strategy) -> None:
     assert budget.usage(strategy) <= budget.limit
     for keep, layer in zip(strategy, budget.engine.layers, strict=True):
         assert keep >= budget.min_keep
@@ -49,7 +49,7 @@ def assert_allowed(budget: Budget, strategy: Strategy) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(played())
-def test_bound_meets_the_target_and_cuts_no_more_than_it_must(case: tuple[Budget, Strategy]) -> None:
+def test_bound_meets_the_target_and_cuts_no_more_than_it_must(case: tuple[ResourceBudget, Strategy]) -> None:
     budget, wanted = case
     executed: Strategy = ()
     for step, keep in enumerate(wanted):
@@ -64,7 +64,7 @@ def test_bound_meets_the_target_and_cuts_no_more_than_it_must(case: tuple[Budget
 
 @settings(deadline=None, max_examples=60)
 @given(played())
-def test_rescale_meets_the_target_within_one_rounding_step(case: tuple[Budget, Strategy]) -> None:
+def test_rescale_meets_the_target_within_one_rounding_step(case: tuple[ResourceBudget, Strategy]) -> None:
     budget, wanted = case
     executed = rescale(budget, wanted)
     assert_allowed(budget, executed)
@@ -74,7 +74,7 @@ def test_rescale_meets_the_target_within_one_rounding_step(case: tuple[Budget, S
 
 @settings(deadline=None, max_examples=60)
 @given(played())
-def test_rescale_is_one_factor(case: tuple[Budget, Strategy]) -> None:
+def test_rescale_is_one_factor(case: tuple[ResourceBudget, Strategy]) -> None:
     budget, wanted = case
     executed = rescale(budget, wanted)
     # Every layer rounds from an interval of factors; one factor must lie in all of them.
@@ -91,7 +91,7 @@ def test_rescale_is_one_factor(case: tuple[Budget, Strategy]) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(played())
-def test_rescale_depends_on_proportions_only(case: tuple[Budget, Strategy]) -> None:
+def test_rescale_depends_on_proportions_only(case: tuple[ResourceBudget, Strategy]) -> None:
     budget, wanted = case
     # Halving is exact in floating point, so even ties must fall the same way.
     assert rescale(budget, tuple(keep / 2 for keep in wanted)) == rescale(budget, wanted)
@@ -99,7 +99,7 @@ def test_rescale_depends_on_proportions_only(case: tuple[Budget, Strategy]) -> N
 
 @settings(deadline=None, max_examples=60)
 @given(problems, st.randoms())
-def test_filling_is_growing_one_by_one(budget: Budget, random: Random) -> None:
+def test_filling_is_growing_one_by_one(budget: ResourceBudget, random: Random) -> None:
     order = [step for step, ratios in enumerate(budget.ratios) for _ in ratios[1:]]
     random.shuffle(order)
     expected = budget.floors
@@ -115,7 +115,7 @@ def test_filling_is_growing_one_by_one(budget: Budget, random: Random) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_uniform_ratio_is_the_largest(engine: AnalyticEngine, target: float) -> None:
-    budget = Budget(engine, "flops", target, 0.1)
+    budget = ResourceBudget(engine, "flops", target, 0.1)
 
     def fits(ratio: float) -> bool:
         return budget.fits(tuple(budget.execute(step, ratio) for step in range(len(engine.layers))))
@@ -127,29 +127,29 @@ def test_uniform_ratio_is_the_largest(engine: AnalyticEngine, target: float) -> 
 
 
 def test_target_one_leaves_the_network_whole() -> None:
-    budget = Budget(AnalyticEngine(), "flops", 1.0, 0.1)
+    budget = ResourceBudget(AnalyticEngine(), "flops", 1.0, 0.1)
     whole = (1.0,) * len(budget.engine.layers)
     assert rescale(budget, (0.1, *whole[1:])) == whole
     assert tuple(budget.execute(step, uniform_ratio(budget)) for step in range(len(whole))) == whole
 
 
 def test_hardly_anything_to_choose_still_has_a_uniform_ratio() -> None:
-    budget = Budget(AnalyticEngine(), "flops", 1.0, 0.999)
+    budget = ResourceBudget(AnalyticEngine(), "flops", 1.0, 0.999)
     assert 0.999 <= uniform_ratio(budget) <= 1.0
 
 
 @pytest.mark.parametrize("target", [0.0, -0.5, 1.5, math.nan, 0.001])
 def test_impossible_targets_are_refused_in_one_line(target: float) -> None:
     with pytest.raises(TargetError, match=f"target={target}") as error:
-        Budget(AnalyticEngine(), "flops", target, 0.1)
+        ResourceBudget(AnalyticEngine(), "flops", target, 0.1)
     assert "\n" not in str(error.value)
 
 
 def test_the_smallest_network_is_a_possible_target() -> None:
     engine = AnalyticEngine()
-    floors = Budget(engine, "flops", 1.0, 0.1).floors
+    floors = ResourceBudget(engine, "flops", 1.0, 0.1).floors
     least = engine.cost(floors).flops / engine.cost((1.0,) * len(floors)).flops
-    assert rescale(Budget(engine, "flops", least * (1 + 1e-12), 0.1), (1.0,) * len(floors)) == floors
+    assert rescale(ResourceBudget(engine, "flops", least * (1 + 1e-12), 0.1), (1.0,) * len(floors)) == floors
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_the_smallest_network_is_a_possible_target() -> None:
 )
 def test_unknown_resources_and_bad_minimums_are_refused(resource: str, min_keep: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Budget(AnalyticEngine(), resource, 0.5, min_keep)
+        ResourceBudget(AnalyticEngine(), resource, 0.5, min_keep)
 
 
 def test_min_keep_is_not_lost_to_floating_point() -> None:
     engine = AnalyticEngine(blocks=(Block(10, 4, 1, 1, 1.0),), round_to=1)
-    assert Budget(engine, "flops", 1.0, 0.7).floors == (0.7,)
+    assert ResourceBudget(engine, "flops", 1.0, 0.7).floors == (0.7,)

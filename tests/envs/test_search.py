@@ -9,7 +9,7 @@ import pytest
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.pruning_env import CONSTRAINTS, PruningEnv
-from envs.search import BudgetSpent, RecordTrials, Trial, play_strategy, run_episode
+from envs.search import EpisodesExhausted, RecordTrials, Trial, play_strategy, run_episode
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def test_the_budget_cannot_be_exceeded_but_a_last_reset_is_free(small_engine: An
     env = RecordTrials(PruningEnv(small_engine), episodes=1)
     play(env, 0.5)
     env.reset()
-    with pytest.raises(BudgetSpent, match="all 1 episodes"):
+    with pytest.raises(EpisodesExhausted, match="all 1 episodes"):
         env.step(np.array([0.5], dtype=np.float32))
     assert len(env.trials) == 1
 
@@ -113,50 +113,50 @@ def test_a_search_needs_an_episode_and_a_pruning_problem(small_engine: AnalyticE
         RecordTrials(gym.make("CartPole-v1"), episodes=1)
 
 
-def test_a_probe_is_scored_as_it_is_and_counts(small_engine: AnalyticEngine) -> None:
+def test_a_scored_strategy_is_scored_as_it_is_and_counts(small_engine: AnalyticEngine) -> None:
     seen: list[Trial] = []
     env = RecordTrials(PruningEnv(small_engine), episodes=2, sinks=[seen.append])
     strategy = (1.0, 0.5, 1.0, 1.0)
-    probe, trial = env.probe(strategy), play(env, 0.5)
-    assert (probe.index, trial.index, env.remaining) == (0, 1, 0)
-    assert seen == env.trials == [probe, trial]
-    assert probe.strategy == strategy
-    assert (probe.evaluation, probe.cost) == (small_engine.evaluate(strategy), small_engine.cost(strategy))
-    assert probe.reward == probe.evaluation.metric - 1
-    with pytest.raises(BudgetSpent, match="all 2 episodes"):
-        env.probe(strategy)
+    point, trial = env.score_strategy(strategy), play(env, 0.5)
+    assert (point.index, trial.index, env.remaining) == (0, 1, 0)
+    assert seen == env.trials == [point, trial]
+    assert point.strategy == strategy
+    assert (point.evaluation, point.cost) == (small_engine.evaluate(strategy), small_engine.cost(strategy))
+    assert point.reward == point.evaluation.metric - 1
+    with pytest.raises(EpisodesExhausted, match="all 2 episodes"):
+        env.score_strategy(strategy)
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
-def test_a_probe_beyond_the_target_is_never_the_best(small_engine: AnalyticEngine, constraint: str) -> None:
+def test_a_scored_strategy_beyond_the_target_is_never_the_best(small_engine: AnalyticEngine, constraint: str) -> None:
     env = RecordTrials(PruningEnv(small_engine, constraint=constraint), episodes=3)
-    dense = env.probe((1.0,) * 4)
+    dense = env.score_strategy((1.0,) * 4)
     assert not dense.feasible
     with pytest.raises(ValueError, match="none of the 1 trials is within the target"):
         _ = env.best
     trial = play(env, 0.5)
     assert trial.reward < dense.reward
     assert env.best is trial
-    assert env.probe(trial.strategy).feasible, "within the target is within the target, whoever asked"
+    assert env.score_strategy(trial.strategy).feasible, "within the target is within the target, whoever asked"
 
 
-def test_a_probe_is_rounded_as_a_step_is(small_engine: AnalyticEngine) -> None:
+def test_a_scored_strategy_is_rounded_as_a_step_is(small_engine: AnalyticEngine) -> None:
     env = RecordTrials(PruningEnv(small_engine, min_keep=0.3), episodes=1)
-    assert env.probe((0.01, 0.49, 0.51, 1.0)).strategy == (0.5, 0.5, 0.5, 1.0)
+    assert env.score_strategy((0.01, 0.49, 0.51, 1.0)).strategy == (0.5, 0.5, 0.5, 1.0)
 
 
-def test_a_probe_has_a_ratio_for_every_layer(small_engine: AnalyticEngine) -> None:
+def test_a_scored_strategy_has_a_ratio_for_every_layer(small_engine: AnalyticEngine) -> None:
     env = RecordTrials(PruningEnv(small_engine), episodes=1)
     with pytest.raises(ValueError, match="needs 4 keep ratios"):
-        env.probe((1.0, 0.5))
+        env.score_strategy((1.0, 0.5))
     assert env.remaining == 1
 
 
-def test_a_probe_leaves_the_running_episode_alone(small_engine: AnalyticEngine) -> None:
+def test_a_scored_strategy_leaves_the_running_episode_alone(small_engine: AnalyticEngine) -> None:
     env = RecordTrials(PruningEnv(small_engine), episodes=3)
     env.reset()
     env.step(np.array([0.25], dtype=np.float32))
-    env.probe((1.0,) * 4)
+    env.score_strategy((1.0,) * 4)
     for _ in range(3):
         *_, info = env.step(np.array([0.25], dtype=np.float32))
     assert info["strategy"] == play(env, 0.25).strategy

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from torch import nn
 
+from amc.zoo.models import timm, torchvision
 from amc.zoo.models.mobilenet import MobileNet
 from amc.zoo.models.mobilenet_v2 import MobileNetV2
-from amc.zoo.models import timm, torchvision
 from amc.zoo.models.resnet import CifarResNet
 from amc.zoo.models.vgg import VGG16
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from envs.engine.criteria.lasso import entry_penalties
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
-from envs.engine.network.channels import ChannelGroup, Side, Site
+from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.modules import BatchNorm, blocks_of, is_depthwise, is_reconstructible, weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.repair.calibration import InputMoments, collect_moments, watch_inputs
@@ -32,9 +32,9 @@ def bn_scale(model: nn.Module, groups: Sequence[ChannelGroup], _: Samples, __: E
     return [_sum_over(_norms(model, group), group) for group in groups]
 
 
-def _norms(model: nn.Module, group: ChannelGroup) -> list[tuple[Site, Tensor]]:
-    norms = [(site, model.get_submodule(site.module)) for site in group.at(Side.BOTH)]
-    scales = [(site, weight_of(norm).abs()) for site, norm in norms if isinstance(norm, BatchNorm) and norm.affine]
+def _norms(model: nn.Module, group: ChannelGroup) -> list[tuple[GroupMember, Tensor]]:
+    norms = [(member, model.get_submodule(member.module)) for member in group.at(Side.BOTH)]
+    scales = [(member, weight_of(norm).abs()) for member, norm in norms if isinstance(norm, BatchNorm) and norm.affine]
     if not scales:
         raise GraphError(
             f"criterion=bn_scale: no batch norm scales what {_reader(group)} reads; take another criterion"
@@ -55,20 +55,20 @@ def apoz(model: nn.Module, groups: Sequence[ChannelGroup], samples: Samples, _: 
     References:
         Hu et al., 2016, "Network Trimming", arXiv 1607.03250.
     """
-    readers = [[site for site in group.sites if _reads(model, site)] for group in groups]
-    names = list(dict.fromkeys(site.module for sites in readers for site in sites))
+    readers = [[member for member in group.members if _reads(model, member)] for group in groups]
+    names = list(dict.fromkeys(member.module for members in readers for member in members))
     zeros = shares_of_zeros(model, names, samples.inputs)
     if not any(bool(share.any()) for share in zeros.values()):
         raise GraphError("criterion=apoz: no layer reads a zero, as it would behind a ReLU; take another criterion")
     scores = []
-    for group, sites in zip(groups, readers, strict=True):
-        alive = [(site, (1 - zeros[site.module]) / site.multiplicity) for site in sites]
+    for group, members in zip(groups, readers, strict=True):
+        alive = [(member, (1 - zeros[member.module]) / member.multiplicity) for member in members]
         scores.append(_sum_over(alive, group))
     return scores
 
 
-def _reads(model: nn.Module, site: Site) -> bool:
-    return site.side is Side.IN or (site.side is Side.BOTH and is_depthwise(model.get_submodule(site.module)))
+def _reads(model: nn.Module, member: GroupMember) -> bool:
+    return member.side is Side.IN or (member.side is Side.BOTH and is_depthwise(model.get_submodule(member.module)))
 
 
 def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str, Tensor]:
@@ -112,29 +112,31 @@ def regression(
         He, Zhang and Sun, 2017, "Channel Pruning for Accelerating Very Deep Neural Networks", arXiv 1707.06168.
     """
     readers = [_regressed(model, group) for group in groups]
-    names = list(dict.fromkeys(site.module for sites in readers for site in sites))
+    names = list(dict.fromkeys(member.module for members in readers for member in members))
     moments = collect_moments(model, names, samples.inputs, settings.seed)
     return [
-        entry_penalties(group_gram(model, sites, group.units, moments))
-        for group, sites in zip(groups, readers, strict=True)
+        entry_penalties(group_gram(model, members, group.units, moments))
+        for group, members in zip(groups, readers, strict=True)
     ]
 
 
-def group_gram(model: nn.Module, sites: Sequence[Site], units: int, moments: Mapping[str, InputMoments]) -> Tensor:
+def group_gram(
+    model: nn.Module, members: Sequence[GroupMember], units: int, moments: Mapping[str, InputMoments]
+) -> Tensor:
     """Return Q, ``(units, units)``: the mean product of what two units add to their readers' outputs.
 
     Args:
         model: the dense network.
-        sites: the inputs of the group's readers.
+        members: the inputs of the group's readers.
         units: of the group.
         moments: of the readers' inputs.
     """
     total = torch.zeros(units, units, dtype=torch.float64)
-    for site in sites:
-        gram = channel_gram(model.get_submodule(site.module), moments[site.module]).cpu()
-        inside = site.unit >= 0
-        chosen = torch.zeros(len(site.unit), units, dtype=torch.float64)
-        chosen[inside, site.unit[inside]] = 1.0
+    for member in members:
+        gram = channel_gram(model.get_submodule(member.module), moments[member.module]).cpu()
+        inside = member.unit >= 0
+        chosen = torch.zeros(len(member.unit), units, dtype=torch.float64)
+        chosen[inside, member.unit[inside]] = 1.0
         gram = chosen.T @ gram @ chosen
         total += gram / gram.trace().clamp_min(torch.finfo(torch.float64).tiny)
     return total
@@ -158,19 +160,19 @@ def channel_gram(module: nn.Module, moments: InputMoments) -> Tensor:
     return torch.block_diag(*by_channel)
 
 
-def _regressed(model: nn.Module, group: ChannelGroup) -> list[Site]:
-    sites = [site for site in group.at(Side.IN) if is_reconstructible(model.get_submodule(site.module))]
-    if not sites:
+def _regressed(model: nn.Module, group: ChannelGroup) -> list[GroupMember]:
+    members = [member for member in group.at(Side.IN) if is_reconstructible(model.get_submodule(member.module))]
+    if not members:
         raise GraphError(f"criterion=regression: {_reader(group)} has no outputs to regress on; take another criterion")
-    return sites
+    return members
 
 
-def _sum_over(members: Sequence[tuple[Site, Tensor]], group: ChannelGroup) -> Tensor:
-    """Add up values by channel, each with its site, to values by unit."""
+def _sum_over(members: Sequence[tuple[GroupMember, Tensor]], group: ChannelGroup) -> Tensor:
+    """Add up values by channel, each with its member, to values by unit."""
     total = torch.zeros(group.units, dtype=torch.float64)
-    for site, values in members:
-        inside = site.unit >= 0
-        total.index_add_(0, site.unit[inside], values.double().cpu()[inside])
+    for member, values in members:
+        inside = member.unit >= 0
+        total.index_add_(0, member.unit[inside], values.double().cpu()[inside])
     return total
 
 

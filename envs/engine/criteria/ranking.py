@@ -40,7 +40,7 @@ def _reading_scores(
     criterion = CRITERIA[settings.criterion]
     known = model
     if criterion.statistic is not None:
-        names = list(dict.fromkeys(site.module for group in groups for site in group.at(Side.IN)))
+        names = list(dict.fromkeys(member.module for group in groups for member in group.at(Side.IN)))
         known = _with_weights(model, criterion.statistic(model, names, samples, settings))
     scores = []
     for group in groups:
@@ -77,20 +77,20 @@ def rank_units(
     """
     criterion = CRITERIA[settings.criterion]
     values = criterion.statistic(model, list(cuts), samples, settings) if criterion.statistic is not None else {}
-    places = {}
+    ranks = {}
     for name, cut in cuts.items():
         module = model.get_submodule(name)
         weight = as_matrix(weight_of(module), module)
         known = as_matrix(values[name], module) if name in values else weight
         scores = criterion.score(cut.rows(weight), cut.rows(known))
         sizes = cut.sizes(as_matrix(unmasked(module), module))
-        places[name] = _places(scores.masked_fill(sizes == 0, -torch.inf)).cpu()
-    return places
+        ranks[name] = _ranks_of(scores.masked_fill(sizes == 0, -torch.inf)).cpu()
+    return ranks
 
 
-def _places(scores: Tensor) -> Tensor:
+def _ranks_of(scores: Tensor) -> Tensor:
     order = scores.argsort(dim=1, descending=True, stable=True)
-    places = torch.empty_like(order, dtype=torch.int32)
-    return places.scatter_(
+    ranks = torch.empty_like(order, dtype=torch.int32)
+    return ranks.scatter_(
         1, order, torch.arange(order.shape[1], dtype=torch.int32, device=order.device).expand_as(order)
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.criteria.gradients import WeightValues, fisher_diagonal, hutchinson_diagonal, mean_gradient
-from envs.engine.network.channels import ChannelGroup, Side, Site
+from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.modules import Transposed, blocks_of, weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.settings import EngineSettings
@@ -111,17 +111,17 @@ CRITERIA: dict[str, Criterion] = {
 
 def reading_rows(model: nn.Module, group: ChannelGroup) -> list[Tensor]:
     """Return the weights that read a group's channels, one matrix ``(units, weights)`` a reading layer."""
-    return [_input_rows(model.get_submodule(site.module), site, group.units) for site in group.at(Side.IN)]
+    return [_input_rows(model.get_submodule(member.module), member, group.units) for member in group.at(Side.IN)]
 
 
-def _input_rows(module: nn.Module, site: Site, units: int) -> Tensor:
+def _input_rows(module: nn.Module, member: GroupMember, units: int) -> Tensor:
     weight = weight_of(module)
     if isinstance(module, Transposed):
         by_channel: Tensor = weight.flatten(1)
     else:
         blocks = weight.unflatten(0, (blocks_of(module), -1))
         by_channel = blocks.transpose(1, 2).flatten(0, 1).flatten(1)
-    order = site.unit.argsort(stable=True)[int((site.unit < 0).sum()) :].to(weight.device)
+    order = member.unit.argsort(stable=True)[int((member.unit < 0).sum()) :].to(weight.device)
     rows: Tensor = by_channel[order].unflatten(0, (units, -1)).flatten(1)
     return rows
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.modules import places_of
+from envs.engine.network.modules import channel_dims_of
 
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """What a network is called with: one tensor, positional arguments or keyword arguments."""
@@ -82,7 +82,7 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
     leaves = [
         (name, module)
         for name, module in model.named_modules()
-        if places_of(name, module) or not any(True for _ in module.children())
+        if channel_dims_of(name, module) or not any(True for _ in module.children())
     ]
     handles = [
         module.register_forward_hook(lambda _, args, output, name=name: hook(name, args, output))

@@ -1,4 +1,4 @@
-"""Channels that must go together: the sites a network's channels appear at, tied into units and groups."""
+"""Channels that must go together: the members a network's channels appear at, tied into units and groups."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Side(Enum):
     """The same channels in and out: batch norm, group norm, depthwise convolution, PReLU."""
 
 
-Place = tuple[str, Side]
+ChannelDim = tuple[str, Side]
 """A module by name and one of its sides."""
 
 
@@ -32,8 +32,8 @@ def first_units(rank: Tensor, count: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Site:
-    """A group's channels at one place.
+class GroupMember:
+    """A group's channels at one dimension of a module.
 
     Attributes:
         module: the module's name.
@@ -82,39 +82,39 @@ class ChannelGroup:
 
     Attributes:
         units: how many units there are.
-        sites: everywhere the channels appear.
+        members: everywhere the channels appear.
         flops: multiply-accumulates outside of layers, such as attention's, that go with a unit, for one sample.
         counts: numbers that the network's code goes by, and that shrink with the group.
     """
 
     units: int
-    sites: tuple[Site, ...]
+    members: tuple[GroupMember, ...]
     flops: float = 0.0
     counts: tuple[Count, ...] = ()
 
-    def at(self, side: Side) -> tuple[Site, ...]:
-        """Return the sites of one side."""
-        return tuple(site for site in self.sites if site.side is side)
+    def at(self, side: Side) -> tuple[GroupMember, ...]:
+        """Return the members of one side."""
+        return tuple(member for member in self.members if member.side is side)
 
 
 class ChannelTies:
     """Union-find over the channels of a network.
 
-    A channel is a place and an index. Channels that carry the same value, or must keep company for another
+    A channel is a channel dimension and an index. Channels that carry the same value, or must keep company for another
     reason, are tied; what is tied to a frozen channel is frozen.
     """
 
-    def __init__(self, widths: dict[Place, int]) -> None:
+    def __init__(self, widths: dict[ChannelDim, int]) -> None:
         """Start with every channel on its own.
 
         Args:
-            widths: number of channels at every place.
+            widths: number of channels at every channel dimension.
         """
         self.widths = widths
-        self._start: dict[Place, int] = {}
+        self._start: dict[ChannelDim, int] = {}
         total = 0
-        for place, width in widths.items():
-            self._start[place] = total
+        for dim, width in widths.items():
+            self._start[dim] = total
             total += width
         self._parent = list(range(total))
         self._frozen: dict[int, str] = {}
@@ -126,52 +126,52 @@ class ChannelTies:
             node = self._parent[node]
         return node
 
-    def tie(self, channels: Iterable[tuple[Place, int]]) -> None:
+    def tie(self, channels: Iterable[tuple[ChannelDim, int]]) -> None:
         """Tie channels together."""
-        nodes = [self._start[place] + index for place, index in channels]
+        nodes = [self._start[dim] + index for dim, index in channels]
         for node in nodes:
             self._covered[node] = True
         first = self._root(nodes[0])
         for node in nodes[1:]:
             self._parent[self._root(node)] = first
 
-    def tie_positions(self, place: Place, groups: int) -> None:
+    def tie_positions(self, dim: ChannelDim, groups: int) -> None:
         """Tie equal positions of a grouped convolution's blocks: all blocks must stay equally wide."""
-        width = self.widths[place] // groups
+        width = self.widths[dim] // groups
         for position in range(width):
-            start = self._start[place] + position
+            start = self._start[dim] + position
             first = self._root(start)
             for block in range(1, groups):
                 self._parent[self._root(start + block * width)] = first
 
-    def tie_runs(self, place: Place, length: int) -> None:
+    def tie_runs(self, dim: ChannelDim, length: int) -> None:
         """Tie channels that stand next to each other, ``length`` at a time: they go together or not at all."""
-        start = self._start[place]
-        for index in range(self.widths[place]):
+        start = self._start[dim]
+        for index in range(self.widths[dim]):
             self._parent[self._root(start + index)] = self._root(start + index - index % length)
 
-    def freeze_channel(self, place: Place, index: int, reason: str) -> None:
+    def freeze_channel(self, dim: ChannelDim, index: int, reason: str) -> None:
         """Leave one channel, and what is tied to it."""
-        self._frozen.setdefault(self._start[place] + index, reason)
+        self._frozen.setdefault(self._start[dim] + index, reason)
 
-    def freeze(self, place: Place, reason: str) -> None:
-        """Leave all channels of a place whole, and what is tied to them."""
-        for index in range(self.widths[place]):
-            self._frozen.setdefault(self._start[place] + index, reason)
+    def freeze(self, dim: ChannelDim, reason: str) -> None:
+        """Leave all channels of a dimension whole, and what is tied to them."""
+        for index in range(self.widths[dim]):
+            self._frozen.setdefault(self._start[dim] + index, reason)
 
     def groups(self) -> tuple[list[ChannelGroup], dict[str, str]]:
         """Return the groups, and the modules whose outputs stay whole with the reason."""
         frozen = self._frozen_roots()
-        members: dict[int, list[tuple[Place, int]]] = defaultdict(list)
-        left_whole: dict[str, str] = {}
-        for place, width in self.widths.items():
+        members: dict[int, list[tuple[ChannelDim, int]]] = defaultdict(list)
+        unprunable: dict[str, str] = {}
+        for dim, width in self.widths.items():
             for index in range(width):
-                root = self._root(self._start[place] + index)
+                root = self._root(self._start[dim] + index)
                 if root not in frozen:
-                    members[root].append((place, index))
-                elif place[1] is not Side.IN:
-                    left_whole.setdefault(place[0], frozen[root])
-        return [self._group(units) for units in _by_signature(members.values())], left_whole
+                    members[root].append((dim, index))
+                elif dim[1] is not Side.IN:
+                    unprunable.setdefault(dim[0], frozen[root])
+        return [self._group(units) for units in _by_signature(members.values())], unprunable
 
     def _frozen_roots(self) -> dict[int, str]:
         frozen: dict[int, str] = {}
@@ -183,23 +183,23 @@ class ChannelTies:
                 frozen.setdefault(self._root(node), "reads the network's input or an untraced value")
         return frozen
 
-    def _group(self, units: list[list[tuple[Place, int]]]) -> ChannelGroup:
-        unit_of: dict[Place, Tensor] = {}
+    def _group(self, units: list[list[tuple[ChannelDim, int]]]) -> ChannelGroup:
+        unit_of: dict[ChannelDim, Tensor] = {}
         for number, channels in enumerate(units):
-            for place, index in channels:
-                if place not in unit_of:
-                    unit_of[place] = torch.full((self.widths[place],), -1)
-                unit_of[place][index] = number
-        sites = tuple(Site(module, side, unit) for (module, side), unit in unit_of.items())
-        return ChannelGroup(len(units), sites)
+            for dim, index in channels:
+                if dim not in unit_of:
+                    unit_of[dim] = torch.full((self.widths[dim],), -1)
+                unit_of[dim][index] = number
+        members = tuple(GroupMember(module, side, unit) for (module, side), unit in unit_of.items())
+        return ChannelGroup(len(units), members)
 
 
-def _by_signature(units: Iterable[list[tuple[Place, int]]]) -> list[list[list[tuple[Place, int]]]]:
-    """Put units together that appear equally often at the same places: one costs what another costs."""
-    classes: dict[tuple[tuple[Place, int], ...], list[list[tuple[Place, int]]]] = defaultdict(list)
+def _by_signature(units: Iterable[list[tuple[ChannelDim, int]]]) -> list[list[list[tuple[ChannelDim, int]]]]:
+    """Put units together that appear equally often at the same dims: one costs what another costs."""
+    classes: dict[tuple[tuple[ChannelDim, int], ...], list[list[tuple[ChannelDim, int]]]] = defaultdict(list)
     for channels in units:
-        counts: dict[Place, int] = defaultdict(int)
-        for place, _ in channels:
-            counts[place] += 1
+        counts: dict[ChannelDim, int] = defaultdict(int)
+        for dim, _ in channels:
+            counts[dim] += 1
         classes[tuple(counts.items())].append(channels)
     return list(classes.values())

@@ -5,7 +5,7 @@ from typing import TypeGuard
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from envs.engine.network.channels import Place, Side
+from envs.engine.network.channels import ChannelDim, Side
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
@@ -63,7 +63,7 @@ def computes_weights(module: nn.Module) -> bool:
     return "weight" in vars(module) or is_parametrized(module)
 
 
-def places_of(name: str, module: nn.Module) -> dict[Place, int]:
+def channel_dims_of(name: str, module: nn.Module) -> dict[ChannelDim, int]:
     """Return the sides of a module that channels can be removed from, with their widths.
 
     A depthwise convolution has one side, with its output channels; all that come from one input channel are tied.

@@ -10,7 +10,7 @@ from envs.engine.criteria.ranking import score_channels
 from envs.engine.criteria.weights import ranking
 from envs.engine.errors import nothing_to_prune
 from envs.engine.network.calls import Inputs
-from envs.engine.network.channels import ChannelGroup, Side, Site, first_units
+from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_units
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
@@ -74,9 +74,9 @@ class ChannelPruner:
         )
 
     @property
-    def left_whole(self) -> dict[str, str]:
+    def unprunable(self) -> dict[str, str]:
         """Modules that keep all their output channels, with the reason."""
-        return self.graph.left_whole
+        return self.graph.unprunable
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
         """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
@@ -100,16 +100,18 @@ class ChannelPruner:
         if self._reconstruction is None:
             raise ValueError("reconstruct=false: the reconstruction error is only known with reconstruct=true")
         if step not in self._errors:
-            sites = self.graph.groups[step].at(Side.IN)
-            by_count = torch.stack([self._reader_error(self._reconstruction, site, step) for site in sites]).sum(0)
+            members = self.graph.groups[step].at(Side.IN)
+            by_count = torch.stack([self._reader_error(self._reconstruction, member, step) for member in members]).sum(
+                0
+            )
             self._errors[step] = tuple(by_count[list(self.layers[step].choices)].tolist())
         return self._errors[step]
 
-    def _reader_error(self, reconstruction: Reconstruction, site: Site, step: int) -> Tensor:
-        module = self._model.get_submodule(site.module)
+    def _reader_error(self, reconstruction: Reconstruction, member: GroupMember, step: int) -> Tensor:
+        module = self._model.get_submodule(member.module)
         if is_reconstructible(module):
-            return reconstruction.errors(site.module, step)
-        return unrepaired_share(module, site, self.ranks[step])
+            return reconstruction.errors(member.module, step)
+        return unrepaired_share(module, member, self.ranks[step])
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the physically smaller network, repaired by least squares if the settings say so."""
@@ -142,22 +144,22 @@ def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> Networ
     Raises:
         GraphError: no group is left.
     """
-    left_whole = dict(graph.left_whole)
+    unprunable = dict(graph.unprunable)
     groups = []
     for group in graph.groups:
         if len(channel_choices(group.units, round_to)) > 1:
             groups.append(group)
             continue
         reason = f"has {group.units} channels to choose from, too few for round_to={round_to}"
-        left_whole.update({site.module: reason for site in group.sites if site.side is not Side.IN})
+        unprunable.update({member.module: reason for member in group.members if member.side is not Side.IN})
     if not groups:
-        raise nothing_to_prune(left_whole)
-    return replace(graph, groups=tuple(groups), left_whole=left_whole)
+        raise nothing_to_prune(unprunable)
+    return replace(graph, groups=tuple(groups), unprunable=unprunable)
 
 
 def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to: int | None) -> Layer:
     """Describe a group by the first layer that reads it."""
-    name = min((site.module for site in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
+    name = min((member.module for member in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
     module, call = model.get_submodule(name), graph.calls[name]
     choices = channel_choices(group.units, round_to)
     return describe(name, module, call, choices, multiply_accumulates(module, call))

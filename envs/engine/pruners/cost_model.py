@@ -44,7 +44,7 @@ class ResourceModel:
     """
 
     def __init__(self, model: nn.Module, graph: NetworkGraph) -> None:
-        """Read shapes and sites of the dense network."""
+        """Read shapes and members of the dense network."""
         names = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
         row = {name: index for index, name in enumerate(names)}
         modules = [model.get_submodule(name) for name in names]
@@ -77,9 +77,9 @@ def _channels_per_unit(groups: Sequence[ChannelGroup], row: dict[str, int], side
     """Return how many channels one unit of every group (columns) has at every module (rows)."""
     matrix = np.zeros((len(row), len(groups)))
     for column, group in enumerate(groups):
-        for site in group.at(side):
-            if site.module in row:
-                matrix[row[site.module], column] = site.multiplicity
+        for member in group.at(side):
+            if member.module in row:
+                matrix[row[member.module], column] = member.multiplicity
     return matrix
 
 

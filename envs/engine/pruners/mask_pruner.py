@@ -35,7 +35,7 @@ class MaskPruner:
 
     Attributes:
         layers: one a weight tensor, in the order in which they are first used.
-        left_whole: convolutions and linear layers that keep everything, with the reason.
+        unprunable: convolutions and linear layers that keep everything, with the reason.
     """
 
     def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
@@ -54,17 +54,17 @@ class MaskPruner:
         check_names(model, settings.ignore)
         calls = screen(model, example_inputs, settings.ignore)
         macs = count_macs(model, example_inputs)
-        self.left_whole = _left_whole(model, calls, settings.ignore)
-        users = _users(model, calls, self.left_whole)
+        self.unprunable = _left_whole(model, calls, settings.ignore)
+        users = _users(model, calls, self.unprunable)
         if not users:
-            raise nothing_to_prune(self.left_whole)
+            raise nothing_to_prune(self.unprunable)
         cut = GRANULARITIES[settings.granularity]
         kernels = {first: tuple(weight_of(model.get_submodule(first)).shape[2:]) for first, *_ in users}
         cuts = {first: cut(kernel, settings.vector_size, settings.m) for first, kernel in kernels.items()}
-        places = rank_units(model, cuts, samples, settings)
+        ranks = rank_units(model, cuts, samples, settings)
         self._model = model
         self._weights = tuple(
-            prune_weight(model, names, cuts[names[0]], places[names[0]], sum(macs[name] for name in names))
+            prune_weight(model, names, cuts[names[0]], ranks[names[0]], sum(macs[name] for name in names))
             for names in users
         )
         self.layers = tuple(_layer(model, calls, weight) for weight in self._weights)
@@ -78,7 +78,7 @@ class MaskPruner:
         """Return what is left with ``kept`` units in every weight, for one sample.
 
         FLOPs and parameters count the weights that stay. Memory is the network as it would be shipped: CSR, or values
-        with their places for N:M (:mod:`envs.engine.pruners.storage`), dense where that is smaller; all else is dense.
+        with their ranks for N:M (:mod:`envs.engine.pruners.storage`), dense where that is smaller; all else is dense.
         """
         gone_macs, gone, gone_bytes = 0.0, 0.0, 0.0
         for weight, count in zip(self._weights, kept, strict=True):
@@ -119,12 +119,12 @@ def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[st
     return {name: f"shares its weight with {other}, which is left whole" for name, other in sharing.items()} | found
 
 
-def _users(model: nn.Module, calls: Mapping[str, Call], left_whole: Mapping[str, str]) -> list[tuple[str, ...]]:
+def _users(model: nn.Module, calls: Mapping[str, Call], unprunable: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Return for every weight tensor that is pruned the layers that use it, in the order of their calls."""
     users: dict[int, list[str]] = defaultdict(list)
     for name in sorted(calls, key=lambda name: calls[name].order):
         module = model.get_submodule(name)
-        if isinstance(module, Convolution | nn.Linear) and name not in left_whole:
+        if isinstance(module, Convolution | nn.Linear) and name not in unprunable:
             users[id(module.weight)].append(name)
     return [tuple(names) for names in users.values()]
 

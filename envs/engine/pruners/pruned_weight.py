@@ -32,7 +32,7 @@ class PrunedWeight:
     Attributes:
         modules: names of the layers that use it, in the order of their calls; it is named after the first.
         cut: its units.
-        places: every unit's place in the order of its group, 0 for the most important, ``(groups, units)``.
+        ranks: every unit's place in the order of its group, 0 for the most important, ``(groups, units)``.
         outputs: rows of the weight's matrix.
         values: weights that stay with 1, 2, ... units left in every group, float64, shape ``(units,)``.
         size: weights of the tensor, those that were masked before among them.
@@ -42,7 +42,7 @@ class PrunedWeight:
 
     modules: tuple[str, ...]
     cut: Cut
-    places: Tensor
+    ranks: Tensor
     outputs: int
     values: Tensor
     size: int
@@ -57,7 +57,7 @@ class PrunedWeight:
     def mask(self, kept: int, module: nn.Module) -> Tensor:
         """Return which weights stay with ``kept`` units left in every group, in the weight's shape."""
         weight = weight_of(module)
-        matrix = self.cut.spread(self.places < kept, as_matrix(weight, module).shape)
+        matrix = self.cut.spread(self.ranks < kept, as_matrix(weight, module).shape)
         return from_matrix(matrix, module, weight.shape).to(weight.device) & unmasked(module)
 
     def stored_bytes(self, kept: int) -> float:
@@ -66,19 +66,19 @@ class PrunedWeight:
         if self.cut.among:
             sparse = n_m_bytes(values, self.cut.among, self.value_bytes)
         else:
-            columns = self.places.shape[1] // self.outputs
+            columns = self.ranks.shape[1] // self.outputs
             sparse = csr_bytes(values, kept, self.outputs, columns, self.value_bytes)
         return min(sparse, float(self.size * self.value_bytes))
 
 
-def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Tensor, macs: float) -> PrunedWeight:
+def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranks: Tensor, macs: float) -> PrunedWeight:
     """Put together what is known of a weight. What a mask holds at zero is gone: it is no unit, and costs nothing.
 
     Args:
         model: the dense network.
         names: the layers that use it, in the order of their calls.
         cut: its units.
-        places: their places, see ``PrunedWeight``.
+        ranks: their ranks, see ``PrunedWeight``.
         macs: multiply-accumulates of all these layers for one sample.
     """
     module = model.get_submodule(names[0])
@@ -86,15 +86,15 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, places: Ten
     matrix = as_matrix(weight, module)
     sizes = cut.sizes(as_matrix(unmasked(module), module)).cpu()
     # Short groups count as filled up, as long as no mask tells which units are there.
-    units = int((sizes > 0).sum(1).max()) if hasattr(module, MASK) else places.shape[1]
-    by_place = torch.zeros(places.shape[1], dtype=torch.float64)
-    by_place.index_add_(0, places.flatten().long(), sizes.flatten().double())
+    units = int((sizes > 0).sum(1).max()) if hasattr(module, MASK) else ranks.shape[1]
+    by_rank = torch.zeros(ranks.shape[1], dtype=torch.float64)
+    by_rank.index_add_(0, ranks.flatten().long(), sizes.flatten().double())
     return PrunedWeight(
         modules=names,
         cut=cut,
-        places=places,
+        ranks=ranks,
         outputs=len(matrix),
-        values=by_place.cumsum(0)[:units],
+        values=by_rank.cumsum(0)[:units],
         size=weight.numel(),
         macs=macs / weight.numel(),
         value_bytes=weight.element_size(),

@@ -18,7 +18,7 @@ class Pruner(Protocol):
     layers: tuple[Layer, ...]
 
     @property
-    def left_whole(self) -> Mapping[str, str]:
+    def unprunable(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
 
     def cost(self, kept: Sequence[int]) -> Cost:

@@ -1,4 +1,4 @@
-"""The last check at the door: does removing channels really do what the graph says?"""
+"""Verification of channel groups: does removing channels really do what the graph says?"""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
-from envs.engine.network.channels import ChannelGroup, Count, Place, Side
+from envs.engine.network.channels import ChannelDim, ChannelGroup, Count, Side
 from envs.engine.network.isolation import first_line, random_state_kept
 from envs.engine.network.modules import BatchNorm
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.pruners.cost_model import ResourceModel
 from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import candidate_counts, kept_counts
-from envs.engine.tracing.graph import NetworkGraph, probe
+from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
 from envs.engine.tracing.preflight import count_flops
 
 TOLERANCE = 1e-4
@@ -33,7 +33,7 @@ def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inpu
     """Remove half of every group and compare with a masked network; return what is wrong, or nothing.
 
     Args:
-        model: the dense network in eval mode; better with weights that hide nothing (:func:`shaken`).
+        model: the dense network in eval mode; better with weights that hide nothing (:func:`with_noisy_weights`).
         groups: the groups to cut; those of one unit stay whole.
         inputs: an example input.
         rounds: how many random halves are tried.
@@ -57,7 +57,7 @@ def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, gen
 
 
 @torch.no_grad()
-def _difference(model: nn.Module, small: nn.Module, channels: Mapping[Place, Tensor], inputs: Inputs) -> str:
+def _difference(model: nn.Module, small: nn.Module, channels: Mapping[ChannelDim, Tensor], inputs: Inputs) -> str:
     """Return in what the small network differs from the masked one, or nothing."""
     expected = flatten_outputs(forward(mask_inputs(model, channels), inputs))
     found = flatten_outputs(forward(small, inputs))
@@ -67,7 +67,7 @@ def _difference(model: nn.Module, small: nn.Module, channels: Mapping[Place, Ten
 
 
 def _rounding_alone(
-    model: nn.Module, channels: Mapping[Place, Tensor], counts: Mapping[str, int], inputs: Inputs
+    model: nn.Module, channels: Mapping[ChannelDim, Tensor], counts: Mapping[str, int], inputs: Inputs
 ) -> bool:
     """Whether the difference goes in double precision, as rounding errors of a deep network do and others do not."""
     precise = copy.deepcopy(model).double()
@@ -122,7 +122,7 @@ def _close(found: Tensor, expected: Tensor) -> bool:
     return bool(torch.allclose(found, expected, rtol=0.0, atol=tolerance * scale, equal_nan=True))
 
 
-def shaken(model: nn.Module) -> nn.Module:
+def with_noisy_weights(model: nn.Module) -> nn.Module:
     """Return a copy of ``model`` with noise on all weights and statistics.
 
     A fault shows in the output only if nothing hides it: branches that start at zero, fresh batch norms to which a
@@ -163,9 +163,11 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
     with random_state_kept():
         noisy, example = _challenge(model, inputs)
         sound = _sound(noisy, graph, example)
-        if not graph.probed and len(sound.groups) < len(graph.groups):
+        if not graph.from_nan_probing and len(sound.groups) < len(graph.groups):
             try:
-                probed = _sound(noisy, probe(model, inputs, graph.calls, graph.flops, graph.ignore), example)
+                probed = _sound(
+                    noisy, group_by_nan_probing(model, inputs, graph.calls, graph.flops, graph.ignore), example
+                )
                 sound = max(sound, replace(probed, folds=graph.folds), key=_prunable)
             except GraphError:  # what torch-pruning found stands
                 pass
@@ -199,7 +201,10 @@ def _saved_functional_flops(
 
 def _challenge(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
     """Return network and input with as much noise as the network stands without failing or overflowing."""
-    for candidate, example in ((shaken(model), map_tensors(inputs, _with_noise)), (shaken(model), inputs)):
+    for candidate, example in (
+        (with_noisy_weights(model), map_tensors(inputs, _with_noise)),
+        (with_noisy_weights(model), inputs),
+    ):
         try:
             with torch.no_grad():
                 outputs = flatten_outputs(forward(candidate, example))
@@ -218,7 +223,9 @@ def _with_noise(tensor: Tensor) -> Tensor:
 
 
 def _prunable(graph: NetworkGraph) -> int:
-    return sum(len(site.unit) - int((site.unit < 0).sum()) for group in graph.groups for site in group.at(Side.IN))
+    return sum(
+        len(member.unit) - int((member.unit < 0).sum()) for group in graph.groups for member in group.at(Side.IN)
+    )
 
 
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
@@ -236,10 +243,12 @@ def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGrap
                 faults[number] = fault
             else:
                 alone.append(group)
-    left_whole = dict(graph.left_whole)
+    unprunable = dict(graph.unprunable)
     for number, fault in faults.items():
-        left_whole.update({site.module: fault for site in graph.groups[number].sites if site.side is not Side.IN})
-    return replace(graph, groups=tuple(alone), left_whole=left_whole)
+        unprunable.update(
+            {member.module: fault for member in graph.groups[number].members if member.side is not Side.IN}
+        )
+    return replace(graph, groups=tuple(alone), unprunable=unprunable)
 
 
 def _counted(model: nn.Module, groups: Mapping[int, ChannelGroup], inputs: Inputs) -> dict[int, ChannelGroup]:

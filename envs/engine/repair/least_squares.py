@@ -23,7 +23,7 @@ from cachetools import LRUCache
 from torch import Tensor, nn
 
 from envs.engine.network.calls import Inputs
-from envs.engine.network.channels import ChannelGroup, Side, Site, first_units
+from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_units
 from envs.engine.network.modules import blocks_of, is_reconstructible, weight_of
 from envs.engine.repair.calibration import InputMoments, collect_moments
 from envs.engine.repair.reconstruction_error import channels_left, lost_energy, ranked_positions, shares
@@ -52,19 +52,19 @@ class Reader:
 
     Attributes:
         groups: numbers of the groups that it reads.
-        sites: its inputs as sites of these groups.
+        members: its inputs as members of these groups.
         ranks: for every such group the units from most to least important.
     """
 
     groups: tuple[int, ...]
-    sites: tuple[Site, ...]
+    members: tuple[GroupMember, ...]
     ranks: tuple[Tensor, ...]
 
     def channels(self, kept: Sequence[int]) -> Tensor:
         """Return which input channels stay, bool, with ``kept`` units left in each of the groups."""
-        mask = torch.ones(len(self.sites[0].unit), dtype=torch.bool)
-        for site, rank, count in zip(self.sites, self.ranks, kept, strict=True):
-            mask &= site.channels(first_units(rank, count))
+        mask = torch.ones(len(self.members[0].unit), dtype=torch.bool)
+        for member, rank, count in zip(self.members, self.ranks, kept, strict=True):
+            mask &= member.channels(first_units(rank, count))
         return mask
 
 
@@ -102,7 +102,7 @@ class LayerSolver:
 
     def _positions(self, entry: int) -> Tensor:
         """Return the rank of every channel of a block in one of the groups, -1 for what that group leaves alone."""
-        unit = self.reader.sites[entry].unit
+        unit = self.reader.members[entry].unit
         return ranked_positions(unit[: len(unit) // self.blocks], self.reader.ranks[entry])
 
     def _columns(self, channels: Tensor) -> Tensor:
@@ -255,14 +255,14 @@ def build_reconstruction(
 
 def find_readers(groups: Sequence[ChannelGroup], ranks: Sequence[Tensor]) -> dict[str, Reader]:
     """Return for every layer which groups it reads and how."""
-    found: dict[str, list[tuple[int, Site]]] = {}
+    found: dict[str, list[tuple[int, GroupMember]]] = {}
     for number, group in enumerate(groups):
-        for site in group.at(Side.IN):
-            found.setdefault(site.module, []).append((number, site))
+        for member in group.at(Side.IN):
+            found.setdefault(member.module, []).append((number, member))
     return {
         name: Reader(
             tuple(number for number, _ in entries),
-            tuple(site for _, site in entries),
+            tuple(member for _, member in entries),
             tuple(ranks[number] for number, _ in entries),
         )
         for name, entries in found.items()

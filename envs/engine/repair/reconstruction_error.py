@@ -13,7 +13,7 @@ factor contains counts as a little noise in the inputs.
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.channels import Site
+from envs.engine.network.channels import GroupMember
 from envs.engine.network.modules import weight_of
 
 
@@ -59,7 +59,7 @@ def channels_left(position: Tensor, units: int) -> Tensor:
     return torch.searchsorted(position.sort().values, torch.arange(units + 1))
 
 
-def unrepaired_share(module: nn.Module, site: Site, rank: Tensor) -> Tensor:
+def unrepaired_share(module: nn.Module, member: GroupMember, rank: Tensor) -> Tensor:
     """Estimate what a transposed convolution loses, which is not repaired: the share of squared weights that go.
 
     That is its error if its inputs were uncorrelated and of one variance.
@@ -67,7 +67,7 @@ def unrepaired_share(module: nn.Module, site: Site, rank: Tensor) -> Tensor:
     Returns:
         Shares for 0 ... units kept, shape ``(units + 1,)``.
     """
-    position = ranked_positions(site.unit, rank)
+    position = ranked_positions(member.unit, rank)
     by_channel = weight_of(module).double().flatten(1).square().sum(1).cpu()
     energy = tail_sums(by_channel[position.argsort(stable=True)])
     return shares(energy)[channels_left(position, len(rank))]

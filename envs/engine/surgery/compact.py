@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from envs.engine.network.channels import ChannelGroup, Place, Side
+from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
 from envs.engine.network.modules import Transposed, blocks_of, is_depthwise, multiplier_of, weight_of
 from envs.engine.surgery.head_counts import set_counts
 
@@ -22,28 +22,28 @@ def copy_structure(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, shared)
 
 
-def kept_channels(groups: Sequence[ChannelGroup], kept: Sequence[Tensor]) -> dict[Place, Tensor]:
-    """Return the channels that stay at every place that loses some.
+def kept_channels(groups: Sequence[ChannelGroup], kept: Sequence[Tensor]) -> dict[ChannelDim, Tensor]:
+    """Return the channels that stay at every dim that loses some.
 
     Args:
         groups: the network's channel groups.
         kept: for every group which of its units stay, bool, shape ``(units,)``.
 
     Returns:
-        Ascending channel numbers by place.
+        Ascending channel numbers by channel dimension.
     """
-    masks: dict[Place, Tensor] = {}
+    masks: dict[ChannelDim, Tensor] = {}
     for group, units in zip(groups, kept, strict=True):
-        for site in group.sites:
-            mask = site.channels(units)
-            place = (site.module, site.side)
-            masks[place] = masks[place] & mask if place in masks else mask
-    return {place: mask.nonzero().flatten() for place, mask in masks.items()}
+        for member in group.members:
+            mask = member.channels(units)
+            dim = (member.module, member.side)
+            masks[dim] = masks[dim] & mask if dim in masks else mask
+    return {dim: mask.nonzero().flatten() for dim, mask in masks.items()}
 
 
 def compact(
     model: nn.Module,
-    channels: Mapping[Place, Tensor],
+    channels: Mapping[ChannelDim, Tensor],
     weights: Mapping[str, Tensor] | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> nn.Module:
@@ -51,7 +51,7 @@ def compact(
 
     Args:
         model: the dense network, which is not touched.
-        channels: the channels that stay, by place; places that are not named stay whole.
+        channels: the channels that stay, by dimension; dimensions that are not named stay whole.
         weights: weights to use in place of the dense ones for some modules, by name. They have their final
             number of input channels but still all output channels.
         counts: numbers that the network's code goes by, see ``envs.engine.surgery.head_counts``.
@@ -194,7 +194,7 @@ def _set_submodule(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-def mask_inputs(model: nn.Module, channels: Mapping[Place, Tensor]) -> nn.Module:
+def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.Module:
     """Return a copy of ``model`` that reads zero instead of the channels that go: the slow twin of ``compact``.
 
     Masking what consumers read is exact. Masking what producers write is not: a batch norm behind them turns

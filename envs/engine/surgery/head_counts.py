@@ -27,7 +27,7 @@ def candidate_counts(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[Co
         model: the network.
         group: the channels that go together.
     """
-    widths = {1, *(site.multiplicity for site in group.sites)}
+    widths = {1, *(member.multiplicity for member in group.members)}
     found = [
         Count(name, attribute, value // group.units)
         for name in _around(group)
@@ -40,13 +40,13 @@ def candidate_counts(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[Co
 
 def _around(group: ChannelGroup) -> list[str]:
     """Return the modules around a group's layers, from the inside out; never the layers themselves."""
-    paths = [site.module.split(".")[:-1] for site in group.sites]
+    paths = [member.module.split(".")[:-1] for member in group.members]
     levels = (set(names) for names in zip(*paths, strict=False))
     shared = sum(1 for _ in takewhile(lambda names: len(names) == 1, levels))
     inside = {
         ".".join(path[:depth])
-        for path, site in zip(paths, group.sites, strict=True)
-        if site.side is not Side.IN
+        for path, member in zip(paths, group.members, strict=True)
+        if member.side is not Side.IN
         for depth in range(shared, len(path) + 1)
     }
     return sorted(inside, key=lambda name: (-len(name), name))

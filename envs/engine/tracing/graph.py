@@ -10,7 +10,14 @@ from envs.engine.errors import GraphError
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.network.isolation import copy_network, first_line, random_state_kept
-from envs.engine.network.modules import Convolution, blocks_of, computes_weights, is_depthwise, multiplier_of, places_of
+from envs.engine.network.modules import (
+    Convolution,
+    blocks_of,
+    channel_dims_of,
+    computes_weights,
+    is_depthwise,
+    multiplier_of,
+)
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
@@ -27,19 +34,19 @@ class NetworkGraph:
         groups: the channel groups, in the order in which their channels are first read.
         calls: how the leaf modules are called on the example input, by name.
         folds: (convolution or linear layer, batch norm) pairs where the norm alone reads the layer directly.
-        left_whole: modules that keep all their output channels, with the reason.
+        unprunable: modules that keep all their output channels, with the reason.
         flops: multiply-accumulates of the dense network for one sample, also those outside of layers.
         ignore: modules that were not to be pruned.
-        probed: whether the groups were found by experiment, not from torch-pruning's graph.
+        from_nan_probing: whether the groups were found by experiment, not from torch-pruning's graph.
     """
 
     groups: tuple[ChannelGroup, ...]
     calls: dict[str, Call]
     folds: Folds
-    left_whole: dict[str, str]
+    unprunable: dict[str, str]
     flops: float = 0.0
     ignore: tuple[str, ...] = ()
-    probed: bool = False
+    from_nan_probing: bool = False
 
 
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
@@ -72,7 +79,7 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
                 ties = _new_ties(model, calls, ignore)
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
-            return probe(model, example_inputs, calls, flops, ignore)
+            return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
 
 
@@ -92,7 +99,7 @@ def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call])
         return ()
 
 
-def probe(
+def group_by_nan_probing(
     model: nn.Module, inputs: Inputs, calls: dict[str, Call], flops: float, ignore: Sequence[str]
 ) -> NetworkGraph:
     """Find the channel groups by experiment.
@@ -111,41 +118,41 @@ def probe(
         ) from error
     except Exception as error:  # whatever the user's forward raises
         raise GraphError(f"cannot trace {type(model).__name__}: {first_line(error)}") from error
-    return _graph(model, ties, NetworkGraph((), calls, (), {}, flops, tuple(ignore), probed=True))
+    return _graph(model, ties, NetworkGraph((), calls, (), {}, flops, tuple(ignore), from_nan_probing=True))
 
 
 def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> ChannelTies:
     """Return all channels with the ties that single modules make."""
     modules = dict(model.named_modules())
-    places = {}
+    dims = {}
     for name in sorted(calls, key=lambda name: calls[name].order):
-        places.update(places_of(name, modules[name]))
-    ties = ChannelTies(places)
+        dims.update(channel_dims_of(name, modules[name]))
+    ties = ChannelTies(dims)
     for name, reason in _unsafe_modules(model, calls, ignore):
-        for place in places_of(name, modules[name]):
-            ties.freeze(place, reason)
-    for place in ties.widths:
-        module = modules[place[0]]
+        for dim in channel_dims_of(name, modules[name]):
+            ties.freeze(dim, reason)
+    for dim in ties.widths:
+        module = modules[dim[0]]
         if is_depthwise(module):
-            ties.tie_runs(place, multiplier_of(module))
+            ties.tie_runs(dim, multiplier_of(module))
         elif isinstance(module, Convolution):
-            ties.tie_positions(place, blocks_of(module))
+            ties.tie_positions(dim, blocks_of(module))
         elif isinstance(module, nn.GroupNorm):
             # What is normalised together goes together, or the statistics of what stays would change.
-            ties.tie_runs(place, module.num_channels // module.num_groups)
+            ties.tie_runs(dim, module.num_channels // module.num_groups)
     return ties
 
 
 def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkGraph:
     """Fill in the groups and what stays whole."""
-    groups, left_whole = ties.groups()
+    groups, unprunable = ties.groups()
     for group in groups:
         if group.units == 1:  # nothing to choose from
-            mixed = "is mixed with other channels on the way" if len(group.sites[0].unit) > 1 else "has one channel"
-            left_whole.update({site.module: mixed for site in group.sites if site.side is not Side.IN})
+            mixed = "is mixed with other channels on the way" if len(group.members[0].unit) > 1 else "has one channel"
+            unprunable.update({member.module: mixed for member in group.members if member.side is not Side.IN})
     readable = [group for group in groups if group.units > 1 and group.at(Side.IN)]
-    ordered = sorted(readable, key=lambda group: min(empty.calls[site.module].order for site in group.at(Side.IN)))
-    return replace(empty, groups=tuple(ordered), left_whole=left_whole | _whole_by_kind(model))
+    ordered = sorted(readable, key=lambda group: min(empty.calls[member.module].order for member in group.at(Side.IN)))
+    return replace(empty, groups=tuple(ordered), unprunable=unprunable | _whole_by_kind(model))
 
 
 def _whole_by_kind(model: nn.Module) -> dict[str, str]:

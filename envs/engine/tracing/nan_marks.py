@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.calls import Call, Inputs, flatten_outputs, forward
-from envs.engine.network.channels import Place, Side
-from envs.engine.network.modules import Convolution, multiplier_of, places_of
+from envs.engine.network.channels import ChannelDim, Side
+from envs.engine.network.modules import Convolution, channel_dims_of, multiplier_of
 
 NAN = float("nan")
 RECORD_BYTES = 1 << 30
@@ -27,7 +27,7 @@ class PassIsOver(BaseException):
 
 
 @dataclass
-class Probe:
+class NanProbe:
     """What one forward pass marks and sees.
 
     Attributes:
@@ -36,7 +36,7 @@ class Probe:
         last: the reader behind which the pass may end; none where it has to go to its end.
         recorded: the layers that answer with what they said before.
         begun: whether the source was called.
-        seen: for every place that reads, which of its channels were marked.
+        seen: for every channel dimension that is read, which of its channels were marked.
         stops: modules with parameters that cannot be made smaller and read a marked channel.
     """
 
@@ -45,7 +45,7 @@ class Probe:
     last: str = ""
     recorded: frozenset[str] = frozenset()
     begun: bool = False
-    seen: dict[Place, Tensor] = field(default_factory=dict)
+    seen: dict[ChannelDim, Tensor] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
 
     def run(self, model: nn.Module, inputs: Inputs, channels: Tensor) -> bool:
@@ -57,18 +57,18 @@ class Probe:
             return False
         return any(bool(output.isnan().any()) for output in outputs if output.is_floating_point())
 
-    def read(self, place: Place, multiplier: int, tensor: Tensor, axis: int) -> Tensor | None:
+    def read(self, dim: ChannelDim, multiplier: int, tensor: Tensor, axis: int) -> Tensor | None:
         """Note which channels of a layer's input are marked, and return them, ``None`` for none."""
         marked = tensor.isnan()
         if not bool(marked.any()):
             return None
         marks = marked.movedim(axis, 0).flatten(1).any(1).cpu().repeat_interleave(multiplier)
-        self.seen[place] = self.seen[place] | marks if place in self.seen else marks
+        self.seen[dim] = self.seen[dim] | marks if dim in self.seen else marks
         return marks
 
 
 @contextmanager
-def probed(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> Iterator[Probe]:
+def nan_probe(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> Iterator[NanProbe]:
     """Have the layers of a network mark and read.
 
     Args:
@@ -77,16 +77,16 @@ def probed(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> Itera
         calls: how its modules are called on it.
     """
     outputs = _record(model, inputs, calls)
-    probe = Probe(recorded=frozenset(outputs))
+    probe = NanProbe(recorded=frozenset(outputs))
     handles, before = [], []
     for name, module in model.named_modules():
-        places = places_of(name, module) if name in calls else {}
+        dims = channel_dims_of(name, module) if name in calls else {}
         if name in outputs:
             before.append((module, vars(module).get("forward")))
-            vars(module)["forward"] = partial(_answer, probe, module, tuple(places), outputs[name])
-        elif places:
-            handles.append(module.register_forward_pre_hook(partial(_read, probe, tuple(places))))
-            handles.append(module.register_forward_hook(partial(_mark, probe, tuple(places))))
+            vars(module)["forward"] = partial(_answer, probe, module, tuple(dims), outputs[name])
+        elif dims:
+            handles.append(module.register_forward_pre_hook(partial(_read, probe, tuple(dims))))
+            handles.append(module.register_forward_hook(partial(_mark, probe, tuple(dims))))
         elif any(True for _ in module.parameters(recurse=False)):
             handles.append(module.register_forward_pre_hook(partial(_stop, probe, name), with_kwargs=True))
     try:
@@ -114,7 +114,7 @@ def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict
     handles = [
         module.register_forward_hook(lambda _, __, output, name=name: hook(name, output))
         for name, module in model.named_modules()
-        if name in calls and calls[name].count == 1 and calls[name].inputs and places_of(name, module)
+        if name in calls and calls[name].count == 1 and calls[name].inputs and channel_dims_of(name, module)
     ]
     try:
         forward(model, inputs)
@@ -125,19 +125,19 @@ def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict
 
 
 def _answer(
-    probe: Probe,
+    probe: NanProbe,
     module: nn.Module,
-    places: tuple[Place, ...],
+    dims: tuple[ChannelDim, ...],
     output: Tensor,
     *args: Any,  # noqa: ANN401  whatever a layer is called with
     **_: Any,  # noqa: ANN401
 ) -> Tensor:
     """Stand in for a layer's forward."""
-    name, said = places[0][0], output.clone()
+    name, said = dims[0][0], output.clone()
     if name == probe.source:
         probe.begun = True
         return _with_nan(module, said, probe.channels)
-    reading = _reading(places)
+    reading = _reading(dims)
     if not probe.begun or reading is None:
         return said
     marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
@@ -146,24 +146,24 @@ def _answer(
     return said if marks is None or reading[1] is not Side.BOTH else _with_nan(module, said, marks)
 
 
-def _read(probe: Probe, places: tuple[Place, ...], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _read(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Note which channels of a layer's input are marked, and take the marks away."""
-    reading = _reading(places)
+    reading = _reading(dims)
     if reading is None or not args or not isinstance(args[0], Tensor):
         return args
     marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
     return args if marks is None else (args[0].nan_to_num(0.0), *args[1:])
 
 
-def _mark(probe: Probe, places: tuple[Place, ...], module: nn.Module, _: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401
-    if places[0][0] == probe.source:
+def _mark(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, _: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401
+    if dims[0][0] == probe.source:
         probe.begun = True
         return _with_nan(module, output, probe.channels)
-    marks = probe.seen.get((places[0][0], Side.BOTH))
+    marks = probe.seen.get((dims[0][0], Side.BOTH))
     return output if marks is None else _with_nan(module, output, marks)
 
 
-def _stop(probe: Probe, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+def _stop(probe: NanProbe, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
     """Note that a module with parameters reads marked channels, and take the marks away."""
 
     def clean(value: Any) -> Any:  # noqa: ANN401
@@ -175,9 +175,9 @@ def _stop(probe: Probe, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: 
     return tuple(clean(value) for value in args), {key: clean(value) for key, value in kwargs.items()}
 
 
-def _reading(places: tuple[Place, ...]) -> Place | None:
-    """Return the place of a module that reads; an embedding has none."""
-    return next((place for place in places if place[1] is not Side.OUT), None)
+def _reading(dims: tuple[ChannelDim, ...]) -> ChannelDim | None:
+    """Return the channel dimension of a module that is read; an embedding has none."""
+    return next((dim for dim in dims if dim[1] is not Side.OUT), None)
 
 
 def _channel_axis(module: nn.Module, tensor: Tensor) -> int:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from envs.engine.network.calls import Call, Inputs, forward
-from envs.engine.network.channels import ChannelTies, Place, Side
+from envs.engine.network.channels import ChannelDim, ChannelTies, Side
 from envs.engine.network.time_limit import TimeIsUp
-from envs.engine.tracing.nan_marks import Probe, probed
+from envs.engine.tracing.nan_marks import NanProbe, nan_probe
 
 SMALL_PRIMES = (7, 5, 3, 2)
 
@@ -73,7 +73,7 @@ def tie_by_probing(
     """Tie channels that are read together, in place.
 
     Args:
-        ties: the channels of all places.
+        ties: the channels of all dimensions.
         model: the network in eval mode.
         inputs: its example input.
         calls: how its modules are called on it.
@@ -82,26 +82,26 @@ def tie_by_probing(
     Raises:
         TimeIsUp: it would take longer, by the time of an unmarked pass.
     """
-    sources = [place for place in ties.widths if place[1] is Side.OUT]
+    sources = [dim for dim in ties.widths if dim[1] is Side.OUT]
     # Fused attention turns some rows of NaN into zeros.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), probed(model, inputs, calls) as probe:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), nan_probe(model, inputs, calls) as probe:
         started = perf_counter()
         forward(model, inputs)
         if (perf_counter() - started) * count_passes(ties) > seconds:
             raise TimeIsUp
-        for source in sorted(sources, key=lambda place: calls[place[0]].order):
+        for source in sorted(sources, key=lambda dim: calls[dim[0]].order):
             _tie_readers(ties, source, model, inputs, calls, probe)
 
 
 def _tie_readers(
     ties: ChannelTies,
-    source: Place,
+    source: ChannelDim,
     model: nn.Module,
     inputs: Inputs,
     calls: Mapping[str, Call],
-    probe: Probe,
+    probe: NanProbe,
 ) -> None:
-    fits: dict[Place, Tensor] = {}
+    fits: dict[ChannelDim, Tensor] = {}
     reached, stops = False, set()
     probe.source, probe.last = source[0], ""
     for digits in numberings(ties.widths[source]):
@@ -111,16 +111,16 @@ def _tie_readers(
                 reached = probe.run(model, inputs, digit == value) or reached
                 stops.update(probe.stops)
                 passes.append(probe.seen)
-            for place in set().union(*passes):
-                nothing = torch.zeros(ties.widths[place], dtype=torch.bool)
-                fit = torch.stack([seen.get(place, nothing) for seen in passes])[digit]
-                fits[place] = fits[place] & fit if place in fits else fit
+            for dim in set().union(*passes):
+                nothing = torch.zeros(ties.widths[dim], dtype=torch.bool)
+                fit = torch.stack([seen.get(dim, nothing) for seen in passes])[digit]
+                fits[dim] = fits[dim] & fit if dim in fits else fit
             probe.last = probe.last or _last_reader(fits, calls, probe)
         if reached or stops or all(int(fit.sum(0).max()) <= 1 for fit in fits.values()):
             break  # nothing more to find out: the channels stay anyway, or no reader mixes them
-    for place, fit in fits.items():
+    for dim, fit in fits.items():
         for index in fit.any(0).nonzero().flatten().tolist():
-            ties.tie([(source, channel) for channel in fit[:, index].nonzero().flatten().tolist()] + [(place, index)])
+            ties.tie([(source, channel) for channel in fit[:, index].nonzero().flatten().tolist()] + [(dim, index)])
     for name in sorted(stops):
         ties.freeze(
             source, f"is coupled to {name} ({type(model.get_submodule(name)).__name__}), which cannot be made smaller"
@@ -129,7 +129,7 @@ def _tie_readers(
         ties.freeze(source, "is an output of the network")
 
 
-def _last_reader(fits: Mapping[Place, Tensor], calls: Mapping[str, Call], probe: Probe) -> str:
+def _last_reader(fits: Mapping[ChannelDim, Tensor], calls: Mapping[str, Call], probe: NanProbe) -> str:
     """Return the last layer that reads; none where one may read more than once."""
     readers = {name for name, _ in fits}
     return max(readers, key=lambda name: calls[name].order, default="") if readers <= probe.recorded else ""

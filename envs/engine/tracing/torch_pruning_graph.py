@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE, TORCH_CONV, TORCH_LINEAR
 
 from envs.engine.network.calls import Call, Inputs
-from envs.engine.network.channels import ChannelTies, Place, Side
+from envs.engine.network.channels import ChannelDim, ChannelTies, Side
 from envs.engine.network.modules import BatchNorm, Convolution, is_depthwise, is_plain, multiplier_of
 
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
@@ -35,18 +35,18 @@ def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: 
 
 def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401
     """Tie what one group of torch-pruning couples; freeze it where it reaches what must stay whole."""
-    members: dict[int, list[tuple[Place, int]]] = {}
+    members: dict[int, list[tuple[ChannelDim, int]]] = {}
     reason = ""
     for item in group:
         node = item.dep.target
-        place = _place_of(item.dep, names)
-        if place is not None and place in ties.widths:
+        dim = _channel_dim_of(item.dep, names)
+        if dim is not None and dim in ties.widths:
             multiplier = multiplier_of(node.module) if item.dep.handler.__name__ == "prune_in_channels" else 1
             for root, index in zip(item.root_idxs, item.idxs, strict=True):
-                members.setdefault(root, []).append((place, index * multiplier))
+                members.setdefault(root, []).append((dim, index * multiplier))
         elif node.type not in PASSIVE and node.type is not OPTYPE.OUTPUT:
             reason = reason or f"is coupled to {_describe(node.module, names)}, which cannot be made smaller"
-        reads = place is not None and place[1] is Side.IN
+        reads = dim is not None and dim[1] is Side.IN
         if not reads and (node.type is OPTYPE.OUTPUT or not node.outputs):
             reason = "is an output of the network"
     for channels in members.values():
@@ -61,8 +61,8 @@ def _describe(module: Any, names: dict[nn.Module, str]) -> str:  # noqa: ANN401
     return "a parameter of its own" if isinstance(module, nn.Parameter) else type(module).__name__
 
 
-def _place_of(dep: Any, names: dict[nn.Module, str]) -> Place | None:  # noqa: ANN401
-    """Return the place that a dependency of torch-pruning prunes, ``None`` for operations without parameters."""
+def _channel_dim_of(dep: Any, names: dict[nn.Module, str]) -> ChannelDim | None:  # noqa: ANN401
+    """Return the channel dimension that a dependency of torch-pruning prunes, ``None`` without parameters."""
     module = dep.target.module
     if not isinstance(module, nn.Module) or module not in names:
         return None

@@ -182,7 +182,7 @@ def test_every_granularity_goes_by_its_name(model: nn.Module, batches: Batches, 
         granularity=granularity,
         ignore=["6"],
     )
-    assert result.question.granularity == granularity
+    assert result.request.granularity == granularity
     assert "6" not in result.strategy
     assert bool(masks(result.model)) == (granularity != "channel")
 

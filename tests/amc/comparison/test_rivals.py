@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from amc.comparison.rivals import duel, paired_table, verdict
+from amc.comparison.rivals import compare_pair, paired_table, verdict
 from amc.comparison.study import Problem, read_study
 
 AddRun = Callable[..., Path]
@@ -17,12 +17,12 @@ def only_problem(folder: Path) -> Problem:
 
 def test_policies_are_paired_by_seed(problem: Problem) -> None:
     amc, random = problem.policies
-    fought = duel(random, amc)
-    assert fought is not None
+    comparison = compare_pair(random, amc)
+    assert comparison is not None
     # search: 0.9 against 0.80, 0.81, 0.82; test: 0.91, 0.92, 0.93 against 0.9
-    assert fought.search.difference.mean == pytest.approx(0.09)
-    assert fought.test.difference.mean == pytest.approx(0.02)
-    assert (fought.search.n, fought.search.p, fought.test.p) == (3, 0.25, 0.25)
+    assert comparison.search.difference.mean == pytest.approx(0.09)
+    assert comparison.test.difference.mean == pytest.approx(0.02)
+    assert (comparison.search.n, comparison.search.p, comparison.test.p) == (3, 0.25, 0.25)
 
 
 def test_only_shared_seeds_are_paired(add_run: AddRun, tmp_path: Path) -> None:
@@ -30,10 +30,10 @@ def test_only_shared_seeds_are_paired(add_run: AddRun, tmp_path: Path) -> None:
         for seed in seeds:
             add_run(policy, seed, METRICS, test + seed / 100)
     amc, random = only_problem(tmp_path).policies
-    fought = duel(random, amc)
-    assert fought is not None
-    assert fought.test.n == 2
-    assert fought.test.difference.mean == pytest.approx(-0.1)
+    comparison = compare_pair(random, amc)
+    assert comparison is not None
+    assert comparison.test.n == 2
+    assert comparison.test.difference.mean == pytest.approx(-0.1)
 
 
 def test_the_table_says_n_and_what_it_can_show(problem: Problem) -> None:

@@ -10,7 +10,7 @@ from amc.errors import ModelError
 from amc.run.bench import remaining
 from amc.run.stages import sound_winner, stage_targets
 from amc.training.finetune import Tuned
-from envs.constraint import Budget
+from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Cost, Evaluation
 
@@ -28,7 +28,7 @@ class Stub:
     """What ``remaining`` looks at: a resource, the original's cost and the cost of what is there."""
 
     def __init__(self, original: float, now: float) -> None:
-        self.original, self.everything = Cost(original, 1), (1.0,)
+        self.original, self.dense_strategy = Cost(original, 1), (1.0,)
         self.cfg = self.resource = self.engine = self
         self.name, self._now = "flops", now
 
@@ -50,7 +50,7 @@ def test_a_fraction_of_what_is_there_is_never_more_than_that_of_the_original(
 def test_min_keep_counts_what_went_before() -> None:
     engine = AnalyticEngine(round_to=1)
     units = tuple(2 * layer.units for layer in engine.layers)
-    once, again = Budget(engine, "flops", 1.0, 0.1), Budget(engine, "flops", 1.0, 0.1, units)
+    once, again = ResourceBudget(engine, "flops", 1.0, 0.1), ResourceBudget(engine, "flops", 1.0, 0.1, units)
     for layer, alone, together in zip(engine.layers, once.floors, again.floors, strict=True):
         assert alone * layer.units == pytest.approx(math.ceil(0.1 * layer.units))
         assert together * layer.units == pytest.approx(math.ceil(0.2 * layer.units))

@@ -1,6 +1,6 @@
 import pytest
 
-from amc.store.kept_layers import LayerKept, StageKept, further, places
+from amc.store.kept_layers import LayerKept, StageKept, composed, positions
 
 LEFT = (LayerKept("join", 0.5, 5, 10), LayerKept("join", 0.25, 1, 4), LayerKept("last", 0.75, 6, 8))
 STAGE = StageKept(0.5, 100, 20, 80, 3, 1.5, 0.9, 0.95, LEFT)
@@ -10,8 +10,8 @@ def test_a_strategy_of_what_is_left_becomes_one_of_the_original() -> None:
     """Of the second layer of the same name nothing is left to choose, so that the next stage does not know it."""
     later = (LayerKept("join", 0.4, 2, 5), LayerKept("last", 0.5, 3, 6))
     expected = (LayerKept("join", 0.2, 2, 10), LayerKept("join", 0.25, 1, 4), LayerKept("last", 0.375, 3, 8))
-    assert further(LEFT, later) == expected
-    assert further(LEFT, ()) == LEFT
+    assert composed(LEFT, later) == expected
+    assert composed(LEFT, ()) == LEFT
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ def test_a_strategy_of_what_is_left_becomes_one_of_the_original() -> None:
     ],
 )
 def test_layers_are_found_by_order_and_units(layers: list[tuple[str, int]], found: list[int]) -> None:
-    assert places(LEFT, layers) == found
+    assert positions(LEFT, layers) == found
 
 
 @pytest.mark.parametrize("layers", [[("join", 2)], [("other", 5)], [("last", 6), ("join", 5)], [("join", 5)] * 2])
 def test_other_layers_are_refused(layers: list[tuple[str, int]]) -> None:
     with pytest.raises(ValueError, match="is not what the stage before left"):
-        places(LEFT, layers)
+        positions(LEFT, layers)
 
 
 def test_a_stage_comes_back_as_it_was() -> None:

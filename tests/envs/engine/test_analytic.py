@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from envs.constraint import Budget, rescale
+from envs.constraint import ResourceBudget, rescale
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Strategy
 
@@ -67,7 +67,7 @@ def test_damage_of_neighbours_is_more_than_the_sum(small_engine: AnalyticEngine)
 def test_default_problem_is_worth_searching() -> None:
     engine = AnalyticEngine()
     assert len(engine.layers) >= 12
-    budget = Budget(engine, "flops", 0.5, 0.1)
+    budget = ResourceBudget(engine, "flops", 0.5, 0.1)
     optimum = engine.optimum(0.5)
     uniform = engine.evaluate(rescale(budget, (1.0,) * len(engine.layers))).metric
     assert engine.evaluate((1.0,) * len(engine.layers)).metric > optimum.metric + 0.1, "the limit binds"

@@ -139,7 +139,7 @@ def test_channels_that_mix_are_left_whole_and_listed(images: Tensor) -> None:
     torch.manual_seed(0)
     engine = make_engine(ChannelSoftmax(), images)
     assert [layer.name for layer in engine.layers] == ["last"]
-    assert engine.left_whole["mixed"] == "is mixed with other channels on the way"
+    assert engine.unprunable["mixed"] == "is mixed with other channels on the way"
 
 
 def test_units_of_highest_score_stay(network: nn.Module, images: Tensor) -> None:

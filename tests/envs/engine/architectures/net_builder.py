@@ -35,7 +35,7 @@ class Case:
         inputs: shapes of its inputs: a tuple of them, or one for each keyword.
         target: fraction of the FLOPs that uniform ratios must reach with at least a tenth of every layer kept;
             above 0.5 where parts of the network have to stay whole.
-        whole: names that ``left_whole`` must hold, and a part of the reason.
+        whole: names that ``unprunable`` must hold, and a part of the reason.
         classes: inputs are whole numbers below this, not images.
     """
 

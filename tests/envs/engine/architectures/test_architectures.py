@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import amc
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.metadata import Header
-from envs.constraint import Budget, uniform_ratio
+from envs.constraint import ResourceBudget, uniform_ratio
 from envs.engine.network.calls import flatten_outputs, forward
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.torch_engine import EngineSettings, TorchEngine
@@ -33,7 +33,7 @@ def pruned(name: str) -> tuple[TorchEngine, Strategy, nn.Module]:
     case = CASES[name]
     settings = EngineSettings(round_to=1, reconstruct=False, adaptive_bn=0)
     engine = TorchEngine(case.model(), case.example(), torch.zeros(1), metric_scorer(lambda _: 0.5), settings)
-    budget = Budget(engine, "flops", case.target, MIN_KEEP)
+    budget = ResourceBudget(engine, "flops", case.target, MIN_KEEP)
     ratio = uniform_ratio(budget)
     strategy = tuple(budget.execute(step, ratio) for step in range(len(engine.layers)))
     return engine, strategy, engine.prune(strategy)
@@ -85,8 +85,8 @@ def test_costs_equal_an_independent_counter(name: str) -> None:
 def test_what_stays_whole_is_listed_with_the_reason(name: str) -> None:
     engine, _, small = pruned(name)
     for module, reason in CASES[name].whole:
-        assert reason in engine.left_whole[module]
-    for module, reason in engine.left_whole.items():
+        assert reason in engine.unprunable[module]
+    for module, reason in engine.unprunable.items():
         weight, dense = (m.get_submodule(module).state_dict().get("weight") for m in (small, engine.model))
         assert "\n" not in reason
         if weight is not None and dense is not None:

@@ -3,7 +3,7 @@ from attention_nets import ATTENTION
 from convolutional_nets import CONVOLUTIONAL
 
 from envs.engine.network.isolation import copy_network
-from envs.engine.tracing.graph import NetworkGraph, probe, trace
+from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing, trace
 
 CASES = {**CONVOLUTIONAL, **ATTENTION}
 
@@ -18,9 +18,9 @@ def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
     """Return what goes together, as sets of (module, side, channel)."""
     return {
         frozenset(
-            (site.module, site.side.name, int(channel))
-            for site in group.sites
-            for channel in (site.unit == unit).nonzero().flatten()
+            (member.module, member.side.name, int(channel))
+            for member in group.members
+            for channel in (member.unit == unit).nonzero().flatten()
         )
         for group in graph.groups
         for unit in range(group.units)
@@ -31,14 +31,14 @@ def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
 def test_experiment_and_autograd_find_the_same_units(name: str) -> None:
     model, inputs = CASES[name].model(), CASES[name].example()
     graph = trace(model, inputs)
-    assert units(probe(copy_network(model), inputs, graph.calls, graph.flops, ())) == units(graph)
+    assert units(group_by_nan_probing(copy_network(model), inputs, graph.calls, graph.flops, ())) == units(graph)
 
 
 def test_coupled_skips_are_tied_through_concatenations() -> None:
     """Channel i of ``a + b`` and of ``a`` stand at i and 16 + i of a concatenation, to which c is added."""
     model, inputs = CASES["complex_skip"].model(), CASES["complex_skip"].example()
     graph = trace(model, inputs)
-    found = units(probe(copy_network(model), inputs, graph.calls, graph.flops, ()))
+    found = units(group_by_nan_probing(copy_network(model), inputs, graph.calls, graph.flops, ()))
     for i in range(16):
         unit = next(unit for unit in found if ("a.0", "OUT", i) in unit)
         assert {channel for module, side, channel in unit if (module, side) == ("c.0", "IN")} == {i, 16 + i}

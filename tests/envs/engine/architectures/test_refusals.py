@@ -118,7 +118,7 @@ def test_ignore_lets_the_rest_go_on() -> None:
         engine(net)
     found = engine(net, ignore=("3",))
     assert [layer.name for layer in found.layers] == ["1", "5"]
-    assert "is ignored" in found.left_whole.values()
+    assert "is ignored" in found.unprunable.values()
     with pytest.raises(GraphError, match="ignore names 'nothing'"):
         engine(net, ignore=("nothing",))
 
@@ -147,9 +147,9 @@ def test_tracing_that_does_not_end_is_cut_short(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(graph, "TRACE_SECONDS", 0.2)
     monkeypatch.setattr(graph, "tie_by_autograd", endless)
     found = graph.trace(net, IMAGE)
-    assert found.probed
-    assert [(g.units, {(s.module, s.side) for s in g.sites}) for g in found.groups] == [
-        (g.units, {(s.module, s.side) for s in g.sites}) for g in expected
+    assert found.from_nan_probing
+    assert [(g.units, {(s.module, s.side) for s in g.members}) for g in found.groups] == [
+        (g.units, {(s.module, s.side) for s in g.members}) for g in expected
     ]
     monkeypatch.setattr(graph, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(graph, "tie_by_probing", endless)
@@ -181,7 +181,7 @@ def test_a_faulty_graph_is_noticed_whatever_the_weights_hide() -> None:
         a=conv(3, 8), b=conv(3, 8), c=conv(8, 8), gamma=nn.Parameter(torch.zeros(1)), head=nn.Linear(8, 4),
     )  # fmt: skip
     found = engine(net, torch.zeros(1, 3, 8, 8))
-    assert "mixed" in found.left_whole["a"]
+    assert "mixed" in found.unprunable["a"]
     assert [layer.name for layer in found.layers] == ["head"]
 
 
@@ -196,7 +196,7 @@ def test_rounding_errors_are_no_fault() -> None:
     def mixed(net: Net, images: Tensor) -> Tensor:
         return net.head(pooled(net.b(net.a(images).softmax(1)))) + 1e5 - 1e5
 
-    assert "mixed" in engine(body(mixed)).left_whole["a.0"]
+    assert "mixed" in engine(body(mixed)).unprunable["a.0"]
 
 
 def test_hooks_and_mode_of_the_traced_network_stay() -> None:

@@ -94,7 +94,7 @@ def test_coupled_channels_score_as_the_sum_over_the_members(name: str, images: T
     group = trace(model, images[:1]).groups[0]
     samples = Samples(images[:6], torch.arange(6) % 10)
     criterion = CRITERIA[name]
-    names = [site.module for site in group.at(Side.IN)]
+    names = [member.module for member in group.at(Side.IN)]
     assert len(names) > 2
     known = criterion.statistic(model, names, samples, SETTINGS) if criterion.statistic else {}
     expected = torch.zeros(group.units)

@@ -140,10 +140,10 @@ class Tied(nn.Module):
 def test_a_shared_weight_is_pruned_once_and_counts_in_every_call() -> None:
     pruner = make_pruner(Tied(), "element", images=torch.randn(2, 6))
     assert [layer.name for layer in pruner.layers] == ["first", "twice"]
-    assert pruner.left_whole == {"unused": "is not called on the example input"}
+    assert pruner.unprunable == {"unused": "is not called on the example input"}
     ignoring = make_pruner(Tied(), "element", images=torch.randn(2, 6), ignore=("second",))
     assert [layer.name for layer in ignoring.layers] == ["twice"]
-    assert ignoring.left_whole["first"] == "shares its weight with second, which is left whole"
+    assert ignoring.unprunable["first"] == "shares its weight with second, which is left whole"
     assert pruner.cost([36, 36]).flops == 4 * 36
     assert pruner.cost([9, 36]).flops == 2 * 9 + 2 * 36
     assert pruner.cost([9, 36]).params == sum(p.numel() for p in Tied().parameters()) - 27
@@ -164,9 +164,9 @@ def test_what_cannot_be_pruned_is_refused_or_listed() -> None:
     with pytest.raises(GraphError, match="ignore names 'nowhere'"):
         make_pruner(convolutions(), "element", ignore=("nowhere",))
     pruner = make_pruner(convolutions(), "element", ignore=("0",))
-    assert pruner.left_whole == {"0": "is ignored"}
+    assert pruner.unprunable == {"0": "is ignored"}
     computed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)), nn.Linear(6, 2))
-    assert make_pruner(computed, "element", images=torch.randn(2, 6)).left_whole == {"0": "computes its weight"}
+    assert make_pruner(computed, "element", images=torch.randn(2, 6)).unprunable == {"0": "computes its weight"}
 
 
 @pytest.mark.parametrize("groups", [1, 2])

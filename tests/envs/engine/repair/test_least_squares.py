@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
-from envs.engine.network.channels import Side, Site
+from envs.engine.network.channels import GroupMember, Side
 from envs.engine.network.modules import blocks_of
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.repair.calibration import InputMoments, sample_inputs
@@ -46,12 +46,12 @@ def test_solution_equals_plain_least_squares(kind: str, kept: int) -> None:
     inputs, blocks = layer_inputs(module), blocks_of(module)
     units = 8 // blocks
     rank = torch.randperm(units)
-    site = Site("layer", Side.IN, torch.arange(units).repeat(blocks))
+    member = GroupMember("layer", Side.IN, torch.arange(units).repeat(blocks))
     moments = InputMoments.empty(module)
     for batch in inputs.split(100):
         moments.add(sample_inputs(module, batch, EVERYTHING, torch.Generator().manual_seed(0)))
     intercept = module.bias is not None
-    found = LayerSolver(module, Reader((0,), (site,), (rank,)), moments, intercept).solve((kept,))
+    found = LayerSolver(module, Reader((0,), (member,), (rank,)), moments, intercept).solve((kept,))
 
     columns = plain_columns(module, inputs).double()
     kernel = module.weight[0, 0].numel()
@@ -76,8 +76,8 @@ def test_layer_behind_a_concatenation_equals_plain_least_squares() -> None:
     torch.manual_seed(0)
     module = nn.Linear(8, 6)
     inputs = layer_inputs(module)
-    left = Site("layer", Side.IN, torch.tensor([0, 1, 2, -1, -1, -1, -1, -1]))
-    right = Site("layer", Side.IN, torch.tensor([-1, -1, -1, 0, 1, 2, 3, 4]))
+    left = GroupMember("layer", Side.IN, torch.tensor([0, 1, 2, -1, -1, -1, -1, -1]))
+    right = GroupMember("layer", Side.IN, torch.tensor([-1, -1, -1, 0, 1, 2, 3, 4]))
     ranks = (torch.tensor([2, 0, 1]), torch.tensor([1, 4, 0, 2, 3]))
     moments = InputMoments.empty(module)
     moments.add(inputs.unsqueeze(0))

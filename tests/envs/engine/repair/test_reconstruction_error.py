@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
-from envs.engine.network.channels import Side, Site
+from envs.engine.network.channels import GroupMember, Side
 from envs.engine.network.modules import blocks_of
 from envs.engine.repair.calibration import InputMoments
 from envs.engine.repair.least_squares import LayerSolver, Reader
@@ -64,8 +64,8 @@ def test_errors_equal_the_residuals_of_plain_least_squares(kind: str) -> None:
     shape = (SAMPLES, 8) if isinstance(module, nn.Linear) else (SAMPLES // 10, 8, 6, 6)
     columns, units = columns_of(module, correlated(*shape)), 8 // blocks_of(module)
     rank = torch.randperm(units)
-    site = Site("layer", Side.IN, torch.arange(units).repeat(blocks_of(module)))
-    errors = make_solver(module, columns, Reader((5,), (site,), (rank,))).errors(5)
+    member = GroupMember("layer", Side.IN, torch.arange(units).repeat(blocks_of(module)))
+    errors = make_solver(module, columns, Reader((5,), (member,), (rank,))).errors(5)
     kernel = module.weight[0, 0].numel()
     for kept in range(units + 1):
         stay = (rank[:kept].unsqueeze(1) * kernel + torch.arange(kernel)).flatten()
@@ -79,7 +79,7 @@ def test_units_of_several_columns_and_columns_that_always_stay() -> None:
     unit = torch.tensor([0, 0, 1, 1, -1, 2, 2, 3, 3, -1])
     rank = torch.tensor([2, 0, 3, 1])
     columns = correlated(SAMPLES, 10).unsqueeze(0)
-    errors = make_solver(module, columns, Reader((0,), (Site("layer", Side.IN, unit),), (rank,))).errors(0)
+    errors = make_solver(module, columns, Reader((0,), (GroupMember("layer", Side.IN, unit),), (rank,))).errors(0)
     for kept in range(5):
         stay = torch.tensor([column for column in range(10) if unit[column] < 0 or unit[column] in rank[:kept]])
         expected = lost_share(module, columns, stay) / lost_share(module, columns, torch.tensor([], dtype=torch.int64))
@@ -92,9 +92,9 @@ def test_behind_a_concatenation_the_other_group_is_whole(entry: int) -> None:
     module = nn.Linear(8, 6)
     units = (torch.tensor([0, 1, 2, -1, -1, -1, -1, -1]), torch.tensor([-1, -1, -1, 0, 1, 2, 3, 4]))
     ranks = (torch.tensor([2, 0, 1]), torch.tensor([1, 4, 0, 2, 3]))
-    sites = tuple(Site("layer", Side.IN, unit) for unit in units)
+    members = tuple(GroupMember("layer", Side.IN, unit) for unit in units)
     columns = correlated(SAMPLES, 8).unsqueeze(0)
-    errors = make_solver(module, columns, Reader((3, 7), sites, ranks)).errors((3, 7)[entry])
+    errors = make_solver(module, columns, Reader((3, 7), members, ranks)).errors((3, 7)[entry])
     for kept in range(len(ranks[entry]) + 1):
         unit, left = units[entry], ranks[entry][:kept]
         stay = torch.tensor([column for column in range(8) if unit[column] < 0 or unit[column] in left])
@@ -104,15 +104,15 @@ def test_behind_a_concatenation_the_other_group_is_whole(entry: int) -> None:
 def test_a_layer_whose_outputs_are_constant_loses_nothing() -> None:
     module = nn.Linear(4, 3)
     nn.init.zeros_(module.weight)
-    site = Site("layer", Side.IN, torch.arange(4))
-    errors = make_solver(module, correlated(50, 4).unsqueeze(0), Reader((0,), (site,), (torch.arange(4),))).errors(0)
+    member = GroupMember("layer", Side.IN, torch.arange(4))
+    errors = make_solver(module, correlated(50, 4).unsqueeze(0), Reader((0,), (member,), (torch.arange(4),))).errors(0)
     assert errors.tolist() == [0.0] * 5
 
 
 def test_a_transposed_convolution_counts_its_squared_weights() -> None:
     module = nn.ConvTranspose2d(3, 2, 2)
     energy = module.weight.detach().square().sum((1, 2, 3)).tolist()
-    found = unrepaired_share(module, Site("layer", Side.IN, torch.tensor([1, 0, -1])), torch.tensor([1, 0]))
+    found = unrepaired_share(module, GroupMember("layer", Side.IN, torch.tensor([1, 0, -1])), torch.tensor([1, 0]))
     expected = [energy[0] + energy[1], energy[1], 0.0]  # channel 2 always stays
     assert found.tolist() == pytest.approx([lost / sum(energy) for lost in expected])
 

@@ -46,8 +46,8 @@ def changed(correct: Tensor, lost: int, won: int, generator: torch.Generator) ->
     """Other answers to ``lost`` images that were right and ``won`` that were wrong."""
     other = correct.clone()
     for value, count in ((True, lost), (False, won)):
-        places = (correct == value).nonzero().flatten()
-        other[places[torch.randperm(len(places), generator=generator)[:count]]] = not value
+        dims = (correct == value).nonzero().flatten()
+        other[dims[torch.randperm(len(dims), generator=generator)[:count]]] = not value
     return other
 
 
