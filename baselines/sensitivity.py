@@ -43,8 +43,8 @@ class SensitivityAnalysis:
 
     1. The uniform strategy is played. It is what equal curves would give, all that one episode buys, and a result
        for a search that is stopped while layers are scored.
-    2. The dense network and networks with one layer pruned are scored, see :meth:`RecordTrials.score_strategy`. In rounds
-       over the layers, those first whose pruning saves most, each layer is tried at the ratio of the uniform strategy,
+    2. The dense network and networks with one layer pruned are scored (``env.score_strategy``). In rounds over
+       the layers, those first whose pruning saves most, each layer is tried at the ratio of the uniform strategy,
        and then always where it is farthest from what it was tried at. Layers that the episodes do not reach are taken
        for average ones.
     3. A layer's damage is what the point's loss is above the dense network's, made monotone by isotonic regression.
