@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from envs.engine.network.batches import split
 from envs.engine.network.calls import Inputs, forward
+from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import blocks_of, weight_of
 
 POINTS_PER_IMAGE = 10
@@ -140,16 +141,12 @@ def watch_inputs(
         images: what it is called with, in batches.
         watch: called with the name, the module and its input, whenever one of them is called.
     """
-    handles = [
+    handles = (
         model.get_submodule(name).register_forward_pre_hook(
             lambda module, args, name=name: watch(name, module, args[0].detach())
         )
         for name in names
-    ]
-    try:
-        with torch.no_grad():
-            for batch in split(images, BATCH_SIZE):
-                forward(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    )
+    with hooked(handles), torch.no_grad():
+        for batch in split(images, BATCH_SIZE):
+            forward(model, batch)
