@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from envs.engine.network.calls import Call, Inputs, flatten_outputs, forward
 from envs.engine.network.channels import ChannelDim, Side
 from envs.engine.network.hooks import hooked
-from envs.engine.network.modules import Convolution, channel_dims_of, multiplier_of
+from envs.engine.network.modules import channel_axis_of, channel_dims_of, multiplier_of
 
 NAN = float("nan")
 RECORD_BYTES = 1 << 30
@@ -156,7 +156,7 @@ def _answer(
     reading = _reading(dims)
     if not probe.begun or reading is None:
         return said
-    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
     if name == probe.last:
         raise PassIsOver
     return said if marks is None or reading[1] is not Side.BOTH else _with_nan(module, said, marks)
@@ -167,7 +167,7 @@ def _read(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, args
     reading = _reading(dims)
     if reading is None or not args or not isinstance(args[0], Tensor):
         return args
-    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
     return args if marks is None else (args[0].nan_to_num(0.0), *args[1:])
 
 
@@ -196,14 +196,6 @@ def _reading(dims: tuple[ChannelDim, ...]) -> ChannelDim | None:
     return next((dim for dim in dims if dim[1] is not Side.OUT), None)
 
 
-def _channel_axis(module: nn.Module, tensor: Tensor) -> int:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        return tensor.ndim - 1
-    if isinstance(module, Convolution):
-        return tensor.ndim - len(module.kernel_size) - 1  # the batch may be missing
-    return min(1, tensor.ndim - 1)
-
-
 def _with_nan(module: nn.Module, output: Tensor, channels: Tensor) -> Tensor:
     index = channels.nonzero().flatten().to(output.device)
-    return output.index_fill(_channel_axis(module, output), index, NAN)
+    return output.index_fill(channel_axis_of(module, output), index, NAN)
