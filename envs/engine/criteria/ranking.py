@@ -61,7 +61,7 @@ def _with_weights(model: nn.Module, values: WeightValues) -> nn.Module:
 def rank_units(
     model: nn.Module, cuts: Mapping[str, Cut], samples: Samples, settings: EngineSettings
 ) -> dict[str, Tensor]:
-    """Return the place of every unit in the order of its group, 0 for the most important.
+    """Return the rank of every unit in its group, 0 for the most important.
 
     Args:
         model: the dense network in eval mode.

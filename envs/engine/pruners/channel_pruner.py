@@ -42,7 +42,7 @@ class ChannelPruner:
 
     Attributes:
         layers: one a channel group.
-        graph: the groups, and what was left whole.
+        graph: the groups, and what is unprunable.
         ranks: for every group its units from most to least important.
     """
 
@@ -79,7 +79,7 @@ class ChannelPruner:
         return self.graph.unprunable
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
-        """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
+        """Return the criterion's scores of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
         return tuple(self._scores[step].tolist())
 
     def cost(self, kept: Sequence[int]) -> Cost:

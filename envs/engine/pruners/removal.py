@@ -24,7 +24,7 @@ def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inpu
 
     Args:
         model: the dense network in eval mode; better with weights that hide nothing (:func:`with_noisy_weights`).
-        groups: the groups to cut; those of one unit stay whole.
+        groups: the groups to cut; those of one unit keep it.
         inputs: an example input.
         rounds: how many random halves are tried.
     """

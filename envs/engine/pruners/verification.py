@@ -25,7 +25,7 @@ COUNT_SECONDS = 60.0
 
 
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    """Drop the groups whose removal does not do what the graph says, and list their producers as left whole.
+    """Drop the groups whose removal does not do what the graph says, and list their producers as unprunable.
 
     All groups are tried at once, fewer only where that fails. If a group of torch-pruning's graph is at fault,
     the network is probed, and the graph that leaves more to prune is taken.

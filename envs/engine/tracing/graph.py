@@ -135,7 +135,7 @@ def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -
 
 
 def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkGraph:
-    """Fill in the groups and what stays whole."""
+    """Fill in the groups, and what is unprunable."""
     groups, unprunable = ties.groups()
     for group in groups:
         if group.units == 1:  # nothing to choose from
@@ -143,10 +143,10 @@ def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkG
             unprunable.update({member.module: mixed for member in group.members if member.side is not Side.IN})
     readable = [group for group in groups if group.units > 1 and group.at(Side.IN)]
     ordered = sorted(readable, key=lambda group: min(empty.calls[member.module].order for member in group.at(Side.IN)))
-    return replace(empty, groups=tuple(ordered), unprunable=unprunable | _whole_by_kind(model))
+    return replace(empty, groups=tuple(ordered), unprunable=unprunable | _unprunable_kinds(model))
 
 
-def _whole_by_kind(model: nn.Module) -> dict[str, str]:
+def _unprunable_kinds(model: nn.Module) -> dict[str, str]:
     """Return the modules that are never made smaller, with the reason."""
     reasons = {}
     for name, module in model.named_modules():
@@ -160,7 +160,7 @@ def _whole_by_kind(model: nn.Module) -> dict[str, str]:
 
 
 def _unsafe_modules(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Yield modules whose channels must stay whole, with the reason."""
+    """Yield modules whose channels must stay, with the reason."""
     users: dict[int, list[str]] = defaultdict(list)
     for path, parameter in model.named_parameters(remove_duplicate=False):
         users[id(parameter)].append(path.rpartition(".")[0])
