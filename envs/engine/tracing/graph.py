@@ -15,7 +15,7 @@ from envs.engine.network.modules import channel_dims_of, computes_weights
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
-from envs.engine.tracing.torch_pruning_graph import Folds, tie_by_autograd
+from envs.engine.tracing.torch_pruning_graph import Folds, knows_kind, tie_by_autograd
 
 TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
 
@@ -46,8 +46,9 @@ class NetworkGraph:
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
     """Find what can be pruned in ``model`` and what each removal takes with it.
 
-    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, or takes longer than
-    ``TRACE_SECONDS``, channels are followed by experiment (:mod:`envs.engine.tracing.nan_probing`).
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes longer than
+    ``TRACE_SECONDS`` or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
+    (:mod:`envs.engine.tracing.nan_probing`).
 
     Args:
         model: the network, which is not touched.
@@ -74,6 +75,8 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
             return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
+    if not all(knows_kind(model.get_submodule(name)) for name, _ in ties.widths):
+        return replace(group_by_nan_probing(model, example_inputs, calls, flops, ignore), folds=folds)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
 
 

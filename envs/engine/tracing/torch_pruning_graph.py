@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from torch_pruning.ops import OPTYPE
+from torch_pruning.ops import OPTYPE, module2type
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelDim, ChannelTies, Side
@@ -33,6 +33,11 @@ def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: 
         for group in dependencies.get_all_groups(root_module_types=ROOTS):
             _tie_group(ties, group, names)
     return _foldable(dependencies, names, calls)
+
+
+def knows_kind(module: nn.Module) -> bool:
+    """Whether torch-pruning knows how channels pass a module; what it does not know it takes for elementwise."""
+    return module2type(module) is not OPTYPE.ELEMENTWISE
 
 
 def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401

@@ -75,6 +75,7 @@ EXAMPLES = {
         "linear layer", lambda: nn.Linear(4, 3), (2, 5, 4), {IN: [0, 0, 1, 1], OUT: [0, 1, 2]}, axis=-1
     ),
     "embedding": Example("embedding", lambda: nn.Embedding(5, 4), (2, 3), {OUT: [0, 1, 2, 3]}, axis=-1),
+    "embedding bag": Example("embedding", lambda: nn.EmbeddingBag(5, 4), (2, 3), {OUT: [0, 1, 2, 3]}),
     "batch norm": Example("batch or instance norm", lambda: nn.BatchNorm2d(4), (2, 4, 3, 3), {BOTH: [0, 1, 2, 3]}),
     "batch norm, plain": Example(
         "batch or instance norm", lambda: nn.BatchNorm1d(4, affine=False), (2, 4), {BOTH: [0, 1, 2, 3]}
