@@ -45,7 +45,7 @@ def parse(kind: type[Kind], text: str | bytes, *, extra: Literal["forbid", "igno
     try:
         return cast(Kind, _strict(cast(Hashable, kind)).model_validate_json(text, extra=extra).root)
     except ValidationError as error:
-        raise ValueError(_first_problem(kind, error)) from error
+        raise ValueError(_first_problem(error)) from error
 
 
 @cache
@@ -53,12 +53,12 @@ def _strict(kind: Hashable) -> Any:  # noqa: ANN401  what mypy cannot say: _Stri
     return _Strict[kind]  # type: ignore[valid-type]
 
 
-def _first_problem(kind: type[Any], error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     reason = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "json_invalid":
         return reason
-    where = ".".join(map(str, problem["loc"])) or getattr(kind, "__name__", "it")
+    where = ".".join(map(str, problem["loc"])) or "it"
     if problem["type"] in ("missing", "missing_argument"):
         return f"{where} is missing"
     return f"{where} is {_cut(repr(problem['input']), SHOWN)}: {_cut(reason, REASON)}"

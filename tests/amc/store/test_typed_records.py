@@ -86,7 +86,7 @@ def test_what_stands_inside_is_checked_too(wrong: dict[str, Any], where: str) ->
 def test_a_missing_field_and_no_object_are_refused() -> None:
     with pytest.raises(ValueError, match="share is missing"):
         parse(Row, '{"name": "a"}')
-    with pytest.raises(ValueError, match=r"^Nested is \[1\]"):
+    with pytest.raises(ValueError, match=r"^it is \[1\]: input should be an object$"):
         parse(Nested, "[1]")
 
 
