@@ -54,7 +54,7 @@ def test_the_configuration_is_found(site: Path, tmp_path: Path) -> None:
     process = run([sys.executable, "-m", "amc.search", "--cfg", "job", "model=resnet20", "seed=3"], tmp_path, site)
     assert process.returncode == 0, process.stderr
     assert "name: resnet20" in process.stdout
-    where = "import amc, amc.config.schema as c, envs, baselines; print(amc.__file__, c.CONF)"
+    where = "import amc, amc.config.conf_folder as c, envs, baselines; print(amc.__file__, c.CONF)"
     process = run([sys.executable, "-c", where], tmp_path, site)
     assert process.stdout.split() == [str(site / "amc/__init__.py"), str(site / "amc/conf")]
     templates = (ROOT / "amc/report/templates").iterdir()
