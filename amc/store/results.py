@@ -41,7 +41,7 @@ class FineTuned(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """A network as measured. ``flops`` are multiply-accumulates of convolutions and linear layers."""
+    """A network as measured. What ``flops`` counts, ``envs.engine.types.Cost`` says."""
 
     test_top1: float
     flops: int
