@@ -38,7 +38,7 @@ class ResourceBudget:
 
     Attributes:
         engine: knows the cost of a strategy.
-        resource: field of ``Cost`` that is limited: ``flops``, ``params``, ``memory`` or ``latency``.
+        resource: field of ``Cost`` that is limited, one of ``RESOURCES``. No engine here knows ``latency``.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
         min_keep: no layer keeps less than this fraction of its units, in (0, 1).
         units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.
@@ -210,3 +210,29 @@ def uniform_ratio(budget: ResourceBudget) -> float:
         return budget.fits(tuple(budget.execute(step, middle) for step in steps))
 
     return sum(plateaus[largest(len(plateaus), fits)]) / 2
+
+
+class Constraint(NamedTuple):
+    """How the target is met.
+
+    Attributes:
+        step: ``(budget, ratios so far, wanted ratio) -> ratio`` of the next layer.
+        finish: ``(budget, ratios of all layers) -> executed strategy``.
+    """
+
+    step: Callable[[ResourceBudget, Strategy, float], float]
+    finish: Callable[[ResourceBudget, Strategy], Strategy]
+
+
+def _as_wanted(budget: ResourceBudget, _: Strategy, keep: float) -> float:
+    return max(keep, budget.min_keep)
+
+
+def _as_played(_: ResourceBudget, strategy: Strategy) -> Strategy:
+    return strategy
+
+
+CONSTRAINTS: dict[str, Constraint] = {
+    "bound": Constraint(step=bound, finish=_as_played),
+    "rescale": Constraint(step=_as_wanted, finish=rescale),
+}

@@ -1,6 +1,8 @@
 """SAC in place of DDPG: AMC's game and replay, with a stochastic actor that explores by its own entropy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from stable_baselines3 import SAC
@@ -29,6 +31,8 @@ class SACSearch(Learning):
         Haarnoja et al., 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 1812.05905.
     """
 
+    needs: ClassVar[Mapping[str, object]] = {}
+
     lr: float = 1e-3
     entropy: float = 1.0
     target_entropy: float = -1.0
@@ -40,9 +44,10 @@ class SACSearch(Learning):
 
     def search(self, env: RecordTrials) -> None:
         """Learn until no episode is left: one update a step, at the end of each episode."""
-        learn(self._agent(env), env)
+        learn(self.make_agent(env), env)
 
-    def _agent(self, env: RecordTrials) -> IsolatedSAC:
+    def make_agent(self, env: RecordTrials) -> IsolatedSAC:
+        """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         return IsolatedSAC(
             "MlpPolicy",
             **agent_settings(self, env, np.random.default_rng(self.seed)),

@@ -1,6 +1,8 @@
 """TD3 in place of DDPG: AMC's game, replay and exploration, with twin delayed critics."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from stable_baselines3 import TD3
@@ -34,6 +36,8 @@ class TD3Search(Learning):
         Fujimoto et al., 2018, "Addressing Function Approximation Error in Actor-Critic Methods", arXiv 1802.09477.
     """
 
+    needs: ClassVar[Mapping[str, object]] = {}
+
     sigma: float = 0.5
     sigma_end: float = 0.02
     lr: float = 1e-3
@@ -47,9 +51,10 @@ class TD3Search(Learning):
 
     def search(self, env: RecordTrials) -> None:
         """Learn until no episode is left: one update a step, at the end of each episode."""
-        learn(self._agent(env), env)
+        learn(self.make_agent(env), env)
 
-    def _agent(self, env: RecordTrials) -> ExploringTD3:
+    def make_agent(self, env: RecordTrials) -> ExploringTD3:
+        """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         rng = np.random.default_rng(self.seed)
         return ExploringTD3(
             "MlpPolicy",

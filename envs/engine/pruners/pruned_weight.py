@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.calls import Call, Inputs, forward
+from envs.engine.network.calls import Call, Inputs, batch_size, forward
 from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.weight_matrix import as_matrix, from_matrix
@@ -106,9 +106,11 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranks: Tens
 def count_macs(model: nn.Module, inputs: Inputs) -> dict[str, float]:
     """Return the multiply-accumulates of every convolution and linear layer for one sample, over all its calls."""
     macs: dict[str, float] = defaultdict(float)
+    samples = batch_size(inputs)
 
     def count(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        macs[name] += multiply_accumulates(module, Call(0, 1, tuple(args[0].shape), tuple(output.shape)))
+        call = Call(0, 1, tuple(args[0].shape), tuple(output.shape), samples)
+        macs[name] += multiply_accumulates(module, call)
 
     handles = (
         module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))

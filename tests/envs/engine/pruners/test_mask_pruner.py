@@ -106,6 +106,14 @@ def test_a_short_group_keeps_as_many_or_all() -> None:
     assert [pruner.cost([kept]).params for kept in (1, 2, 3, 4)] == [2, 4, 5, 6]
 
 
+def test_costs_are_for_one_sample_however_many_the_example_has() -> None:
+    settings = EngineSettings(granularity="element")
+    one, four = (MaskPruner(convolutions().eval(), IMAGES[:count], Samples(IMAGES), settings) for count in (1, 4))
+    kept = [layer.choices[0] for layer in one.layers]
+    assert four.cost(kept) == one.cost(kept)
+    assert four.layers == one.layers
+
+
 @pytest.mark.parametrize("granularity", ["element", "vector", "kernel", "n_m"])
 def test_dense_costs_equal_an_independent_counter(granularity: str) -> None:
     model = convolutions()
