@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from envs.engine.errors import GraphError
 from envs.engine.network.samples import Samples
+from envs.engine.network.weight_matrix import as_matrix, from_matrix
 from envs.engine.pruners.mask_pruner import MaskPruner
 from envs.engine.pruners.pruned_weight import unit_choices
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.granularity import Cut, as_matrix, from_matrix
+from envs.engine.surgery.granularity import Cut
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
