@@ -289,7 +289,8 @@ def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
     args = ["amc.search", "experiment=smoke", "episodes=40", *more]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir(), cut.mkdir()
+    whole.mkdir()
+    cut.mkdir()
     assert run(args, whole, cache).returncode == 0
     (folder,) = (path.parent.relative_to(whole) for path in whole.rglob("trials.jsonl"))
     with subprocess.Popen(command(args, cache), cwd=cut, env=environment(cut), stdout=subprocess.DEVNULL) as process:

@@ -241,7 +241,7 @@ def printed(result: amc.PruneResult) -> str:
 
 
 def test_the_result_shows_itself(model: nn.Module, batches: Batches, tmp_path: Path) -> None:
-    named = type("Net<b>[red]", (nn.Sequential,), {})(*model).eval()
+    named = type("Net<b>[red]", (nn.Sequential,), {})(*model.children()).eval()
     result = amc.prune(
         named,
         batches[0][0][:1],
@@ -349,7 +349,7 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     everything: dict[str, object] = {"calibration": batches, "validation": batches, "policy": "uniform"} | arguments
     with pytest.raises(ValueError, match=message) as raised:
-        amc.prune(model, batches[0][0][:1], **everything)  # type: ignore[arg-type]
+        amc.prune(model, batches[0][0][:1], **everything)
     assert "\n" not in str(raised.value)
 
 
