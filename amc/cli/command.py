@@ -21,6 +21,7 @@ from amc.config.overrides import with_own_choices
 from amc.config.schema import CONF, TrainConfig, register_schemas
 from amc.config.validation import validate
 from amc.errors import ConfigError, StorageError, UserError
+from amc.names import printable_line
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
@@ -121,7 +122,7 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         known = as_user_error(error)
-        line = f"{job_label()}{known}"
+        line = printable_line(f"{job_label()}{known}")
         if sweep is not None:
             sweep.note(line)
         if full_error:
@@ -135,8 +136,10 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
 
 def as_user_error(error: Exception) -> UserError:
     """Return an error as one of the kinds that have an exit code, with a message of one line."""
-    # A resolver of this package says what is wrong; OmegaConf wraps it.
-    cause = error.__cause__ if isinstance(error, OmegaConfBaseException) else error
+    # A resolver of this package says what is wrong; OmegaConf wraps it, once for each reference to the value.
+    cause: BaseException | None = error
+    while isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__ or cause.__context__
     if isinstance(cause, UserError):
         return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -149,6 +152,9 @@ def as_user_error(error: Exception) -> UserError:
 def _one_line(error: BaseException) -> str:
     """Return the message of an error of Hydra, and of its cause, without line breaks."""
     messages = [str(error)]
+    key = getattr(error, "full_key", None)
+    if key and str(key) not in messages[0].partition(TAILS[2])[0]:
+        messages.insert(0, str(key))
     if isinstance(error, OverrideParseException):
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from amc.config.overrides import last_part
+from amc.names import folder_name, folder_path
 
 _BESIDE = Path(__file__).parents[1] / "conf"
 # A wheel carries the folder inside the package; in a checkout it stands at the top.
@@ -254,7 +255,8 @@ class SearchConfig(TrainConfig):
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
-    OmegaConf.register_new_resolver("last_part", last_part, replace=True)
+    for name, resolver in (("last_part", last_part), ("folder_name", folder_name), ("folder_path", folder_path)):
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
     store = ConfigStore.instance()
     store.store(name="search_schema", node=SearchConfig)
     store.store(name="train_schema", node=TrainConfig)

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from amc.config.checkpoint_file import checkpoint_file
 from amc.config.schema import Export, Granularity, RecipeConfig, Reward, Scoring, SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
+from amc.names import folder_name, folder_path
 from amc.tracking.make import make_tracker
 from envs.engine.choices import check_combination
 
@@ -21,6 +22,9 @@ def validate(cfg: TrainConfig) -> None:
         ModelError: no network can meet the target.
     """
     _check_keys(cfg, "")
+    folder_path("name", cfg.name)
+    folder_name("model.name", cfg.model.name)
+    folder_name("data.name", cfg.data.name)
     _check("seed", cfg.seed, 0 <= cfg.seed < 2**32, "from 0 to 4294967295")
     _check("dense_seed", cfg.dense_seed, 0 <= cfg.dense_seed < 2**32, "from 0 to 4294967295")
     _check("threads", cfg.threads, cfg.threads is None or cfg.threads >= 1, "1 or more, or null")
