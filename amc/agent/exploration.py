@@ -5,6 +5,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from envs.engine.fields import Interval
+
+SPREADS = Interval(0, 10, low_open=True)
+"""Standard deviations that exploration may have; ratios are from 0 to 1."""
 NEGLIGIBLE = 1e-6
 
 
