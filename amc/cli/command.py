@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
-from amc.config.overrides import with_own_choices
+from amc.config.overrides import check_choices, with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, StorageError, UserError
@@ -66,6 +66,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
                 task(cfg)
 
         _end_orderly()
+        check_choices(sys.argv[1:])
         sys.argv[1:] = with_own_choices(sys.argv[1:])
         try:
             with _hydra_lets_errors_pass():

@@ -1,16 +1,16 @@
 """From the configuration to what a run works with: data, the plan of its search, the policy."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 
 from amc.config.schema import SearchConfig, TrainConfig
+from amc.device import prepare_torch
 from amc.errors import ConfigError
 from amc.policies import policy_names
-from amc.run.device import prepare_torch
 from amc.run.stage import SearchPlan
 from amc.store.cache_folder import cache_folder
 from amc.zoo.data.building import load_splits
@@ -61,17 +61,24 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
     """
     if not isinstance(cfg.policy, Mapping) or "_target_" not in cfg.policy:
         raise ConfigError(f"policy={cfg.policy}: must be one of {', '.join(policy_names())}")
+    target = cfg.policy["_target_"]
     try:
         policy: SearchPolicy = instantiate(cfg.policy)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
             raise ConfigError(f"policy.{cause}") from error
-        if isinstance(cause, TypeError):
-            raise ConfigError(f"policy._target_={cfg.policy['_target_']}: {first_line(cause)}") from error
-        raise
+        added = sorted(set(cfg.policy) - {"_target_"} - _settings_of(target))
+        wrong = f"policy.{added[0]}={cfg.policy[added[0]]}" if added and isinstance(cause, TypeError) else ""
+        raise ConfigError(f"{wrong or f'policy._target_={target}'}: {first_line(cause or error)}") from error
     if not callable(getattr(policy, "search", None)):
-        raise ConfigError(f"policy._target_={cfg.policy['_target_']}: has no method search(env)")
+        raise ConfigError(f"policy._target_={target}: has no method search(env)")
     if unmet := unmet_need(policy, asdict(cfg)):
         raise ConfigError(unmet)
     return policy
+
+
+def _settings_of(target: str) -> frozenset[str]:
+    """Return the names of a policy's settings."""
+    kind = get_object(target)
+    return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
