@@ -62,13 +62,14 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
     if not isinstance(cfg.policy, Mapping) or "_target_" not in cfg.policy:
         raise ConfigError(f"policy={cfg.policy}: must be one of {', '.join(policy_names())}")
     target = cfg.policy["_target_"]
+    known = _settings_of(target)
     try:
         policy: SearchPolicy = instantiate(cfg.policy)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
             raise ConfigError(f"policy.{cause}") from error
-        added = sorted(set(cfg.policy) - {"_target_"} - _settings_of(target))
+        added = sorted(set(cfg.policy) - {"_target_"} - known)
         wrong = f"policy.{added[0]}={cfg.policy[added[0]]}" if added and isinstance(cause, TypeError) else ""
         raise ConfigError(f"{wrong or f'policy._target_={target}'}: {first_line(cause or error)}") from error
     if not callable(getattr(policy, "search", None)):
@@ -78,7 +79,14 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
     return policy
 
 
-def _settings_of(target: str) -> frozenset[str]:
-    """Return the names of a policy's settings."""
-    kind = get_object(target)
+def _settings_of(target: object) -> frozenset[str]:
+    """Return the names of a policy's settings; none where they cannot be known.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    try:
+        kind = get_object(str(target))
+    except Exception as error:  # importing runs the user's code
+        raise ConfigError(f"policy._target_={target} cannot be imported; is it on PYTHONPATH?") from error
     return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
