@@ -3,6 +3,7 @@
 Files are data: no code in them runs, and names, shapes, types and finiteness are checked before anything is loaded.
 """
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
         raise ValueError(f"tensor {name!r} is {'missing' if name in wanted else 'not part of the network'}")
     for name, tensor in found.items():
         like = wanted[name]
+        if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+            kind = "no values" if tensor.is_meta else f"{str(tensor.layout).removeprefix('torch.')} or quantized values"
+            raise ValueError(f"tensor {name!r} holds {kind}: save dense tensors, as model.state_dict() has them")
         if tensor.shape != like.shape or tensor.dtype != like.dtype:
             has, should = (f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (tensor, like))
             raise ValueError(f"tensor {name!r} is {has}, the network's is {should}")
@@ -57,6 +61,7 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
 
 
 def _load_torch(path: Path) -> dict[str, Tensor]:
+    _check_archive(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
@@ -66,3 +71,20 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
     ):
         raise ValueError("it holds no state dict; save model.state_dict()")
     return dict(found)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than itself: torch packs nothing.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError("it is damaged; save model.state_dict()") from error
+    if unpacked > path.stat().st_size:
+        raise ValueError(f"it unpacks to {unpacked} bytes, more than it has: no file that torch wrote does")

@@ -4,10 +4,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from amc.cli.arguments import check_arguments
 from amc.cli.command import as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
-from amc.config.overrides import check_choices, with_own_choices
+from amc.config.overrides import with_own_choices
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
 from amc.device import prepare_torch
@@ -103,6 +104,8 @@ REFUSED = {
         "model.args={a:1}",
         "tracker={_target_:builtins.dict}",
         "data=digits,0",
+        "--foo=1",
+        "--cfg=everything",
     ],
 }
 CASES = [(group, override) for group, overrides in REFUSED.items() for override in overrides]
@@ -110,7 +113,7 @@ CASES = [(group, override) for group, overrides in REFUSED.items() for override 
 
 def up_to_the_search(arguments: list[str]) -> None:
     """Everything that a run does before it reads data."""
-    check_choices(arguments)
+    check_arguments(arguments)
     register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
