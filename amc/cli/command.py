@@ -92,6 +92,8 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
     Raises:
         JobFailed: it failed, and said so, or was killed, and that is said here.
     """
+    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
+    os.setpgrp()
     code = run_in_own_process(attempt)
     if code < 0:
         line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
@@ -123,8 +125,6 @@ def _end_orderly() -> None:
 
 def share_machine(cfg: TrainConfig) -> TrainConfig:
     """Let this job, in a process of its own, run beside others of its sweep; return its configuration."""
-    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
-    os.setpgrp()
     # Bars of several processes would overwrite each other.
     rich.reconfigure(force_terminal=False)
     return cfg if cfg.threads is not None else replace(cfg, threads=fair_threads())
