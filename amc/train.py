@@ -11,13 +11,12 @@ log = logging.getLogger(__name__)
 def main(cfg: TrainConfig) -> None:
     """Train, or find in the cache, and say how good the network is on the search split; ``test`` is not read."""
     # Imported late: a typo on the command line is answered before torch is there.
-    from amc.run import build
+    from amc.run.plan import load_data
     from amc.training.dense import trained_network
 
-    device = build.prepare_torch(cfg)
-    splits = build.load_splits(cfg)
-    model = trained_network(cfg, splits, device)
-    evaluation = build.make_score(splits.search, splits, device)(model)
+    data = load_data(cfg)
+    model = trained_network(cfg, data)
+    evaluation = data.scorer(data.splits.search)(model)
     log.info("top-1 on the search split: %.4f (loss %.4f)", evaluation.metric, evaluation.loss)
 
 

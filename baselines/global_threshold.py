@@ -1,7 +1,7 @@
 """Global magnitude pruning: one threshold on the scores of all units of the network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -41,7 +41,7 @@ class GlobalThreshold:
         arXiv 1611.06440, section 2.2.
     """
 
-    needs: ClassVar = {"granularity": "channel"}
+    needs: ClassVar[Mapping[str, object]] = {"granularity": "channel"}
 
     normalize: str = "mean"
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from envs.search import RecordTrials, Trial, play_strategy
 
@@ -37,6 +37,8 @@ class OptunaSearch:
     References:
         Akiba et al., 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework", arXiv 1907.10902.
     """
+
+    needs: ClassVar[Mapping[str, object]] = {}
 
     sampler: str = "tpe"
     seed: int = 0

@@ -1,5 +1,6 @@
 """NSGA-II on accuracy and resource at once: one search that offers a network of every size up to the target."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -27,7 +28,7 @@ class ParetoSearch:
         Evolutionary Computation 6 (2).
     """
 
-    needs: ClassVar = {"constraint": "bound"}
+    needs: ClassVar[Mapping[str, object]] = {"constraint": "bound"}
 
     seed: int = 0
 

@@ -1,6 +1,8 @@
 """Uniformly random keep ratios: the control that shows what an agent learns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +16,8 @@ class RandomSearch:
     Attributes:
         seed: the same seed gives the same trials.
     """
+
+    needs: ClassVar[Mapping[str, object]] = {}
 
     seed: int = 0
 

@@ -1,5 +1,6 @@
 """Ratios by what least squares cannot repair: a good strategy before the first evaluation, then a local search."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,7 +49,7 @@ class Reconstruction:
         ValueError: ``step`` is not positive.
     """
 
-    needs: ClassVar = NEEDS
+    needs: ClassVar[Mapping[str, object]] = NEEDS
 
     seed: int = 0
     local_search: bool = True

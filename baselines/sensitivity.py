@@ -1,7 +1,7 @@
 """Sensitivity analysis: how much each layer bears by itself decides how much it keeps."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, repeat, zip_longest
@@ -72,7 +72,7 @@ class SensitivityAnalysis:
     """
 
     # Probes of one layer keep more than the best so far, and would win every race.
-    needs: ClassVar = {"scoring": "full"}
+    needs: ClassVar[Mapping[str, object]] = {"scoring": "full"}
 
     probing: float = 0.5
     watch: str = "loss"

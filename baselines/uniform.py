@@ -1,6 +1,8 @@
 """One keep ratio for every layer: what a search has to beat."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from envs.constraint import uniform_ratio
 from envs.pruning_env import PruningEnv
@@ -14,6 +16,8 @@ class Uniform:
     The ratio comes from the cost model, so it takes no evaluation to find.
     """
 
+    needs: ClassVar[Mapping[str, object]] = {}
+
     def search(self, env: RecordTrials) -> None:
         """Play the one episode."""
         ratio = uniform_ratio(env.problem.budget)
@@ -21,7 +25,7 @@ class Uniform:
 
 
 def uniform_trial(problem: PruningEnv) -> Trial:
-    """Return the trial of uniform ratios, beside whatever search is going on: it is nobody's budget."""
+    """Return the trial of uniform ratios, beside whatever search is going on: it costs nobody an episode."""
     env = RecordTrials(problem, episodes=1)
     Uniform().search(env)
     return env.best

@@ -23,7 +23,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from amc.config.schema import CONF
+from amc.config.conf_folder import CONF
 from baselines.optuna_search import SAMPLERS
 from baselines.uniform import Uniform
 from envs.engine.analytic import AnalyticEngine

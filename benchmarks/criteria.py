@@ -22,16 +22,18 @@ from safetensors.torch import load_file
 from setting import make_config
 from torch import nn
 
-from amc.config.schema import Constraint, Criterion, Granularity, SearchConfig
-from amc.run import build
+from amc.config.schema import SearchConfig
+from amc.run.plan import load_data, make_plan
+from amc.run.stage import make_engine
 from amc.seeding import seed_everything
 from amc.training.dense import trained_network
 from amc.training.finetune import finetuning_recipe
-from amc.training.sgd import Recipe, fit
+from amc.training.sgd import fit
 from amc.zoo.data.dataset import Split, Splits
+from amc.zoo.models.building import new_network
 from baselines.uniform import uniform_trial
-from envs.engine.choices import ANY_GRANULARITY
-from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, UNITS
+from envs.pruning_env import PruningEnv
 
 COLUMNS = ("granularity", "criterion", "target", "kept", "memory", "before", "after", "seconds")
 console = Console(stderr=True)
@@ -68,7 +70,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--images", type=int, default=2000, help="images of the search split that are scored")
     parser.add_argument("--steps", type=int, default=200, help="steps of fine-tuning; 0 for none")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.5, 0.3], help="fractions to keep")
-    names = [granularity.name for granularity in Granularity]
+    names = list(UNITS)
     parser.add_argument("--granularities", nargs="+", choices=names, default=names, help="those to compare")
     parser.add_argument("--seeds", type=int, default=1, help="draws of criterion=random; the table has their mean")
     parser.add_argument("--weights", type=Path, help="safetensors of a trained network, instead of training one")
@@ -76,10 +78,10 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
-def pairs(granularities: Sequence[str]) -> Iterator[tuple[Granularity, Criterion]]:
-    """Yield every pair that has a meaning."""
-    for granularity, criterion in product(map(Granularity, granularities), Criterion):
-        if granularity is Granularity.channel or criterion.name in ANY_GRANULARITY:
+def pairs(granularities: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield every pair of granularity and criterion that has a meaning."""
+    for granularity, criterion in product(granularities, (*ANY_GRANULARITY, *CHANNELS_ONLY)):
+        if granularity == "channel" or criterion in ANY_GRANULARITY:
             yield granularity, criterion
 
 
@@ -88,38 +90,38 @@ class Comparison:
 
     def __init__(self, cfg: SearchConfig, images: int, steps: int, weights: Path | None) -> None:
         self.cfg = cfg
-        self.device = build.prepare_torch(cfg)
-        self.splits = build.load_splits(cfg)
+        self.data = load_data(cfg)
+        self.splits = self.data.splits
         self.dense = self._dense(weights)
-        search = Split(self.splits.search.images[:images], self.splits.search.labels[:images])
-        self.score: Top1Scorer = build.make_score(search, self.splits, self.device)
+        self.score = self.data.scorer(Split(self.splits.search.images[:images], self.splits.search.labels[:images]))
         self.steps = steps
 
     def _dense(self, weights: Path | None) -> nn.Module:
         if weights is None:
-            return trained_network(self.cfg, self.splits, self.device)
-        model = build.new_network(self.cfg.model, self.splits)
+            return trained_network(self.cfg, self.data)
+        model = new_network(self.cfg.model, self.splits)
         model.load_state_dict(load_file(weights))
-        return model.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return model.to(self.data.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def rows(self, granularity: Granularity, criterion: Criterion, targets: list[float], seed: int) -> Iterator[Row]:
+    def rows(self, granularity: str, criterion: str, targets: list[float], seed: int) -> Iterator[Row]:
         """Rank once, then prune and fine-tune for every target."""
-        cfg = replace(self.cfg, granularity=granularity, criterion=criterion, seed=seed, constraint=Constraint.rescale)
+        cfg = replace(self.cfg, granularity=granularity, criterion=criterion, seed=seed, constraint="rescale")
         start = time.perf_counter()
-        engine = build.make_engine(cfg, self.dense, self.splits, self.score, self.device)
+        plan = replace(make_plan(cfg, self.data), score=self.score)
+        engine = make_engine(plan, self.dense)
         ranking = time.perf_counter() - start
         dense = engine.cost(engine.dense_strategy)
-        resource = cfg.resource.name
+        resource = cfg.resource
         for target in targets:
             start = time.perf_counter()
-            trial = uniform_trial(build.make_env(replace(cfg, target=target), engine))
+            trial = uniform_trial(PruningEnv(engine, resource=resource, target=target, min_keep=cfg.min_keep))
             model = engine.prune(trial.strategy)
             seconds = ranking + time.perf_counter() - start
             before = self.score(model).metric
             self.finetune(model, seed)
             yield Row(
-                granularity=granularity.name,
-                criterion=criterion.name,
+                granularity=granularity,
+                criterion=criterion,
                 target=target,
                 kept=getattr(trial.cost, resource) / getattr(dense, resource),
                 memory=(trial.cost.memory or 0.0) / (dense.memory or 1.0),
@@ -132,13 +134,13 @@ class Comparison:
         """Train for the steps asked for, as ``amc.search`` fine-tunes."""
         if self.steps == 0:
             return
-        recipe = finetuning_recipe(Recipe(**asdict(self.cfg.train)), 1, self.cfg.finetune.lr_factor)
+        recipe = finetuning_recipe(self.cfg.train, replace(self.cfg.finetune, epochs=1))
         count = self.steps * recipe.batch_size
         # Over and over, where the split is smaller than that.
         order = torch.arange(count) % len(self.splits.train.labels)
         few: Splits = replace(self.splits, train=self.splits.train.take(order))
         seed_everything(seed)
-        fit(model, few, recipe, seed, str(self.device))
+        fit(model, few, recipe, seed, str(self.data.device))
 
 
 def mean_row(rows: list[Row]) -> Row:
@@ -165,7 +167,7 @@ def main() -> None:
     dense = comparison.score(comparison.dense).metric
     found: dict[float, list[Row]] = {target: [] for target in options.targets}
     for granularity, criterion in pairs(options.granularities):
-        draws = options.seeds if criterion is Criterion.random else 1
+        draws = options.seeds if criterion == "random" else 1
         runs = [
             list(comparison.rows(granularity, criterion, options.targets, cfg.seed + draw)) for draw in range(draws)
         ]
@@ -174,7 +176,7 @@ def main() -> None:
             found[target].append(row)
             console.print(f"{row.granularity} {row.criterion} {target:g}: {row.before:.4f} -> {row.after:.4f}")
     table = [row for rows in found.values() for row in rows]
-    resource = cfg.resource.name
+    resource = cfg.resource
     heading = (
         f"{cfg.model.name} on {cfg.data.name}, dense {dense:.2%}. Equal ratios; `target` and `kept` of the {resource}, "
         f"`memory` as shipped; top-1 on {len(comparison.score)} images of the search split, before and after "

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from amc.config.schema import CONF, SearchConfig, register_schemas
+from amc.config.composing import configured, register_schemas
+from amc.config.conf_folder import CONF
+from amc.config.schema import SearchConfig
 from amc.config.validation import validate
-from amc.run import build
+from amc.run.plan import load_data
 from amc.training.dense import trained_network
 from amc.zoo.data.dataset import Splits
 
@@ -47,8 +48,7 @@ def make_config(*keys: str) -> SearchConfig:
     """Return the configuration of ``python -m amc.search`` with the same keys."""
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = OmegaConf.to_object(compose("search", list(keys)))
-    assert isinstance(cfg, SearchConfig)
+        cfg = configured(compose("search", list(keys)), SearchConfig)
     validate(cfg)
     return cfg
 
@@ -56,12 +56,11 @@ def make_config(*keys: str) -> SearchConfig:
 def make_setting(*keys: str) -> Setting:
     """Load the data of a configuration, and train its network if it is not in the cache."""
     cfg = make_config(*keys)
-    device = build.prepare_torch(cfg)
-    splits = build.load_splits(cfg)
-    model = trained_network(cfg, splits, device)
-    calibration = build.network_inputs(splits.calibration.images, splits, device)
-    search = build.network_inputs(splits.search.images, splits, device)
-    return Setting(cfg, model, splits, calibration, search, splits.search.labels.to(device))
+    data = load_data(cfg)
+    splits = data.splits
+    model = trained_network(cfg, data)
+    calibration, search = data.inputs(splits.calibration.images), data.inputs(splits.search.images)
+    return Setting(cfg, model, splits, calibration, search, splits.search.labels.to(data.device))
 
 
 @dataclass

@@ -210,3 +210,29 @@ def uniform_ratio(budget: ResourceBudget) -> float:
         return budget.fits(tuple(budget.execute(step, middle) for step in steps))
 
     return sum(plateaus[largest(len(plateaus), fits)]) / 2
+
+
+class Constraint(NamedTuple):
+    """How the target is met.
+
+    Attributes:
+        step: ``(budget, ratios so far, wanted ratio) -> ratio`` of the next layer.
+        finish: ``(budget, ratios of all layers) -> executed strategy``.
+    """
+
+    step: Callable[[ResourceBudget, Strategy, float], float]
+    finish: Callable[[ResourceBudget, Strategy], Strategy]
+
+
+def _as_wanted(budget: ResourceBudget, _: Strategy, keep: float) -> float:
+    return max(keep, budget.min_keep)
+
+
+def _as_played(_: ResourceBudget, strategy: Strategy) -> Strategy:
+    return strategy
+
+
+CONSTRAINTS: dict[str, Constraint] = {
+    "bound": Constraint(step=bound, finish=_as_played),
+    "rescale": Constraint(step=_as_wanted, finish=rescale),
+}

@@ -1,45 +1,18 @@
 """Pruning a network layer by layer as a Markov decision process."""
 
 import math
-from collections.abc import Callable
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.constraint import ResourceBudget, bound, rescale
+from envs.constraint import CONSTRAINTS, ResourceBudget
 from envs.engine.types import PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
 from envs.rewards import REWARDS
-
-
-class Constraint(NamedTuple):
-    """How the target is met.
-
-    Attributes:
-        step: ``(budget, ratios so far, wanted ratio) -> ratio`` of the next layer.
-        finish: ``(budget, ratios of all layers) -> executed strategy``.
-    """
-
-    step: Callable[[ResourceBudget, Strategy, float], float]
-    finish: Callable[[ResourceBudget, Strategy], Strategy]
-
-
-def _as_wanted(budget: ResourceBudget, _: Strategy, keep: float) -> float:
-    return max(keep, budget.min_keep)
-
-
-def _as_played(_: ResourceBudget, strategy: Strategy) -> Strategy:
-    return strategy
-
-
-CONSTRAINTS: dict[str, Constraint] = {
-    "bound": Constraint(step=bound, finish=_as_played),
-    "rescale": Constraint(step=_as_wanted, finish=rescale),
-}
 
 
 class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):

@@ -176,11 +176,14 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
 
 
 class SearchPolicy(Protocol):
-    """Finds a good strategy by playing episodes. It owns its loop; the environment is the referee.
+    """Finds a good strategy by playing episodes. It owns its loop; the environment is the referee."""
 
-    A policy that cannot play every problem says so before any work is done, by an attribute ``needs``: the settings
-    that it must find, such as ``{"granularity": "channel"}``.
-    """
+    @property
+    def needs(self) -> Mapping[str, object]:
+        """The settings that it must find, such as ``{"granularity": "channel"}``; empty if it plays every problem.
+
+        They are asked for before any work is done.
+        """
 
     def search(self, env: RecordTrials) -> None:
         """Play episodes until none is left, or fewer."""
@@ -190,7 +193,7 @@ def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:
     """Return the first setting that a policy cannot play with and what it needs instead, or nothing.
 
     Args:
-        policy: with or without an attribute ``needs``.
+        policy: of this package, or anyone's own, which may leave ``needs`` out.
         settings: what the problem is posed with, by name.
     """
     needs: Mapping[str, object] = getattr(policy, "needs", {})

@@ -24,7 +24,7 @@ def test_an_installed_wheel_finds_its_configuration(tmp_path: Path) -> None:
         sys.executable,
         "-P",
         "-c",
-        "import amc, amc.config.schema as c, envs, baselines; print(amc.__file__, c.CONF)",
+        "import amc, amc.config.conf_folder as c, envs, baselines; print(amc.__file__, c.CONF)",
     ]
     process = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert process.stdout.split() == [str(site / "amc/__init__.py"), str(site / "amc/conf")]

@@ -51,7 +51,7 @@ class Learning:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warm_up <= 1:
-            raise ValueError(f"warm_up={self.warm_up}: must be a fraction of the budget, in [0, 1]")
+            raise ValueError(f"warm_up={self.warm_up}: must be a fraction of the episodes, in [0, 1]")
 
     def warm_up_episodes(self, episodes: int) -> int:
         """Return how many of the episodes are spent on the warm-up."""
@@ -63,7 +63,7 @@ def agent_settings(learning: Learning, env: RecordTrials, rng: np.random.Generat
 
     Args:
         learning: the settings.
-        env: the episodes that are left in it are the budget.
+        env: the episodes that are left in it are played.
         rng: draws the batches.
     """
     steps = len(env.problem.engine.layers)

@@ -1,6 +1,8 @@
 """SAC in place of DDPG: AMC's game and replay, with a stochastic actor that explores by its own entropy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from stable_baselines3 import SAC
@@ -28,6 +30,8 @@ class SACSearch(Learning):
     References:
         Haarnoja et al., 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 1812.05905.
     """
+
+    needs: ClassVar[Mapping[str, object]] = {}
 
     lr: float = 1e-3
     entropy: float = 1.0

@@ -1,6 +1,8 @@
 """TD3 in place of DDPG: AMC's game, replay and exploration, with twin delayed critics."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from stable_baselines3 import TD3
@@ -33,6 +35,8 @@ class TD3Search(Learning):
     References:
         Fujimoto et al., 2018, "Addressing Function Approximation Error in Actor-Critic Methods", arXiv 1802.09477.
     """
+
+    needs: ClassVar[Mapping[str, object]] = {}
 
     sigma: float = 0.5
     sigma_end: float = 0.02

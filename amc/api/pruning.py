@@ -7,21 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amc.agent.policy import AMC
-from amc.agent.sac import SACSearch
-from amc.agent.td3 import TD3Search
 from amc.api.batches import Batches, as_inputs, join
 from amc.api.result import Network, PruneRequest, PruneResult
+from amc.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
-from baselines.global_threshold import GlobalThreshold
-from baselines.optuna_search import OptunaSearch
-from baselines.pareto import ParetoSearch
-from baselines.random_search import RandomSearch
-from baselines.reconstruction import Reconstruction
-from baselines.sensitivity import SensitivityAnalysis
-from baselines.uniform import Uniform, uniform_trial
+from baselines.uniform import uniform_trial
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network, first_line, random_state_kept
@@ -35,18 +27,6 @@ from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, unmet_need
 
 UserScore = Callable[[nn.Module], float | Evaluation]
-POLICIES: dict[str, Callable[[int], SearchPolicy]] = {
-    "amc": lambda seed: AMC(seed=seed),
-    "global_threshold": lambda _: GlobalThreshold(),
-    "optuna": lambda seed: OptunaSearch(seed=seed),
-    "pareto": lambda seed: ParetoSearch(seed=seed),
-    "random": lambda seed: RandomSearch(seed=seed),
-    "reconstruction": lambda seed: Reconstruction(seed=seed),
-    "sac": lambda seed: SACSearch(seed=seed),
-    "sensitivity": lambda _: SensitivityAnalysis(),
-    "td3": lambda seed: TD3Search(seed=seed),
-    "uniform": lambda _: Uniform(),
-}
 
 
 def prune(
@@ -88,7 +68,7 @@ def prune(
         resource: ``flops``, ``params`` or ``memory``.
         reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
         constraint: ``rescale`` or ``bound``.
-        policy: a key of ``POLICIES``, or an object with a method ``search(env)``. ``pareto`` needs
+        policy: one of ``amc.policies.policy_names()``, or an object with a method ``search(env)``. ``pareto`` needs
             ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
         granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
         criterion: how it is ranked, see ``envs.engine.choices``.
@@ -142,9 +122,7 @@ def prune(
 
 def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
     if isinstance(policy, str):
-        if policy not in POLICIES:
-            raise ValueError(f"policy={policy!r}: must be an object or one of {', '.join(POLICIES)}")
-        return POLICIES[policy](seed)
+        return make_policy(policy, seed)
     if isinstance(policy, type) or not callable(getattr(policy, "search", None)):
         raise ValueError(f"policy={policy!r}: must be an object with a method search(env), or a name")
     return policy

@@ -6,19 +6,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
+from amc.config.composing import SCHEMAS, configured, register_schemas
+from amc.config.conf_folder import CONF
 from amc.config.overrides import with_own_choices
-from amc.config.schema import CONF, TrainConfig, register_schemas
+from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, StorageError, UserError
 
@@ -55,12 +58,10 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
             with reporting(name, full_error, sweep):
-                if missing := OmegaConf.missing_keys(composed):
-                    raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
-                cfg = cast(TrainConfig, OmegaConf.to_object(composed))
+                cfg = configured(composed, SCHEMAS[name])
                 validate(cfg)
                 if jobs_side_by_side() > 1:
-                    share_machine(cfg)
+                    cfg = share_machine(cfg)
                 task(cfg)
 
         _end_orderly()
@@ -79,14 +80,13 @@ def _end_orderly() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def share_machine(cfg: TrainConfig) -> None:
-    """Let this job, in a process of its own, run beside others of its sweep."""
-    if cfg.threads is None:
-        cfg.threads = fair_threads()
+def share_machine(cfg: TrainConfig) -> TrainConfig:
+    """Let this job, in a process of its own, run beside others of its sweep; return its configuration."""
     # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
     os.setpgrp()
     # Bars of several processes would overwrite each other.
     rich.reconfigure(force_terminal=False)
+    return cfg if cfg.threads is not None else replace(cfg, threads=fair_threads())
 
 
 def output_folder() -> Path:

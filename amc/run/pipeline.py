@@ -1,10 +1,11 @@
-"""A search from data to report, one call a stage."""
+"""A search from data to report, one call a step."""
 
 import logging
 import os
 from functools import partial
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich import get_console
 
 from amc.config.run_settings import run_settings
@@ -12,17 +13,21 @@ from amc.config.schema import SearchConfig
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
 from amc.report.tables import terminal_stages, terminal_table
-from amc.run import build
-from amc.run.bench import Bench, set_up
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
-from amc.run.publish import REPORT_FILE, publish
+from amc.run.outcome import choose_winner
+from amc.run.plan import load_data, make_plan, make_policy
+from amc.run.publish import REPORT_FILE, export, publish, weights_header
+from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before
-from amc.run.stages import play_earlier
-from amc.run.track import Tracking, track
+from amc.run.stage import SearchPlan, Stage, whole_run
+from amc.run.stages import StagePlayer, play_earlier
+from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.results import Result, read_result, read_trials
-from amc.training.finetune import finetune_best
+from amc.training.dense import trained_network
+from amc.training.finetune import FineTuner
+from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from envs.search import RecordTrials, SearchPolicy, Trial
 
 log = logging.getLogger(__name__)
@@ -39,22 +44,30 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     Raises:
         ConfigError: the folder holds another run.
     """
-    policy = build.make_policy(cfg)
+    policy = make_policy(cfg)
     asked = run_settings(cfg) | {"policy": policy_name, "seed": cfg.seed}
     if finished_before(folder, asked, overwrite=cfg.overwrite):
         log.info("finished before; overwrite=true runs it again")
         show(read_result(folder), folder / REPORT_FILE)
         return True
-    bench = set_up(cfg)
+    data = load_data(cfg)
+    plan = make_plan(cfg, data)
+    first = whole_run(plan, trained_network(cfg, data))
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
+    tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed)
+    header = weights_header(cfg.model, data.splits)
     stop = StopOnSignal()
-    with track(bench, policy_name, folder) as tracking:
-        play = partial(search, policy=policy, stop=stop, tracking=tracking)
-        last, earlier = play_earlier(bench, folder, asked, play, tracking)
-        trials = play(last, continuation)
-        outcome = finetune_best(bench, last, trials)
-        result = measure(bench, outcome, policy_name, earlier, stopped=stop.asked)
-        report = publish(bench, continuation.run, result, outcome)
+    with track(cfg.tracker, tracked_run(cfg, policy_name, folder), first.original, cfg.resource) as tracking:
+        play = partial(search, plan, policy=policy, stop=stop, tracking=tracking)
+        player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
+        last, earlier = play_earlier(plan, first, folder, player, tracking)
+        outcome = choose_winner(tuner, first, last, play(last, continuation))
+        measured = measure(data, outcome, cfg.granularity)
+        result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
+        # What may fail comes last.
+        continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))
+        report = publish(continuation.run, result, outcome.trials, OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+        export(continuation.run, outcome.found.model, data.inputs(data.splits.calibration.images[:1]), cfg.export)
         tracking.finish(result)
     show(result, report)
     return not stop.asked
@@ -70,29 +83,34 @@ def show(result: Result, report: Path) -> None:
 
 
 def search(
-    bench: Bench, continuation: Continuation, *, policy: SearchPolicy, stop: StopOnSignal, tracking: Tracking
+    plan: SearchPlan,
+    stage: Stage,
+    continuation: Continuation,
+    *,
+    policy: SearchPolicy,
+    stop: StopOnSignal,
+    tracking: Tracking,
 ) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found.
 
     Raises:
         KeyboardInterrupt: ``stop`` ended a stage that is not the last, which is no network that the run was asked for.
     """
-    cfg, engine = bench.cfg, bench.engine
-    title = f"{bench.title}: " if bench.title else ""
-    log.info("%ssearching %d layers, %d episodes", title, len(engine.layers), cfg.episodes)
-    if bench.title:
-        tracking.begin_stage(bench.stage)
-    continuation.teach(engine)
-    if bench.stage == 1:
-        log.info(kernel_note(cfg.granularity.name, cfg.m, bench.device))
-    seed_everything(cfg.seed)
-    shown = SearchProgress(cfg.episodes, bench.original, cfg.resource.name, title=f"{title}search")
+    episodes, title = plan.problem.episodes, f"{stage.title}: " if stage.title else ""
+    log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
+    if stage.title:
+        tracking.begin_stage(stage.number)
+    continuation.teach(stage.engine)
+    if stage.number == 1:
+        log.info(kernel_note(plan.engine.granularity, plan.engine.m, plan.data.device))
+    seed_everything(plan.engine.seed)
+    shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
     with shown as progress, stop:
-        env = RecordTrials(bench.problem, cfg.episodes, [continuation, progress, tracking, stop])
+        env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
         try:
             policy.search(env)
         except SearchStopped as stopped:
-            if bench.stage < cfg.stages:
+            if stage.number < plan.stages:
                 log.warning("%s%s; the command given again goes on from here", title, stopped)
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)

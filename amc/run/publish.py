@@ -1,47 +1,58 @@
-"""A finished run as files: result, weights, pictures, report, and the formats asked for."""
+"""A finished run as files: weights, result, pictures, report, and the formats asked for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from torch import Tensor, nn
 
-from amc.config.schema import Export
+from amc.config.schema import ModelConfig
 from amc.report.html import render
 from amc.report.plots import figures, png
-from amc.run import build
-from amc.run.bench import Bench
 from amc.store.results import Result, RunFolder
-from amc.training.finetune import Outcome
-from amc.weights.export import ONNX_FILE, PT2_FILE, WEIGHTS_FILE, onnx_bytes, pt2_bytes, weights_bytes
+from amc.weights.export import ONNX_FILE, PT2_FILE, onnx_bytes, pt2_bytes
 from amc.weights.metadata import Header, ModelSpec
+from amc.zoo.data.dataset import Splits
 from amc.zoo.models.registry import TARGETS
+from envs.search import Trial
 
 REPORT_FILE = "report.html"
-EXPORTERS = {Export.onnx: (ONNX_FILE, onnx_bytes), Export.pt2: (PT2_FILE, pt2_bytes)}
+EXPORTERS = {"onnx": (ONNX_FILE, onnx_bytes), "pt2": (PT2_FILE, pt2_bytes)}
 
 
-def publish(bench: Bench, run: RunFolder, result: Result, outcome: Outcome) -> Path:
-    """Write everything a run leaves and return the path of its report; what may fail comes last.
+def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str) -> Path:
+    """Write the result, its pictures and its report, and return the report's path.
 
-    Raises:
-        ModelError: the network cannot be written in a format that was asked for.
+    Args:
+        run: the run's folder.
+        result: what was found.
+        trials: of the last search.
+        config: the configuration as YAML, for the report.
     """
-    network, trials = outcome.found.model, outcome.trials
-    run.write(WEIGHTS_FILE, weights_bytes(network, weights_header(bench)))
     run.write_result(result)
     for name, figure in figures(result, trials).items():
         run.write(f"{name}.png", png(figure))
-    config = OmegaConf.to_yaml(OmegaConf.structured(bench.cfg))
-    report = run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies))
-    image = build.network_inputs(bench.splits.calibration.images[:1], bench.splits, bench.device)
-    for wanted in bench.cfg.export:
+    return run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies))
+
+
+def export(run: RunFolder, network: nn.Module, example: Tensor, formats: Sequence[str]) -> None:
+    """Write a network in further formats.
+
+    Args:
+        run: the run's folder.
+        network: the pruned network.
+        example: one of its inputs, shape ``(1, ...)``.
+        formats: of ``EXPORTS``.
+
+    Raises:
+        ModelError: the network cannot be written in one of them.
+    """
+    for wanted in formats:
         name, to_bytes = EXPORTERS[wanted]
-        run.write(name, to_bytes(network, image))
-    return report
+        run.write(name, to_bytes(network, example))
 
 
-def weights_header(bench: Bench) -> Header:
+def weights_header(model: ModelConfig, splits: Splits) -> Header:
     """Return what ``amc.load`` needs to rebuild the pruned network; one's own network it cannot build by itself."""
-    model, splits = bench.cfg.model, bench.splits
     spec = None
     if model._target_ is None:
         spec = ModelSpec(model.name, splits.num_classes, splits.in_channels, model.width)

@@ -15,45 +15,75 @@ References:
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from amc.config.run_settings import Setting
 from amc.errors import ModelError, RefusedInput
 from amc.report.tables import percent, share
-from amc.run.bench import Bench, at_stage, on_network
-from amc.run.measure import stage_kept
-from amc.run.publish import weights_header
+from amc.run.result import stage_kept
 from amc.run.resume import Continuation
+from amc.run.stage import SearchPlan, Stage, at_stage, on_network
 from amc.run.track import Tracking
 from amc.store.kept_layers import StageKept, composed
 from amc.store.results import read_stage, read_trials
 from amc.store.run_folders import NETWORK, STAGE, stage_folder
-from amc.training.finetune import FineTuner, Tuned, tune_candidates, winner
+from amc.training.finetune import FineTuner, Tuned, tune_best, winner
 from amc.weights.export import weights_bytes
 from amc.weights.loading import load
+from amc.weights.metadata import Header
 from envs.engine.types import Cost
 from envs.search import Trial
 
 log = logging.getLogger(__name__)
 
-Search = Callable[[Bench, Continuation], list[Trial]]
+Search = Callable[[Stage, Continuation], list[Trial]]
 """Plays the episodes of a stage and returns its trials."""
+
+
+@dataclass(frozen=True)
+class StagePlayer:
+    """Plays one stage that is not the last: searches, fine-tunes, and leaves the winner in the stage's folder.
+
+    Attributes:
+        search: plays the episodes.
+        resume: opens a stage's folder, with what of it was played before.
+        tuner: fine-tunes the best trials.
+        header: of the winner's weights file.
+    """
+
+    search: Search
+    resume: Callable[[Path], Continuation]
+    tuner: FineTuner
+    header: Header
+
+    def play(self, stage: Stage, folder: Path) -> None:
+        """Play a stage.
+
+        Raises:
+            ModelError: nothing was found within the target, or fine-tuning broke all of it.
+        """
+        continuation = self.resume(folder)
+        trials = self.search(stage, continuation)
+        candidates = tune_best(self.tuner, stage.engine, trials, stage.target, stage.title)
+        found = sound_winner(candidates.values(), stage.title)
+        continuation.run.write(NETWORK, weights_bytes(found.model, self.header))
+        continuation.run.write_stage(stage_kept(stage, found, trials))
 
 
 class LastStage(NamedTuple):
     """Where a run stands when only its last stage is left.
 
     Attributes:
-        bench: of the last stage.
+        stage: the last one.
         earlier: what the stages before came to.
     """
 
-    bench: Bench
+    stage: Stage
     earlier: tuple[StageKept, ...]
 
 
@@ -62,55 +92,41 @@ def stage_targets(target: float, stages: int) -> tuple[float, ...]:
     return (*(target ** (stage / stages) for stage in range(1, stages)), target)
 
 
-def play_earlier(
-    first: Bench, folder: Path, asked: Mapping[str, Setting], search: Search, tracking: Tracking
-) -> LastStage:
+def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlayer, tracking: Tracking) -> LastStage:
     """Play every stage but the last; one that was finished before is read from its folder instead.
 
     What a stage begins with is always read from disk, so that a run that was cut short goes on as if it had not been.
 
     Args:
-        first: the run's bench.
+        plan: what all stages share.
+        first: the whole run's stage, on its dense network.
         folder: of the run.
-        asked: what the run was asked.
-        search: plays the episodes of a stage.
+        player: plays a stage.
         tracking: is told again of the trials of stages that were finished before.
 
     Raises:
-        ModelError: a stage found nothing within its target, or its network cannot be pruned further.
+        ModelError: a stage found nothing within its target, or its network cannot be pruned again.
         RefusedInput: what a stage left is damaged.
     """
-    *targets, last = stage_targets(first.cfg.target, first.cfg.stages)
+    *targets, last = stage_targets(plan.problem.target, plan.stages)
     if not targets:
         return LastStage(first, ())
-    bench, earlier = first, []
-    for stage, target in enumerate(targets, 1):
-        bench, place = at_stage(bench, stage, target), stage_folder(folder, stage)
-        if (place / STAGE).exists() and (place / NETWORK).exists():
-            log.info("%s: finished before", bench.title)
-            tracking.begin_stage(stage)
-            for trial in read_trials(place):
+    stage, earlier = first, []
+    for number, target in enumerate(targets, 1):
+        stage, inner = at_stage(plan, stage, number, target), stage_folder(folder, number)
+        if (inner / STAGE).exists() and (inner / NETWORK).exists():
+            log.info("%s: finished before", stage.title)
+            tracking.begin_stage(number)
+            for trial in read_trials(inner):
                 tracking(trial)
         else:
-            play(bench, Continuation(place, asked, overwrite=False), search)
-        kept = read_stage(place)
-        log.info("%s: %s", bench.title, in_words(kept, bench.original))
+            player.play(stage, inner)
+        kept = read_stage(inner)
+        log.info("%s: %s", stage.title, in_words(kept, stage.original))
         earlier.append(kept)
-        bench = on_network(bench, restored(bench, kept, place), composed(bench.left, kept.strategy))
-    return LastStage(at_stage(bench, first.cfg.stages, last), tuple(earlier))
-
-
-def play(bench: Bench, continuation: Continuation, search: Search) -> None:
-    """Search, fine-tune the best, and leave the winner in the stage's folder.
-
-    Raises:
-        ModelError: nothing was found within the target, or fine-tuning broke all of it.
-    """
-    trials = search(bench, continuation)
-    tuner = FineTuner(bench, bench.cfg.finetune.epochs)
-    found = sound_winner(tune_candidates(tuner, bench, trials).values(), bench.title)
-    continuation.run.write(NETWORK, weights_bytes(found.model, weights_header(bench)))
-    continuation.run.write_stage(stage_kept(bench, found, trials))
+        network = restored(stage, kept, inner, plan.data.device)
+        stage = on_network(plan, stage, network, composed(stage.left, kept.strategy))
+    return LastStage(at_stage(plan, stage, plan.stages, last), tuple(earlier))
 
 
 def sound_winner(candidates: Iterable[Tuned], title: str) -> Tuned:
@@ -125,18 +141,18 @@ def sound_winner(candidates: Iterable[Tuned], title: str) -> Tuned:
     return winner(sound)
 
 
-def restored(bench: Bench, kept: StageKept, folder: Path) -> nn.Module:
+def restored(stage: Stage, kept: StageKept, folder: Path, device: torch.device) -> nn.Module:
     """Return the network that a stage left: pruned once more, for shapes and masks, with the weights from disk.
 
     Raises:
         RefusedInput: the files are damaged, or another network's.
     """
-    if [(row.layer, row.of) for row in kept.strategy] != [(layer.name, layer.units) for layer in bench.engine.layers]:
+    if [(row.layer, row.of) for row in kept.strategy] != [(layer.name, layer.units) for layer in stage.engine.layers]:
         raise RefusedInput(f"{folder / STAGE}: a stage of another network; overwrite=true starts the run anew")
-    network = bench.engine.prune(tuple(row.keep for row in kept.strategy))
+    network = stage.engine.prune(tuple(row.keep for row in kept.strategy))
     # Copied into place, so that layers which share a weight go on sharing it.
     network.load_state_dict(load(folder / NETWORK, model=network).state_dict())
-    return network.to(bench.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def in_words(kept: StageKept, original: Cost) -> str:

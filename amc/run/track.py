@@ -1,12 +1,12 @@
 """Whether and what a run tells a tracker."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from amc.config.schema import SearchConfig
-from amc.run.bench import Bench
 from amc.store.results import Result
 from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import Ending, Figures, TrackedRun
@@ -110,21 +110,28 @@ class Tracked(AbstractContextManager["Tracked"]):
         }
 
 
-def track(bench: Bench, policy: str, folder: Path) -> Tracking:
-    """Return what reports the run to the tracker that the configuration names.
+def track(settings: Mapping[str, Any] | None, run: TrackedRun, dense: Cost, resource: str) -> Tracking:
+    """Return what reports the run to a tracker.
 
     Args:
-        bench: the run's parts.
+        settings: the tracker's, with its ``_target_``; ``None`` for no tracker.
+        run: the run as it starts.
+        dense: what the dense network takes.
+        resource: the resource that the search limits, a field of ``Cost``.
+    """
+    return Untracked() if settings is None else Tracked(TrackerProcess(settings, run), run.folder, dense, resource)
+
+
+def tracked_run(cfg: SearchConfig, policy: str, folder: Path) -> TrackedRun:
+    """Return what a tracker is told of a run as it starts.
+
+    Args:
+        cfg: the configuration.
         policy: name of who searches.
         folder: of the run.
     """
-    cfg = bench.cfg
-    if cfg.tracker is None:
-        return Untracked()
     name = f"{cfg.model.name}-{cfg.data.name}-{policy}-seed{cfg.seed}"
-    run = TrackedRun(folder.absolute(), cfg.name, policy, name, _tags(cfg))
-    dense = bench.engine.cost(bench.engine.dense_strategy)
-    return Tracked(TrackerProcess(cfg.tracker, run), folder.absolute(), dense, cfg.resource.name)
+    return TrackedRun(folder.absolute(), cfg.name, policy, name, _tags(cfg))
 
 
 def summary(result: Result) -> Figures:
@@ -135,5 +142,5 @@ def summary(result: Result) -> Figures:
 
 
 def _tags(cfg: SearchConfig) -> tuple[str, ...]:
-    chosen = (cfg.model.name, cfg.data.name, cfg.granularity.name, cfg.criterion.name, cfg.resource.name)
-    return (*chosen, cfg.reward.name, f"target={cfg.target:g}")
+    chosen = (cfg.model.name, cfg.data.name, cfg.granularity, cfg.criterion, cfg.resource)
+    return (*chosen, cfg.reward, f"target={cfg.target:g}")

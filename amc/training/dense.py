@@ -17,13 +17,16 @@ from torch import nn
 from amc.config.schema import TrainConfig
 from amc.errors import RefusedInput
 from amc.progress import TrainingProgress
-from amc.run import build
 from amc.seeding import seed_everything
+from amc.store.cache_folder import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
-from amc.training.sgd import Recipe, fit
+from amc.training.recipe import Recipe
+from amc.training.sgd import fit
 from amc.weights.checkpoint import check_tensors, load_checkpoint
 from amc.zoo.data.dataset import Splits
+from amc.zoo.data.device_data import DeviceData
+from amc.zoo.models.building import new_network
 
 log = logging.getLogger(__name__)
 # Part of every key: it counts up when the code of training comes to other weights.
@@ -31,14 +34,15 @@ FORMAT = 2
 MAX_BYTES = 4 << 30
 
 
-def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> nn.Module:
+def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
     """Return the dense network in eval mode on the device: from a checkpoint, from the cache, or trained and put there.
 
     Raises:
         RefusedInput: the checkpoint or the cached file is damaged, or made for another network.
     """
+    splits, device = data.splits, data.device
     seed_everything(cfg.dense_seed)
-    model = build.new_network(cfg.model, splits)
+    model = new_network(cfg.model, splits)
     if cfg.model.checkpoint is None:
         _train(model, cfg, splits, device)
     else:
@@ -49,9 +53,9 @@ def trained_network(cfg: TrainConfig, splits: Splits, device: torch.device) -> n
 
 def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.device) -> None:
     """Train a new network, or fill it from the cache."""
-    recipe = Recipe(**asdict(cfg.train))
+    recipe = cfg.train
     key = cache_key(model, splits, recipe, cfg.dense_seed, device)
-    path = build.cache_folder(cfg) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
+    path = cache_folder(cfg.cache_dir) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
     what = f"{cfg.model.name} on {cfg.data.name}"
     # Jobs side by side ask for the same network at once: the first trains it.
     with nullcontext() if path.exists() else alone(path.with_name(f".{path.name}.lock"), f"train {what}"):

@@ -1,44 +1,17 @@
 """Stochastic gradient descent on a train split: what trains dense networks and fine-tunes pruned ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from amc.training.distillation import Distillation
+from amc.training.recipe import Recipe
 from amc.training.schedule import rate_factor
 from amc.zoo.data.dataset import Split, Splits
 
 Progress = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        epochs: passes over the train split, or a part of one; 0 leaves the network as it is.
-        lr: the highest learning rate; it rises over the first steps and falls to zero on a cosine.
-        batch_size: images a step.
-        weight_decay: L2 penalty on weights of two or more dimensions.
-        shift: images move by up to this many pixels each way.
-        flip: mirror half of the images left to right.
-        bf16: compute in bfloat16 where the gain is real (autocast); weights stay in float32.
-        warm_up: the part of all steps over which the learning rate rises.
-        momentum: of Nesterov's kind; 0 for none.
-    """
-
-    epochs: float
-    lr: float = 0.1
-    batch_size: int = 128
-    weight_decay: float = 5e-4
-    shift: int = 2
-    flip: bool = True
-    bf16: bool = True
-    warm_up: float = 0.1
-    momentum: float = 0.9
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

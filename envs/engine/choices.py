@@ -1,4 +1,4 @@
-"""Names of granularities and criteria, and which go together. No torch: a typo is answered at once."""
+"""Names that settings choose from, and which go together. No torch: a typo is answered at once."""
 
 UNITS = {"channel": "channels", "element": "weights", "vector": "vectors", "kernel": "kernels", "n_m": "weights"}
 """What every granularity removes, in words."""
@@ -11,6 +11,15 @@ CHANNELS_ONLY = ("bn_scale", "apoz", "regression")
 
 CURVATURES = ("fisher", "hutchinson")
 """Ways to estimate the diagonal of the Hessian for ``obd``."""
+
+PRECISIONS = ("auto", "fp32", "bf16")
+"""Number formats that candidates run in, see ``envs.engine.scoring.precision``."""
+
+SCORINGS = ("full", "racing")
+"""How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best."""
+
+COSTS = ("flops", "params", "memory")
+"""Resources that an engine knows without running a network."""
 
 
 def check_combination(granularity: str, criterion: str) -> None:

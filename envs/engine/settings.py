@@ -1,9 +1,11 @@
-"""How an engine chooses what goes, and repairs what stays."""
+"""How an engine chooses what goes, and repairs what stays. No torch."""
 
 from dataclasses import dataclass
 
-from envs.engine.choices import CURVATURES, check_combination
-from envs.engine.scoring.precision import PRECISIONS
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, PRECISIONS, UNITS, check_combination
+from envs.engine.fields import Interval, OneOf, check_settings, setting
+
+SEEDS = Interval(0, 2**32, high_open=True)
 
 
 @dataclass(frozen=True)
@@ -11,48 +13,41 @@ class EngineSettings:
     """How units are chosen and pruned networks repaired.
 
     Attributes:
-        granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
-        criterion: name in ``CRITERIA`` or ``CHANNEL_CRITERIA``.
-        round_to: kept channels are a multiple of this; ``None`` takes 8, less for layers too narrow to have
+        granularity: what is removed, from coarse to fine: channels, kernels, vectors, elements; ``n_m``: all but n of
+            ``m`` consecutive weights.
+        criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity.
+        round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
             eight choices then. Channels only.
-        ignore: modules that keep everything.
+        ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone.
-        seed: chooses the pixels that least squares sees, and whatever else is drawn.
-        precision: what candidates run in, one of ``PRECISIONS``; ``auto`` takes bf16 where it is faster and agrees.
-        vector_size: inputs of one vector in layers whose kernels have one element.
-        m: consecutive weights of which some stay, for granularity ``n_m``.
-        curvature: how ``obd`` estimates the Hessian's diagonal, one of ``CURVATURES``.
+        seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
+        precision: what candidates run in; ``auto`` takes bfloat16 where the device multiplies it in hardware and the
+            dense network's outputs stay within a tolerance of float32's.
+        vector_size: inputs of one vector in layers whose kernels have one element, for ``granularity=vector``.
+        m: consecutive weights of which some stay, for ``granularity=n_m``.
+        curvature: how ``criterion=obd`` estimates the Hessian's diagonal.
 
     Raises:
         ValueError: a value is out of range, or the criterion has no meaning for the granularity.
     """
 
-    granularity: str = "channel"
-    criterion: str = "l1"
-    round_to: int | None = None
+    granularity: str = setting("channel", OneOf(tuple(UNITS)))
+    criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY)))
+    round_to: int | None = setting(None, Interval(1))
     ignore: tuple[str, ...] = ()
     reconstruct: bool = True
-    adaptive_bn: int = 500
-    seed: int = 0
-    precision: str = "auto"
-    vector_size: int = 4
-    m: int = 4
-    curvature: str = "fisher"
+    adaptive_bn: int = setting(500, Interval(0))
+    seed: int = setting(0, SEEDS)
+    precision: str = setting("auto", OneOf(PRECISIONS))
+    vector_size: int = setting(4, Interval(1))
+    m: int = setting(4, Interval(2))
+    curvature: str = setting("fisher", OneOf(CURVATURES))
 
     def __post_init__(self) -> None:
+        check_settings(self)
         check_combination(self.granularity, self.criterion)
-        if self.round_to is not None and self.round_to < 1:
-            raise ValueError(f"round_to={self.round_to}: the channel multiple must be 1 or more")
         if self.round_to is not None and self.granularity != "channel":
-            raise ValueError(f"round_to={self.round_to}: goes with granularity=channel, not with {self.granularity}")
-        if self.adaptive_bn < 0:
-            raise ValueError(f"adaptive_bn={self.adaptive_bn}: the number of images must be 0 or more")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
-        if self.vector_size < 1:
-            raise ValueError(f"vector_size={self.vector_size}: the inputs of a vector must be 1 or more")
-        if self.m < 2:
-            raise ValueError(f"m={self.m}: of fewer than 2 weights none can be chosen")
-        if self.curvature not in CURVATURES:
-            raise ValueError(f"curvature={self.curvature!r}: must be one of {', '.join(CURVATURES)}")
+            raise ValueError(
+                f"round_to={self.round_to}: must be null: it goes with granularity=channel, not with {self.granularity}"
+            )

@@ -8,7 +8,6 @@ from torch import nn
 
 from envs.engine.network.calls import Inputs, flatten_outputs, forward
 
-PRECISIONS = ("auto", "fp32", "bf16")
 TOLERANCE = 0.05
 """How far outputs in bfloat16 may be from those in float32, relative to their size."""
 
@@ -38,7 +37,7 @@ def choose_precision(wanted: str, model: nn.Module, inputs: Inputs, device: torc
     """Return ``fp32`` or ``bf16``; for ``auto`` bf16 if the device has it and the network's outputs hardly notice.
 
     Args:
-        wanted: one of ``PRECISIONS``.
+        wanted: one of ``envs.engine.choices.PRECISIONS``.
         model: the dense network in eval mode, on the device.
         inputs: what it can be called with.
         device: where candidates are to run.

@@ -14,7 +14,9 @@ from omegaconf import OmegaConf, open_dict, read_write
 from amc.cli import sweep
 from amc.cli.command import JobFailed, share_machine
 from amc.cli.sweep import SweepLog, fair_threads, job_label, jobs_side_by_side
-from amc.config.schema import CONF, TrainConfig, register_schemas
+from amc.config.composing import register_schemas
+from amc.config.conf_folder import CONF
+from amc.config.schema import TrainConfig
 
 
 @pytest.fixture
@@ -69,8 +71,7 @@ def test_a_job_takes_its_share_unless_told_how_much(
     monkeypatch.setattr(os, "setpgrp", lambda: None)
     monkeypatch.setattr(rich, "reconfigure", lambda **_: None)
     cfg = TrainConfig(threads=asked)
-    share_machine(cfg)
-    assert cfg.threads == given
+    assert share_machine(cfg).threads == given
 
 
 @pytest.mark.parametrize("job", [(3, 2)], indirect=True)

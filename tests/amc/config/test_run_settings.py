@@ -1,14 +1,16 @@
 from dataclasses import replace
 
 from amc.config.run_settings import run_settings
-from amc.config.schema import Constraint, DataConfig, FinetuneConfig, ModelConfig, SearchConfig
+from amc.config.schema import DataConfig, ModelConfig, SearchConfig
+from amc.training.recipe import Finetuning, Recipe
 
 CFG = SearchConfig(
     model=ModelConfig("plain20"),
     data=DataConfig("digits", folder="/home/somebody/digits", calibration=100, search=200, finetune_epochs=1),
-    finetune=FinetuneConfig(epochs=1),
+    train=Recipe(epochs=1),
+    finetune=Finetuning(epochs=1),
     policy={"_target_": "somewhere.Policy", "seed": 3, "sigma": 0.5},
-    ignore=["first", "last"],
+    ignore=("first", "last"),
 )
 
 
@@ -23,7 +25,7 @@ def test_where_and_with_which_seed_a_run_was_made_is_not_asked() -> None:
     elsewhere = replace(
         CFG, name="other", seed=7, device="cuda", threads=4, cache_dir="elsewhere", policy=CFG.policy | {"seed": 7}
     )
-    elsewhere.tracker = {"_target_": "somewhere.Tracker", "mode": "online"}
+    elsewhere = replace(elsewhere, tracker={"_target_": "somewhere.Tracker", "mode": "online"})
     assert run_settings(elsewhere) == run_settings(CFG)
     assert "somebody" not in str(run_settings(CFG))
 
@@ -34,5 +36,5 @@ def test_a_run_of_one_stage_is_asked_what_runs_of_before_there_were_stages_were(
 
 
 def test_what_changes_the_search_changes_the_settings() -> None:
-    assert run_settings(replace(CFG, constraint=Constraint.bound)) != run_settings(CFG)
+    assert run_settings(replace(CFG, constraint="bound")) != run_settings(CFG)
     assert run_settings(replace(CFG, policy=CFG.policy | {"sigma": 0.1})) != run_settings(CFG)

@@ -4,12 +4,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
-from amc.config.schema import CONF, SearchConfig, TrainConfig, register_schemas
+from amc.config.composing import SCHEMAS, configured, register_schemas
+from amc.config.conf_folder import CONF
+from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, ModelError, UserError
-from amc.run.build import make_policy
+from amc.run.plan import make_policy
 from amc.tracking.make import make_tracker
 from amc.zoo.data.registry import DATASETS
 from amc.zoo.models.registry import LIBRARIES, MODELS
@@ -30,9 +31,7 @@ def composed(*overrides: str, name: str = "search") -> TrainConfig:
     register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = OmegaConf.to_object(compose(name, list(overrides)))
-    assert isinstance(cfg, TrainConfig)
-    return cfg
+        return configured(compose(name, list(overrides)), SCHEMAS[name])
 
 
 def searching(*overrides: str) -> SearchConfig:
@@ -143,7 +142,7 @@ def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
 def test_pareto_brings_its_constraint_along_and_refuses_another() -> None:
     cfg = composed("policy=pareto")
     assert isinstance(cfg, SearchConfig)
-    assert cfg.constraint.name == "bound"
+    assert cfg.constraint == "bound"
     make_policy(cfg)
     with pytest.raises(ConfigError, match="constraint=rescale: ParetoSearch needs constraint=bound"):
         make_policy(searching("policy=pareto", "constraint=rescale"))

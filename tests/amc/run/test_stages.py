@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from amc.errors import ModelError
-from amc.run.bench import remaining
+from amc.run.stage import remaining
 from amc.run.stages import sound_winner, stage_targets
 from amc.training.finetune import Tuned
 from envs.constraint import ResourceBudget
@@ -24,23 +24,11 @@ def test_every_stage_removes_the_same_share(target: float, stages: int) -> None:
     assert ratios == pytest.approx([target ** (1 / stages)] * stages)
 
 
-class Stub:
-    """What ``remaining`` looks at: a resource, the original's cost and the cost of what is there."""
-
-    def __init__(self, original: float, now: float) -> None:
-        self.original, self.dense_strategy = Cost(original, 1), (1.0,)
-        self.cfg = self.resource = self.engine = self
-        self.name, self._now = "flops", now
-
-    def cost(self, _: object) -> Cost:
-        return Cost(self._now, 1)
-
-
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.floats(0.001, 1.0))
 def test_a_fraction_of_what_is_there_is_never_more_than_that_of_the_original(
     original: int, now: int, target: float
 ) -> None:
-    left = remaining(Stub(original, now), target)  # type: ignore[arg-type]
+    left = remaining(target, "flops", Cost(original, 1), Cost(now, 1))
     assert 0 < left <= 1
     assert left * now <= target * original
     # And not less than it has to be.

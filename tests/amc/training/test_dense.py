@@ -7,7 +7,8 @@ from torch import nn
 
 from amc.errors import RefusedInput
 from amc.training.dense import cache_key, load_weights, save_weights
-from amc.training.sgd import Recipe, augment, fit
+from amc.training.recipe import Recipe
+from amc.training.sgd import augment, fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
 
 CPU = torch.device("cpu")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from amc.config.run_settings import run_settings
-from amc.config.schema import DataConfig, FinetuneConfig, ModelConfig, SearchConfig
+from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 from amc.errors import ConfigError, RefusedInput
+from amc.training.recipe import Finetuning
 from amc.weights.checkpoint import load_checkpoint
 
 
@@ -121,7 +122,7 @@ def test_what_is_no_file_is_a_mistake_in_the_configuration(tmp_path: Path) -> No
 def test_runs_are_told_apart_by_the_content_of_their_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     data = DataConfig("digits", calibration=100, search=200, finetune_epochs=1)
-    cfg = SearchConfig(model=ModelConfig("plain20"), data=data, policy={}, finetune=FinetuneConfig(1))
+    cfg = SearchConfig(model=ModelConfig("plain20"), data=data, policy={}, finetune=Finetuning(1))
     cfg = replace(cfg, model=ModelConfig("plain20", checkpoint=save(path, built(1).state_dict())))
     first = run_settings(cfg)
     assert first["model.checkpoint"] == str(path)

@@ -4,7 +4,7 @@ import pytest
 
 from amc.config.overrides import with_own_choices
 from amc.errors import ConfigError, ModelError
-from amc.run.targets import call_target
+from amc.zoo.targets import call_target
 
 
 class Own:

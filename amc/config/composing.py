@@ -1,0 +1,76 @@
+"""From Hydra's configuration to the frozen dataclasses of the schema, every value checked."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from amc.config.overrides import last_part
+from amc.config.schema import SearchConfig, TrainConfig
+from amc.errors import ConfigError, ModelError
+from envs.constraint import TargetError
+
+Config = TypeVar("Config", bound=TrainConfig)
+SCHEMAS: dict[str, type[TrainConfig]] = {"search": SearchConfig, "train": TrainConfig}
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
+    OmegaConf.register_new_resolver("last_part", last_part, replace=True)
+    for name, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{name}_schema", node=editable(schema))
+
+
+def editable(schema: type) -> DictConfig:
+    """Return a node that knows the types of a frozen dataclass, and that YAML and the command line may write to.
+
+    OmegaConf takes nodes of frozen dataclasses for read-only; what is made of them in the end is frozen.
+    """
+    node: DictConfig = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(node, None)  # None lets a node inherit the flag
+    for name, kind in get_type_hints(schema).items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            node[name] = editable(kind)
+    return node
+
+
+def configured(composed: DictConfig, schema: type[Config]) -> Config:
+    """Return what Hydra composed as an object of its schema.
+
+    Raises:
+        ConfigError: a value is missing or out of range, or a key is unknown.
+        ModelError: no network can meet the target.
+    """
+    if missing := OmegaConf.missing_keys(composed):
+        raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
+    made: Config = _made(composed, schema, "")
+    return made
+
+
+def _made(node: DictConfig, schema: type, path: str) -> Any:  # noqa: ANN401  an object of the schema
+    known = {field.name for field in fields(schema)}
+    for key in node:
+        # Hydra lets ``+key=value`` add keys, and nothing would read them.
+        if key not in known:
+            raise ConfigError(f"unknown key {path}{key!s}; there are {', '.join(sorted(known))}")
+    try:
+        return schema(**dict(_values(node, schema, path)))
+    except TargetError as error:
+        raise ModelError(f"{path}{error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}{error}") from error
+
+
+def _values(node: DictConfig, schema: type, path: str) -> Iterator[tuple[str, object]]:
+    for name, kind in get_type_hints(schema).items():
+        value = node[name]
+        if isinstance(value, DictConfig) and isinstance(kind, type) and is_dataclass(kind):
+            yield name, _made(value, kind, f"{path}{name}.")
+        elif isinstance(value, ListConfig):
+            yield name, (tuple if kind == tuple[str, ...] else list)(value)
+        elif isinstance(value, DictConfig):
+            yield name, OmegaConf.to_container(value, resolve=True)
+        else:
+            yield name, value

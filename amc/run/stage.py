@@ -1,0 +1,166 @@
+"""One search of a run: the network to prune, and the problem posed on it."""
+
+import math
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from amc.errors import ModelError
+from amc.store.kept_layers import LayerKept, layers_kept, positions
+from amc.zoo.data.device_data import DeviceData
+from envs.constraint import TargetError
+from envs.engine.errors import GraphError
+from envs.engine.scoring.racing import RacingScorer
+from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Cost
+from envs.problem_settings import ProblemSettings
+from envs.pruning_env import PruningEnv
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What all stages of a run share.
+
+    Attributes:
+        model: name of the network, for messages.
+        stages: how many stages there are.
+        engine: how units are chosen and networks repaired.
+        problem: what is asked for, as fractions of the run's dense network.
+        scoring: how many images a trial is scored on, one of ``SCORINGS``.
+        data: the data, on the device that networks run on.
+        score: scores a network on all images of the search split, in float32.
+    """
+
+    model: str
+    stages: int
+    engine: EngineSettings
+    problem: ProblemSettings
+    scoring: str
+    data: DeviceData
+    score: Top1Scorer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A search: a run has one, or in staged pruning several, each on the network that the one before left.
+
+    Attributes:
+        network: the network to prune, trained, in eval mode.
+        engine: prunes it.
+        problem: what policies play.
+        target: fraction of the original network's resource that may be kept.
+        number: counted from 1.
+        title: the stage in words; empty for a run of one.
+        original: what the run's dense network takes.
+        left: what is left of the run's dense network in the one to prune, layer by layer.
+    """
+
+    network: nn.Module
+    engine: TorchEngine
+    problem: PruningEnv
+    target: float
+    number: int
+    title: str
+    original: Cost
+    left: tuple[LayerKept, ...]
+
+
+def whole_run(plan: SearchPlan, network: nn.Module) -> Stage:
+    """Trace the run's dense network, and pose the problem of the whole run on it: that of its only stage.
+
+    Raises:
+        ModelError: the network cannot be traced, has nothing to prune, or cannot meet the target.
+    """
+    try:
+        engine = make_engine(plan, network)
+    except GraphError as error:
+        raise ModelError(f"model={plan.model}: {error}") from error
+    return Stage(
+        network=network,
+        engine=engine,
+        problem=_pose(plan, engine, plan.problem.target),
+        target=plan.problem.target,
+        number=plan.stages,
+        title=_title(plan, plan.stages),
+        original=engine.cost(engine.dense_strategy),
+        left=layers_kept(engine.layers, [layer.units for layer in engine.layers]),
+    )
+
+
+def on_network(plan: SearchPlan, stage: Stage, network: nn.Module, left: tuple[LayerKept, ...]) -> Stage:
+    """Return a stage for another network to prune, one that was cut from the run's dense one.
+
+    Args:
+        plan: the run's.
+        stage: that left the network.
+        network: in eval mode on the device.
+        left: what is left in it.
+
+    Raises:
+        ModelError: it cannot be traced, has nothing to prune, or computes what is no number.
+    """
+    try:
+        engine = make_engine(plan, network)
+    except ValueError as error:
+        raise ModelError(f"{stage.title} left a broken network: {error}; lower finetune.lr_factor") from error
+    return replace(stage, network=network, engine=engine, left=left)
+
+
+def at_stage(plan: SearchPlan, stage: Stage, number: int, target: float) -> Stage:
+    """Pose the problem of a stage; target and ``min_keep`` are fractions of the run's dense network.
+
+    Raises:
+        ModelError: the target cannot be met, or the network is coupled otherwise than the dense one.
+    """
+    engine, title = stage.engine, _title(plan, number)
+    now = engine.cost(engine.dense_strategy)
+    try:
+        steps = positions(stage.left, [(layer.name, layer.units) for layer in engine.layers])
+        units = tuple(stage.left[step].of for step in steps)
+        problem = _pose(plan, engine, remaining(target, plan.problem.resource, stage.original, now), units)
+    except (ModelError, ValueError) as error:
+        raise ModelError(f"{title}, on what the stage before left: {error}; fewer stages may help") from error
+    return replace(stage, number=number, title=title, target=target, problem=problem)
+
+
+def remaining(target: float, resource: str, original: Cost, now: Cost) -> float:
+    """Return the fraction of the network to prune that a fraction of the run's dense network is, 1 at most."""
+    limit: float = target * getattr(original, resource)
+    used: float = getattr(now, resource)
+    left = min(limit / used, 1.0)
+    # The product must not round to more than the limit: neither constraint ever exceeds the target.
+    return math.nextafter(left, 0.0) if left * used > limit else left
+
+
+def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
+    """Trace a trained network and calibrate its repair.
+
+    Raises:
+        GraphError: the network cannot be traced or has nothing to prune.
+    """
+    data, calibration = plan.data, plan.data.splits.calibration
+    inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
+    score = RacingScorer(plan.score, network) if plan.scoring == "racing" else plan.score
+    return TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+
+
+def _pose(plan: SearchPlan, engine: TorchEngine, target: float, units: tuple[int, ...] | None = None) -> PruningEnv:
+    asked = plan.problem
+    try:
+        return PruningEnv(
+            engine,
+            reward=asked.reward,
+            resource=asked.resource,
+            target=target,
+            min_keep=asked.min_keep,
+            units=units,
+            constraint=asked.constraint,
+        )
+    except TargetError as error:
+        raise ModelError(str(error)) from error
+
+
+def _title(plan: SearchPlan, number: int) -> str:
+    return f"stage {number} of {plan.stages}" if plan.stages > 1 else ""

@@ -1,0 +1,30 @@
+"""The splits of a run as networks see them: normalised, on the device that networks run on."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from amc.zoo.data.dataset import Split, Splits
+from envs.engine.scoring.top1 import Top1Scorer
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """Splits, and the device that networks run on.
+
+    Attributes:
+        splits: the data, as bytes or floats on the CPU.
+        device: where networks run.
+    """
+
+    splits: Splits
+    device: torch.device
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return images of a split, ``(n, channels, height, width)``, as a network's input on the device."""
+        return self.splits.normalize(images).to(self.device)
+
+    def scorer(self, split: Split) -> Top1Scorer:
+        """Return what measures a network's accuracy on a split."""
+        return Top1Scorer(self.inputs(split.images), split.labels.to(self.device))

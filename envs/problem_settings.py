@@ -1,0 +1,40 @@
+"""What a search is asked for: how much of which resource may be kept, and what a strategy is worth."""
+
+from dataclasses import dataclass
+
+from envs.constraint import CONSTRAINTS, TargetError
+from envs.engine.choices import COSTS
+from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.rewards import REWARDS
+
+
+@dataclass(frozen=True)
+class ProblemSettings:
+    """The problem that policies play.
+
+    Attributes:
+        resource: what the target limits; ``memory``: bytes of the weights as shipped.
+        target: fraction of the dense network's resource that may be kept, above 0 and at most 1.
+        constraint: how the target is met: ``bound`` layer by layer, ``rescale`` by one factor on the whole strategy.
+        reward: what an episode is worth: AMC's R_err, R_FLOPs and R_Param.
+        min_keep: smallest keep ratio of a layer.
+        episodes: strategies that may be scored, in every stage.
+
+    Raises:
+        TargetError: no network can meet the target.
+        ValueError: a value is out of range.
+    """
+
+    resource: str = setting("flops", OneOf(COSTS))
+    target: float = 0.5
+    constraint: str = setting("rescale", OneOf(tuple(CONSTRAINTS)))
+    reward: str = setting("accuracy", OneOf(tuple(REWARDS)))
+    min_keep: float = setting(0.1, Interval(0, 0.99, low_open=True))
+    episodes: int = setting(150, Interval(1, 10**9))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not 0 < self.target <= 1:
+            raise TargetError(
+                f"target={self.target}: must be above 0 and at most 1, the fraction of {self.resource} to keep"
+            )
