@@ -1,7 +1,7 @@
-"""How pruned networks are best fine-tuned: uniform ratios on one network, one row a variant and seed.
+r"""How pruned networks are best fine-tuned: uniform ratios on one network, one row a variant and seed.
 
-    python -m benchmarks.finetuning --steps 100 --seeds 0 1 2 --variants lr_factor=0.1 lr_factor=0.3,distill=0.9 \\
-        --record finetuning.jsonl -- model=resnet20 data=fashion_mnist train.epochs=3 target=0.3
+    python benchmarks/finetuning.py --steps 100 --seeds 0 1 2 --variants lr_factor=0.1 distill=0 --record rows.jsonl \
+        -- model=resnet20 data=fashion_mnist train.epochs=3 target=0.3
 
 A variant is made of fields of ``amc.training.recipe``: ``lr_factor``, ``distill``, ``temperature``, ``warm_up``,
 ``weight_decay``, ``momentum``, ``batch_size``; what it leaves out is the default. The keys behind ``--`` are those of
@@ -19,7 +19,7 @@ from statistics import mean, stdev
 from time import process_time
 from typing import Any
 
-from benchmarks.setting import make_config
+from setting import make_config
 from torch import nn
 
 from amc.run.plan import load_data, make_plan

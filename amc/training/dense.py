@@ -77,7 +77,7 @@ def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, devic
     and numbers of threads are left out: they change the last bits only.
 
     Args:
-        model: the untrained network.
+        model: the network before training.
         splits: the data.
         recipe: how it is trained.
         seed: of training.
@@ -88,7 +88,7 @@ def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, devic
     tensors = [*model.state_dict().items(), *splits.train._asdict().items(), *splits.normalize._asdict().items()]
     for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
+from amc.seeding import seed_everything
 from amc.training.distillation import Distillation
 from amc.training.recipe import Recipe
 from amc.training.schedule import rate_factor
@@ -92,6 +93,7 @@ class Fitting:
         self._recipe = recipe
         self._device = torch.device(device)
         self._distillation = distillation
+        self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
         self._order = torch.empty(0, dtype=torch.int64)
         self._descent = Descent(model, recipe, self.steps) if self.steps else None
@@ -100,6 +102,8 @@ class Fitting:
         """Train until ``step`` steps are taken; ``progress`` hears after each its number, ``step`` and the loss."""
         if self._descent is None or self.done >= step:
             return
+        # What draws from torch's own generator, as dropout does, must not depend on what was done in a pause.
+        seed_everything((self._seed + self.done) % 2**32)
         self.model.train()
         while self.done < step:
             loss = self._loss(self._next_batch())
