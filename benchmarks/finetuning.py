@@ -3,7 +3,7 @@ r"""How pruned networks are best fine-tuned: uniform ratios on one network, one 
     python benchmarks/finetuning.py --steps 100 --seeds 0 1 2 --variants lr_factor=0.1 distill=0 --record rows.jsonl \
         -- model=resnet20 data=fashion_mnist train.epochs=3 target=0.3
 
-A variant is made of fields of ``amc.training.recipe``: ``lr_factor``, ``distill``, ``temperature``, ``warm_up``,
+A variant is made of fields of ``amc.config.recipe``: ``lr_factor``, ``distill``, ``temperature``, ``warm_up``,
 ``weight_decay``, ``momentum``, ``batch_size``; what it leaves out is the default. The keys behind ``--`` are those of
 ``amc.search``. Top-1 is that of the search split, which is cut from train. Rows go to a file as they come, and those
 that are there are not computed again. With ``--halving N`` it trains N random strategies instead, each once, and says
@@ -22,13 +22,13 @@ from typing import Any
 from setting import make_config
 from torch import nn
 
+from amc.config.recipe import Finetuning, Recipe
 from amc.run.plan import load_data, make_plan
 from amc.run.stage import Stage, whole_run
 from amc.seeding import seed_everything
 from amc.training.dense import trained_network
 from amc.training.distillation import Distillation
 from amc.training.finetune import finetuning_recipe
-from amc.training.recipe import Finetuning, Recipe
 from amc.training.sgd import Fitting
 from amc.zoo.data.device_data import DeviceData
 from baselines.random_search import RandomSearch

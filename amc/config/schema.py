@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from amc.training.recipe import Finetuning, Recipe
+from amc.config.recipe import Finetuning, Recipe
 from envs.engine.choices import SCORINGS
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.settings import SEEDS, EngineSettings
@@ -128,7 +128,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
 
     Attributes:
         policy: the search policy, built by its ``_target_``.
-        stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.stages``.
+        stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
         scoring: how many images of the search split a trial is scored on: all of them, or as many as show that it is
             behind the best.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.

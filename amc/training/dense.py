@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from amc.config.recipe import Recipe
 from amc.config.schema import TrainConfig
 from amc.errors import RefusedInput
 from amc.progress import TrainingProgress
@@ -21,7 +22,6 @@ from amc.seeding import seed_everything
 from amc.store.cache_folder import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
-from amc.training.recipe import Recipe
 from amc.training.sgd import fit
 from amc.weights.checkpoint import check_tensors, load_checkpoint
 from amc.zoo.data.dataset import Splits

@@ -7,11 +7,11 @@ from math import ceil
 
 from torch import nn
 
+from amc.config.recipe import Finetuning, Recipe
 from amc.progress import TrainingProgress
 from amc.training.dense import cache_key
 from amc.training.distillation import Distillation
 from amc.training.network_cache import NetworkCache, digest_of
-from amc.training.recipe import Finetuning, Recipe
 from amc.training.sgd import Fitting, Progress, steps_of
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.scoring.top1 import Top1Scorer

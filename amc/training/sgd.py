@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
+from amc.config.recipe import Recipe
 from amc.seeding import seed_everything
 from amc.training.distillation import Distillation
-from amc.training.recipe import Recipe
 from amc.training.schedule import rate_factor
 from amc.zoo.data.dataset import Split, Splits
 

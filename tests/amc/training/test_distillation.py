@@ -7,8 +7,9 @@ from scipy.special import rel_entr, softmax
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from amc.config.recipe import Recipe
 from amc.training.distillation import Distillation, divergence
-from amc.training.sgd import Recipe, fit
+from amc.training.sgd import fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
 
 SHAPES = st.sampled_from([((5, 3), 1), ((5, 3), -1), ((2, 4, 3, 2), 1), ((2, 7, 4), -1), ((6,), 0)])

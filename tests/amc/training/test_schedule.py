@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from amc.config.recipe import Recipe
 from amc.training.schedule import rate_factor
-from amc.training.sgd import Descent, Recipe
+from amc.training.sgd import Descent
 
 STEPS = st.integers(1, 400)
 WARM_UPS = st.floats(0, 0.9)
