@@ -182,6 +182,7 @@ def _result(
         found=_network(engine, best.strategy, best.evaluation),
         request=request,
         score=engine.score,
+        teacher=engine.model,
     )
 
 

@@ -38,15 +38,15 @@ class Distillation:
         teacher: the network to imitate, in eval mode on the device of the other.
         weight: of the divergence from its outputs, in [0, 1]; what is left is that of the loss on labels.
         temperature: of both networks' outputs, above 0.
-        class_dim: the dimension of the classes in them.
+        class_dim: the dimension of the classes in them; none for the last where there are samples and classes only.
     """
 
     teacher: nn.Module
     weight: float = 0.5
     temperature: float = 2.0
-    class_dim: int = 1
+    class_dim: int | None = 1
 
-    def __call__(self, inputs: Inputs, outputs: Tensor, supervised: Tensor | None = None) -> Tensor:
+    def __call__(self, inputs: Inputs, outputs: object, supervised: Tensor | None = None) -> Tensor:
         """Return the loss of a batch.
 
         Args:
@@ -57,25 +57,34 @@ class Distillation:
         Raises:
             ValueError: the outputs are no logits of two or more classes.
         """
+        logits, dim = checked_logits(outputs, self.class_dim)
+        # Augmented images differ in every epoch, so there is nothing to keep.
         with torch.no_grad():
-            taught = forward(self.teacher, inputs)
-        check_logits(taught, self.class_dim)
-        loss = divergence(outputs, taught, self.temperature, self.class_dim)
+            taught, _ = checked_logits(forward(self.teacher, inputs), self.class_dim)
+        loss = divergence(logits, taught, self.temperature, dim)
         return loss if supervised is None else torch.lerp(supervised.float(), loss, self.weight)
 
 
-def check_logits(outputs: object, class_dim: int) -> None:
-    """Refuse outputs whose softmax means nothing.
+def checked_logits(outputs: object, class_dim: int | None) -> tuple[Tensor, int]:
+    """Return outputs whose softmax means something, and the dimension of their classes.
 
     Raises:
-        ValueError: they are no tensor of floats, or have no dimension of two or more classes.
+        ValueError: they are no tensor of floats, or have no such dimension of two or more classes.
     """
+    off = "or distill=0 to learn from labels alone"
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
         what = f"a tensor of {outputs.dtype}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise ValueError(f"distill needs logits, the network returns {what}: distill=0 learns from labels alone")
+        raise ValueError(f"distill needs a tensor of logits, the network returns {what}: take another network, {off}")
     shape = tuple(outputs.shape)
-    if not -len(shape) <= class_dim < len(shape) or shape[class_dim] < 2:
+    if class_dim is None and len(shape) > 2:
         raise ValueError(
-            f"distill needs logits of two or more classes along class_dim={class_dim}, the network returns "
-            f"{shape}: give another class_dim, or distill=0 to learn from labels alone"
+            f"distill: which dimension of {shape} are the classes? Give class_dim=1 for images or class_dim=-1 for "
+            f"sequences, {off}"
         )
+    dim = -1 if class_dim is None else class_dim
+    if not -len(shape) <= dim < len(shape) or shape[dim] < 2:
+        raise ValueError(
+            f"distill needs logits of two or more classes along dimension {dim}, the network returns {shape}: give "
+            f"another class_dim, {off}"
+        )
+    return outputs, dim
