@@ -30,7 +30,7 @@ from amc.zoo.models.building import new_network
 
 log = logging.getLogger(__name__)
 # Part of every key: it counts up when the code of training comes to other weights.
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 4 << 30
 
 
