@@ -6,8 +6,8 @@ r"""How pruned networks are best fine-tuned: uniform ratios on one network, one 
 A variant is made of fields of ``amc.config.recipe``: ``lr_factor``, ``distill``, ``temperature``, ``warm_up``,
 ``weight_decay``, ``momentum``, ``batch_size``; what it leaves out is the default. The keys behind ``--`` are those of
 ``amc.search``. Top-1 is that of the search split, which is cut from train. Rows go to a file as they come, and those
-that are there are not computed again. With ``--halving N`` it trains N random strategies instead, each once, and says
-how they are ranked on the way. The last line is JSON.
+that are there are not computed again. With ``--halving N`` it trains the best N of 3 N random strategies instead, once
+each, and says how well their ranks at ``--marks`` are those in the end. The last line is JSON.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from amc.config.recipe import Finetuning, Recipe
 from amc.run.plan import load_data, make_plan
 from amc.run.stage import Stage, whole_run
 from amc.seeding import seed_everything
+from amc.training.choice import best_trials
 from amc.training.dense import trained_network
 from amc.training.distillation import Distillation
 from amc.training.finetune import finetuning_recipe
@@ -57,7 +58,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--steps", type=int, default=100, help="steps of fine-tuning")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variants", nargs="+", default=[""], help="settings that differ from the defaults")
-    parser.add_argument("--halving", type=int, default=0, help="random strategies to rank on the way, instead")
+    parser.add_argument("--halving", type=int, default=0, help="random strategies to rank on the way instead")
     parser.add_argument("--marks", type=int, nargs="+", default=[], help="steps at which networks are scored as well")
     parser.add_argument("--record", type=Path, required=True, help="where rows are kept")
     return parser.parse_known_args()
@@ -105,9 +106,9 @@ def train(bench: Bench, strategy: Strategy, variant: str, steps: int, seed: int,
 def jobs(bench: Bench, options: argparse.Namespace) -> Iterator[tuple[Row, Strategy]]:
     """Yield what is to be done: how it is known among the rows, and the strategy."""
     if options.halving:
-        env = RecordTrials(bench.stage.problem, options.halving)
+        env = RecordTrials(bench.stage.problem, 3 * options.halving)
         RandomSearch(seed=options.seeds[0]).search(env)
-        for trial in env.trials:
+        for trial in best_trials(env.trials, options.halving):
             about = {"variant": options.variants[0], "seed": options.seeds[0], "strategy": trial.index}
             yield about | {"trial": trial.evaluation._asdict()}, trial.strategy
     strategy = uniform_trial(bench.stage.problem).strategy
