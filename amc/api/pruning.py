@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches, as_inputs, join
-from amc.api.result import Network, PruneRequest, PruneResult
+from amc.api.request import Network, PruneRequest
+from amc.api.result import PruneResult
 from amc.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
@@ -183,6 +184,7 @@ def _result(
         found=_network(engine, best.strategy, best.evaluation),
         request=request,
         score=engine.score,
+        teacher=engine.model,
     )
 
 

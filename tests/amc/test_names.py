@@ -1,6 +1,7 @@
 """Names as folders and on a terminal."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +14,7 @@ HOSTILE = ["..", ".", "", "a/../../b", "/etc/passwd", "a//b", "a/", "a\nb", "a\x
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("check", [folder_name, folder_path])
-def test_a_name_that_leads_elsewhere_is_refused(check: type[folder_name], name: str) -> None:
+def test_a_name_that_leads_elsewhere_is_refused(check: Callable[[str, str], str], name: str) -> None:
     with pytest.raises(ConfigError, match=r"^model\.name=") as error:
         check("model.name", name)
     assert str(error.value).isprintable()
