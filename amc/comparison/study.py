@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amc.config.run_settings import POLICY
+from amc.config.identity import POLICY
 from amc.config.setting import Setting
 from amc.errors import UserError
 from amc.names import printable

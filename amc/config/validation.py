@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from amc.config.checkpoint_file import checkpoint_file
+from amc.config.checkpoint_paths import checkpoint_file
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.errors import ConfigError
 from amc.names import folder_name, folder_path

@@ -12,7 +12,7 @@ from amc.device import prepare_torch
 from amc.errors import ConfigError
 from amc.policies import policy_names
 from amc.run.stage import SearchPlan
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.network.isolation import first_line

@@ -73,7 +73,7 @@ class Result:
     """What ``result.json`` holds.
 
     ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
-    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.run_settings``);
+    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.identity``);
     runs of before there were settings have none. ``stopped`` says that a signal ended the search before its time.
 
     Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and

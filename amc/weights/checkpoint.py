@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from amc.config.checkpoint_file import checkpoint_file
+from amc.config.checkpoint_paths import checkpoint_file
 from amc.errors import RefusedInput
 from amc.weights.tensor_file import check_tensors, read_tensors
 from envs.engine.network.isolation import first_line

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from amc.config.checkpoint_file import MAX_BYTES
+from amc.config.checkpoint_paths import MAX_BYTES
 from envs.engine.network.isolation import first_line
 
 

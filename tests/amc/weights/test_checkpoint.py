@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from amc.config.identity import run_settings
 from amc.config.recipe import Finetuning
-from amc.config.run_settings import run_settings
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 from amc.errors import ConfigError, RefusedInput
 from amc.weights.checkpoint import load_checkpoint

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 
-from amc.config.checkpoint_file import checkpoint_digest
+from amc.config.checkpoint_paths import checkpoint_digest
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
 
