@@ -13,7 +13,7 @@ from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.network.weight_matrix import as_matrix
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import copy_structure
+from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import unmasked
 

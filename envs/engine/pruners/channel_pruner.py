@@ -19,7 +19,7 @@ from envs.engine.pruners.verification import keep_removable
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 from envs.engine.tracing.graph import NetworkGraph, trace
 from envs.engine.types import Cost, Layer

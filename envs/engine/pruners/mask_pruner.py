@@ -14,7 +14,7 @@ from envs.engine.network.samples import Samples
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import fold_batch_norms
+from envs.engine.surgery.compaction import fold_batch_norms
 from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import mask_weight, without_masks
 from envs.engine.tracing.graph import find_folds

@@ -10,7 +10,7 @@ from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tens
 from envs.engine.network.channels import ChannelDim, ChannelGroup
 from envs.engine.network.isolation import first_line
 from envs.engine.network.modules import BatchNorm
-from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 
 TOLERANCE = 1e-4

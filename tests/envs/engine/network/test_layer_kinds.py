@@ -15,7 +15,7 @@ from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.kinds import LAYER_KINDS, UNPRUNABLE, kind_of
 from envs.engine.network.modules import channel_dims_of, is_product
 from envs.engine.pruners.cost_model import ResourceModel
-from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.tracing.graph import NetworkGraph
 
 IN, OUT, BOTH = Side.IN, Side.OUT, Side.BOTH
