@@ -195,7 +195,7 @@ def test_layers_without_a_choice_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"probing": 1.0}, "probing=1.0: must be from 0"), ({"watch": "accuracy"}, "watch='accuracy': must be one of")],
+    [({"probing": 1.0}, "probing=1.0: must be 0 or more"), ({"watch": "accuracy"}, "watch=accuracy: must be one of")],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
@@ -181,7 +180,7 @@ def test_a_global_threshold_ranks_channels() -> None:
 def test_a_policy_refuses_wrong_settings(override: str) -> None:
     cfg = composed(override)
     assert isinstance(cfg, SearchConfig)
-    with pytest.raises(HydraException):
+    with pytest.raises(ConfigError, match=override.lstrip("+").partition("=")[0].rpartition(".")[2]):
         make_policy(cfg)
 
 

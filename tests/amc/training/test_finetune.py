@@ -5,7 +5,8 @@ import pytest
 from torch import nn
 
 from amc.run.interrupt import SearchStopped, StopOnSignal
-from amc.training.finetune import Tuned, best_trials, winner
+from amc.training.choice import best_trials, winner
+from amc.training.finetune import Tuned
 from envs.engine.types import Evaluation
 from envs.search import Trial
 
