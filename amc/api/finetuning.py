@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from amc.api.batches import Batches, as_pair
-from amc.training.recipe import Recipe
+from amc.config.recipe import Recipe
 from amc.training.sgd import Descent, Progress
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import forward

@@ -21,7 +21,7 @@ from amc.run.publish import REPORT_FILE, export, publish, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before
 from amc.run.stage import SearchPlan, Stage, whole_run
-from amc.run.stages import StagePlayer, play_earlier
+from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.results import Result, read_result, read_trials

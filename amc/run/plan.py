@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from hydra.utils import instantiate
 
 from amc.config.schema import SearchConfig, TrainConfig
+from amc.device import prepare_torch
 from amc.errors import ConfigError
-from amc.run.device import prepare_torch
 from amc.run.stage import SearchPlan
 from amc.store.cache_folder import cache_folder
 from amc.zoo.data.building import load_splits

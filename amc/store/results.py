@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from amc.config.run_settings import Setting
 from amc.errors import RefusedInput, StorageError
 from amc.measurement.latency import Latency
 from amc.store.durable_files import append_line, read_file, write_file
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
+from amc.store.setting import Setting
 from amc.store.trial_rows import Timing, TrialRow, timing_as_dict, trial_as_dict, trial_of
 from amc.store.typed_records import Integer, Number, Whole, parse
 from envs.search import Trial
@@ -51,7 +51,7 @@ class FineTuned(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """A network as measured. ``flops`` are multiply-accumulates of convolutions and linear layers."""
+    """A network as measured. What ``flops`` counts, ``envs.engine.types.Cost`` says."""
 
     test_top1: Number
     flops: Whole

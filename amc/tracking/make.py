@@ -1,4 +1,4 @@
-"""From a tracker's settings to the tracker: at the door, to see that they are right, and in its own process."""
+"""From a tracker's settings to the tracker: before a run, to see that they are right, and in its own process."""
 
 import importlib.util
 from collections.abc import Mapping

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from amc.config.recipe import Recipe
 from amc.config.schema import TrainConfig
 from amc.errors import RefusedInput
 from amc.progress import TrainingProgress
@@ -19,7 +20,6 @@ from amc.seeding import seed_everything
 from amc.store.cache_folder import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
-from amc.training.recipe import Recipe
 from amc.training.sgd import fit
 from amc.weights.checkpoint import load_checkpoint
 from amc.weights.tensor_file import read_metadata, read_tensors

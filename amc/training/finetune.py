@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from amc.config.recipe import Finetuning, Recipe
 from amc.errors import ModelError
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
-from amc.training.recipe import Finetuning, Recipe
 from amc.training.sgd import fit
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.scoring.top1 import Top1Scorer

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from amc.training.recipe import Recipe
+from amc.config.recipe import Recipe
 from amc.zoo.data.dataset import Splits
 
 Progress = Callable[[int, int, float], None]

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
+from amc.config.recipe import Finetuning, Recipe
 from amc.config.run_settings import run_settings
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
-from amc.training.recipe import Finetuning, Recipe
 
 CFG = SearchConfig(
     model=ModelConfig("plain20"),

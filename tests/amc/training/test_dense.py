@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from amc.config.recipe import Recipe
 from amc.errors import RefusedInput
 from amc.training.dense import cache_key, load_weights, save_weights
-from amc.training.recipe import Recipe
 from amc.training.sgd import augment, fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
 

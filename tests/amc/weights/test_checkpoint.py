@@ -10,10 +10,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from amc.config.recipe import Finetuning
 from amc.config.run_settings import run_settings
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 from amc.errors import ConfigError, RefusedInput
-from amc.training.recipe import Finetuning
 from amc.weights.checkpoint import load_checkpoint
 
 

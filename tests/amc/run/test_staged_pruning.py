@@ -8,7 +8,7 @@ from torch import nn
 
 from amc.errors import ModelError
 from amc.run.stage import remaining
-from amc.run.stages import sound_winner, stage_targets
+from amc.run.staged_pruning import sound_winner, stage_targets
 from amc.training.finetune import Tuned
 from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine
