@@ -1,9 +1,6 @@
 """Names that come from folders and files, made harmless for each place they are shown in. HTML is escaped by jinja2."""
 
-import re
-
 LONGEST = 80
-_MARKDOWN = re.compile(r"([\\`*\[\]<>|#~$])")
 
 
 def printable(name: object, longest: int = LONGEST) -> str:
@@ -11,11 +8,6 @@ def printable(name: object, longest: int = LONGEST) -> str:
     text = str(name)
     short = text if len(text) <= longest else f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
     return "".join(character if character.isprintable() else "?" for character in short)
-
-
-def markdown(name: str) -> str:
-    """Return a text in which nothing means anything to Markdown."""
-    return _MARKDOWN.sub(r"\\\1", name)
 
 
 def drawn(name: str, longest: int = LONGEST) -> str:
