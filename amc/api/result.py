@@ -4,18 +4,14 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matplotlib.figure import Figure
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.finetuning import Objective, fit_batches
-from amc.api.report import render_prune
+from amc.api.finetuning import Objective, beside, fit_batches
 from amc.progress import TrainingProgress
-from amc.report.figure_style import LIGHT, Palette
-from amc.report.plots import channels_figure, reward_figure
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
 from amc.store.durable_files import write_file
@@ -29,6 +25,11 @@ from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from amc.report.figure_style import Palette
 
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
@@ -109,18 +110,26 @@ class PruneResult:
         """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
         return rows_table(self._title, NETWORKS, self._rows())
 
-    def plot(self, picture: str = "reward", palette: Palette = LIGHT) -> Figure:
+    def plot(self, picture: str = "reward", palette: "Palette | None" = None) -> "Figure":
         """Draw ``reward``, that of every trial, or ``channels``, what is kept of every layer.
+
+        Args:
+            picture: which of the two.
+            palette: its colours; those for light paper if not given.
 
         Raises:
             ValueError: there is no such picture.
         """
+        if picture not in PICTURES:
+            raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
+        # Imported late: who only searches does not wait for matplotlib.
+        from amc.report.figure_style import LIGHT
+        from amc.report.plots import channels_figure, reward_figure
+
+        colours = palette or LIGHT
         if picture == "reward":
-            return reward_figure(self.trials, palette)
-        if picture == "channels":
-            units = UNITS[self.request.granularity]
-            return channels_figure(self.found.layers, self.uniform.layers, palette, units)
-        raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
+            return reward_figure(self.trials, colours)
+        return channels_figure(self.found.layers, self.uniform.layers, colours, UNITS[self.request.granularity])
 
     def report(self, path: str | Path) -> Path:
         """Write everything into one HTML file that needs no network, and return its path.
@@ -128,6 +137,8 @@ class PruneResult:
         Raises:
             StorageError: the file cannot be written.
         """
+        from amc.api.report import render_prune
+
         pictures = {name: lambda palette, name=name: self.plot(name, palette) for name in PICTURES}
         page = render_prune(self._title, NETWORKS, self._rows(), pictures, self._layer_rows(), self._facts())
         return write_file(Path(path), page)
@@ -159,21 +170,17 @@ class PruneResult:
     ) -> "PruneResult":
         """Train a copy of the smaller network, by SGD on a cosine, and return the result with it; zeros stay zero.
 
-        It learns from targets and from the dense network's outputs on the same inputs.
-
         Args:
-            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch.
-                Batches without targets do as well, what is learnt then is the dense network's outputs: tensors, dicts
-                of arguments, or ``(inputs,)``.
+            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch;
+                or inputs alone (tensors, dicts of arguments, ``(inputs,)``) to learn from the dense network alone.
             epochs: how often.
             lr: the highest learning rate; about a tenth of what the network was trained with.
             loss: ``(outputs, targets) -> mean loss``.
-            distill: how much is learnt from the dense network, from 0 for nothing to 1 for everything: the weight of
-                the KL divergence from its softened outputs, which are logits then. By default 0.5, but 0 beside a
-                ``loss`` of one's own, whose outputs may be no logits.
-            temperature: what outputs are divided by to soften them.
-            class_dim: the dimension of the classes in the outputs; by default that of ``cross_entropy``, 1. With
-                another loss, or without targets, it must be given where outputs have more than two dimensions.
+            distill: how much is learnt from the dense network, from 0 to 1: the weight of the KL divergence from its
+                softened logits; by default 0.5, but 0 beside a ``loss`` of one's own.
+            temperature: what logits are divided by to soften them.
+            class_dim: the dimension of the classes; 1 for ``cross_entropy``, to be given for what else has more than
+                two dimensions.
             seed: of dropout and of a loader that shuffles.
             progress: show a bar.
 
@@ -182,7 +189,7 @@ class PruneResult:
                 not finite.
         """
         tuned = copy.deepcopy(self.model)
-        objective = Objective(_beside(self.teacher, tuned), loss, distill, temperature, class_dim)
+        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
             fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
@@ -240,9 +247,3 @@ class PruneResult:
             ("best", f"trial {self.best.index + 1}, reward {self.best.reward:.4f}"),
             ("search", f"{sum(trial.seconds for trial in self.trials):.1f} s"),
         ]
-
-
-def _beside(teacher: nn.Module, student: nn.Module) -> nn.Module:
-    """Return the teacher on the device of the other network, a copy where it is on another."""
-    places = [next((tensor.device for tensor in network.parameters()), None) for network in (teacher, student)]
-    return teacher if places[0] == places[1] else copy.deepcopy(teacher).to(places[1])

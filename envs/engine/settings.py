@@ -45,8 +45,8 @@ class EngineSettings:
     curvature: str = setting("fisher", OneOf(CURVATURES))
 
     def __post_init__(self) -> None:
-        check_settings(self)
         check_combination(self.granularity, self.criterion)
+        check_settings(self)
         if self.round_to is not None and self.granularity != "channel":
             raise ValueError(
                 f"round_to={self.round_to}: must be null: it goes with granularity=channel, not with {self.granularity}"
