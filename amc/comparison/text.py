@@ -12,7 +12,7 @@ from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import LeftOut, Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
 from amc.comparison.wording import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT, LEGEND, LEGEND_TITLE, one_line
-from amc.report.markdown import markdown, markdown_table
+from amc.report.markdown_text import markdown, markdown_table
 from amc.report.tables import Cell
 
 # What rich puts between two columns, and around them all.

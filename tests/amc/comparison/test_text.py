@@ -8,7 +8,7 @@ from rich.console import Console
 from amc.comparison.study import LeftOut, Problem, Study, read_study
 from amc.comparison.summary import policy_table
 from amc.comparison.text import markdown_page, print_study
-from amc.report.markdown import markdown_table
+from amc.report.markdown_text import markdown_table
 
 
 def printed(study: Study, width: int) -> list[str]:

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from amc.report.markdown import markdown_table
+from amc.report.markdown_text import markdown_table
 from amc.report.tables import NETWORKS, count, figure_rows, size, terminal_table
 from amc.store.results import Result
 
