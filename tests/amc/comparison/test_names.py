@@ -1,6 +1,7 @@
 import pytest
 
-from amc.comparison.names import drawn, printable
+from amc.comparison.names import drawn
+from amc.names import printable
 from amc.report.markdown import markdown
 
 
