@@ -4,13 +4,14 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.finetuning import Objective, beside, fit_batches
+from amc.api.request import Network, PruneRequest
 from amc.progress import TrainingProgress
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
@@ -23,7 +24,6 @@ from envs.engine.choices import UNITS
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
-from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
 if TYPE_CHECKING:
@@ -34,45 +34,6 @@ if TYPE_CHECKING:
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
 PICTURES = ("reward", "channels")
-
-
-class Network(NamedTuple):
-    """One of the networks compared.
-
-    Attributes:
-        evaluation: how good it is, on the data that trials were scored on.
-        cost: what it takes.
-        layers: what it keeps of every layer.
-    """
-
-    evaluation: Evaluation
-    cost: Cost
-    layers: tuple[LayerKept, ...]
-
-
-@dataclass(frozen=True)
-class PruneRequest:
-    """What was asked of a search, for those who read its outcome.
-
-    Attributes:
-        name: class of the network.
-        policy: who searched.
-        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``.
-        granularity: what was removed.
-        criterion: how it was ranked.
-        resource: what was limited.
-        target: to which fraction.
-        seed: of the search.
-    """
-
-    name: str
-    policy: str
-    metric: str
-    granularity: str
-    criterion: str
-    resource: str
-    target: float
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich import get_console
 
-from amc.config.run_settings import run_settings
+from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
@@ -24,7 +24,7 @@ from amc.run.stage import SearchPlan, Stage, whole_run
 from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 from amc.store.results import Result, read_result, read_trials
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner

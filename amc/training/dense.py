@@ -17,7 +17,7 @@ from amc.config.schema import TrainConfig
 from amc.errors import RefusedInput
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
 from amc.training.sgd import fit

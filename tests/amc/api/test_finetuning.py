@@ -31,7 +31,7 @@ def batches(model: nn.Module) -> Pairs:
 
 def pruned(model: nn.Module, batches: Pairs, **changed: object) -> amc.PruneResult:
     given: dict[str, object] = {"calibration": batches, "validation": batches, "policy": "uniform", "target": 0.3}
-    return amc.prune(model, batches[0][0][:1], progress=False, **(given | changed))  # type: ignore[arg-type]
+    return amc.prune(model, batches[0][0][:1], progress=False, **(given | changed))
 
 
 def distance(network: nn.Module, teacher: nn.Module, batches: Pairs) -> float:
@@ -118,10 +118,10 @@ def test_maps_of_classes_are_taught_along_their_classes(batches: Pairs) -> None:
     tuned = result.finetune(maps, epochs=5, distill=1, progress=False)
     assert distance(tuned.model, network, maps) < distance(result.model, network, maps)
     own = {"epochs": 1, "progress": False, "loss": lambda outputs, targets: cross_entropy(outputs, targets)}
-    result.finetune(maps, **own)  # type: ignore[arg-type]
-    result.finetune(maps, distill=0.5, class_dim=1, **own)  # type: ignore[arg-type]
+    result.finetune(maps, **own)
+    result.finetune(maps, distill=0.5, class_dim=1, **own)
     with pytest.raises(ValueError, match=r"which dimension of \(25, 3, 4, 4\) are the classes\? Give class_dim=1"):
-        result.finetune(maps, distill=0.5, **own)  # type: ignore[arg-type]
+        result.finetune(maps, distill=0.5, **own)
     with pytest.raises(ValueError, match="along dimension 4"):
         result.finetune(maps, class_dim=4, epochs=1, progress=False)
 
@@ -151,7 +151,7 @@ def test_what_is_wrong_is_said_in_one_line(
     model: nn.Module, batches: Pairs, arguments: dict[str, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as raised:
-        pruned(model, batches).finetune(batches, progress=False, **arguments)  # type: ignore[arg-type]
+        pruned(model, batches).finetune(batches, progress=False, **arguments)
     assert "\n" not in str(raised.value)
 
 

@@ -51,7 +51,7 @@ def test_work_is_what_was_planned_and_the_best_is_found_where_ranks_do_not_chang
     available: int, whole: int, steps: int, scoring: int, shuffled: object
 ) -> None:
     quality = list(range(available))
-    shuffled.shuffle(quality)  # type: ignore[attr-defined]
+    shuffled.shuffle(quality)
     rungs = choose_rungs(available, whole, steps, scoring, shortest=10)
     played: Counter[int] = Counter()
 
