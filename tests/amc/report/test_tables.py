@@ -3,8 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from amc.report.markdown_text import markdown_table
-from amc.report.tables import NETWORKS, count, figure_rows, size, terminal_table
+from amc.report.tables import NETWORKS, count, figure_rows, markdown_table, size, terminal_table
 from amc.store.results import Result
 
 
@@ -44,7 +43,6 @@ def test_the_terminal_table_fits_80_columns(sample_result: Result) -> None:
 
 
 def test_markdown_has_a_column_a_network(sample_result: Result) -> None:
-    rows = [(row.label, *row.cells) for row in figure_rows(sample_result)]
-    head, rule, *body = markdown_table(["", *NETWORKS], rows).splitlines()
+    head, rule, *body = markdown_table(sample_result).splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["", *NETWORKS]
     assert {line.count("|") for line in (head, rule, *body)} == {len(NETWORKS) + 2}
