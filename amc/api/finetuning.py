@@ -1,5 +1,6 @@
 """Fine-tuning on a caller's own batches, with or without labels."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,12 @@ class Objective:
             raise ValueError("there are no targets, and distill=0: give pairs (inputs, targets), or leave distill out")
         class_dim = 1 if self.class_dim is None and entropy else self.class_dim
         return Distillation(self.teacher, weight, self.temperature, class_dim)(inputs, outputs, supervised)
+
+
+def beside(teacher: nn.Module, student: nn.Module) -> nn.Module:
+    """Return the teacher on the device of the other network, a copy where it is on another."""
+    places = [next((tensor.device for tensor in network.parameters()), None) for network in (teacher, student)]
+    return teacher if places[0] == places[1] else copy.deepcopy(teacher).to(places[1])
 
 
 def fit_batches(

@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.finetuning import Objective, fit_batches
+from amc.api.finetuning import Objective, beside, fit_batches
 from amc.api.request import Network, PruneRequest
 from amc.progress import TrainingProgress
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
@@ -131,21 +131,17 @@ class PruneResult:
     ) -> "PruneResult":
         """Train a copy of the smaller network, by SGD on a cosine, and return the result with it; zeros stay zero.
 
-        It learns from targets and from the dense network's outputs on the same inputs.
-
         Args:
-            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch.
-                Batches without targets do as well, what is learnt then is the dense network's outputs: tensors, dicts
-                of arguments, or ``(inputs,)``.
+            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch;
+                or inputs alone (tensors, dicts of arguments, ``(inputs,)``) to learn from the dense network alone.
             epochs: how often.
             lr: the highest learning rate; about a tenth of what the network was trained with.
             loss: ``(outputs, targets) -> mean loss``.
-            distill: how much is learnt from the dense network, from 0 for nothing to 1 for everything: the weight of
-                the KL divergence from its softened outputs, which are logits then. By default 0.5, but 0 beside a
-                ``loss`` of one's own, whose outputs may be no logits.
-            temperature: what outputs are divided by to soften them.
-            class_dim: the dimension of the classes in the outputs; by default that of ``cross_entropy``, 1. With
-                another loss, or without targets, it must be given where outputs have more than two dimensions.
+            distill: how much is learnt from the dense network, from 0 to 1: the weight of the KL divergence from its
+                softened logits; by default 0.5, but 0 beside a ``loss`` of one's own.
+            temperature: what logits are divided by to soften them.
+            class_dim: the dimension of the classes; 1 for ``cross_entropy``, to be given for what else has more than
+                two dimensions.
             seed: of dropout and of a loader that shuffles.
             progress: show a bar.
 
@@ -154,7 +150,7 @@ class PruneResult:
                 not finite.
         """
         tuned = copy.deepcopy(self.model)
-        objective = Objective(_beside(self.teacher, tuned), loss, distill, temperature, class_dim)
+        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
             fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
@@ -212,9 +208,3 @@ class PruneResult:
             ("best", f"trial {self.best.index + 1}, reward {self.best.reward:.4f}"),
             ("search", f"{sum(trial.seconds for trial in self.trials):.1f} s"),
         ]
-
-
-def _beside(teacher: nn.Module, student: nn.Module) -> nn.Module:
-    """Return the teacher on the device of the other network, a copy where it is on another."""
-    places = [next((tensor.device for tensor in network.parameters()), None) for network in (teacher, student)]
-    return teacher if places[0] == places[1] else copy.deepcopy(teacher).to(places[1])

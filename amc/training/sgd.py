@@ -111,6 +111,8 @@ class Fitting:
             self.done += 1
             if progress is not None:
                 progress(self.done, step, loss.item())
+        # Many networks may wait at once: each keeps its momentum, and no more.
+        self.model.zero_grad(set_to_none=True)
         self.model.eval()
 
     def _next_batch(self) -> Split:

@@ -94,6 +94,7 @@ def test_a_training_that_pauses_is_the_one_that_does_not(data: DeviceData, dense
         fitting.advance(steps)
         assert fitting.done == steps
         assert not paused.training
+        assert all(parameter.grad is None for parameter in paused.parameters())
         torch.rand(100)
     assert digest_of(paused) == digest_of(again) != digest_of(whole)
 
