@@ -76,7 +76,8 @@ def settings_of(bench: Bench, variant: str, steps: int) -> tuple[Recipe, Finetun
     """Return the recipe and the settings of a variant."""
     given = {name: float(value) for name, value in (pair.split("=") for pair in variant.split(",") if pair)}
     known = {field.name for field in fields(Finetuning)}
-    settings = replace(bench.settings, **{name: value for name, value in given.items() if name in known})
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if name in known}
+    settings = replace(bench.settings, **chosen)
     training: dict[str, Any] = {name: value for name, value in given.items() if name not in known}
     if "batch_size" in training:
         training["batch_size"] = int(training["batch_size"])

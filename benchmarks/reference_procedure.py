@@ -89,7 +89,7 @@ class ReferenceProcedure:
             if layer.bias is not None:
                 layer.bias += shift
             else:
-                masked.get_submodule(self.norm_behind[name]).running_mean -= shift
+                masked.get_buffer(f"{self.norm_behind[name]}.running_mean").sub_(shift)
 
     @torch.no_grad()
     def accuracy(self, masked: nn.Module, images: Tensor, labels: Tensor) -> float:

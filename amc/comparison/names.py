@@ -1,15 +1,6 @@
-"""Names that come from folders and files, made harmless for Markdown and pictures. HTML is escaped by jinja2."""
-
-import re
+"""Names that come from folders and files, made harmless for pictures. HTML is escaped by jinja2."""
 
 from amc.names import LONGEST, printable
-
-_MARKDOWN = re.compile(r"([\\`*\[\]<>|#~$])")
-
-
-def markdown(name: str) -> str:
-    """Return a text in which nothing means anything to Markdown."""
-    return _MARKDOWN.sub(r"\\\1", name)
 
 
 def drawn(name: str, longest: int = LONGEST) -> str:

@@ -9,6 +9,8 @@ from .html import Picture as Picture
 from .html import picture as picture
 from .html import render as render
 from .html import template as template
+from .markdown_text import markdown as markdown
+from .markdown_text import markdown_table as markdown_table
 from .plots import channels_figure as channels_figure
 from .plots import figures as figures
 from .plots import png as png
@@ -27,3 +29,4 @@ from .tables import rows_table as rows_table
 from .tables import share as share
 from .tables import terminal_stages as terminal_stages
 from .tables import terminal_table as terminal_table
+from .tables import times as times

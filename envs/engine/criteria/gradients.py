@@ -1,4 +1,4 @@
-"""What the loss says about every weight: its mean gradient, and the diagonal of its Hessian by two estimates."""
+"""Derivatives of the loss by every weight: its mean gradient, and the diagonal of its Hessian by two estimates."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +96,7 @@ def hutchinson_diagonal(
 
 
 Add = Callable[[list[Tensor], Tensor, list[Tensor], int], None]
-"""Adds to ``totals`` what one batch's loss says of ``weights``, times its number of samples."""
+"""Adds one batch's derivatives by ``weights`` to ``totals``, times its number of samples."""
 
 
 def _adding(change: Callable[[Tensor], Tensor]) -> Add:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from envs.engine.network.batches import Samples, count_samples, device_of, take
+from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.scoring.parallel import run_batches
@@ -74,7 +74,7 @@ class Top1Scorer:
         correct, loss, _ = self.answers(model)
         return Evaluation(int(correct.sum()) / len(self), float(loss.sum()) / len(self), len(self))
 
-    def answers(self, model: nn.Module, samples: Samples = ALL) -> Answers:
+    def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)

@@ -59,7 +59,7 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     Args:
         model: the network, in eval mode.
         inputs: its example input.
-        ignore: modules that stay whole; what these make of values is theirs.
+        ignore: modules that are not pruned; these may depend on values.
 
     Raises:
         GraphError: the forward pass fails, gives no tensor or NaN, is random, or its path depends on values.
@@ -115,7 +115,7 @@ def is_inside(name: str, modules: Sequence[str]) -> bool:
 
 def _reads_values(name: str) -> str:
     where = name or "the model's own forward"
-    advice = f"ignore=[{name!r}] leaves it whole" if name else "move that into a module of its own and ignore it"
+    advice = f"ignore=[{name!r}] leaves it unpruned" if name else "move that into a module of its own and ignore it"
     return f"{where} makes Python values of tensors (if, item(), ...), so that its path depends on the data: {advice}"
 
 

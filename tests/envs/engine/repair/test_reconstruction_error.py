@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from own_layers import SamePadded
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
@@ -116,6 +117,14 @@ def test_a_transposed_convolution_counts_its_squared_weights() -> None:
     energy = module.weight.detach().square().sum((1, 2, 3)).tolist()
     found = unrepaired_share(module, GroupMember("layer", Side.IN, torch.tensor([1, 0, -1])), torch.tensor([1, 0]))
     expected = [energy[0] + energy[1], energy[1], 0.0]  # channel 2 always stays
+    assert found.tolist() == pytest.approx([lost / sum(energy) for lost in expected])
+
+
+def test_a_convolution_that_is_not_repaired_counts_them_by_input_channel() -> None:
+    module = SamePadded(3, 2, 2)  # its own forward: least squares does not know what its outputs read
+    energy = module.weight.detach().square().sum((0, 2, 3)).tolist()
+    found = unrepaired_share(module, GroupMember("layer", Side.IN, torch.arange(3)), torch.tensor([2, 0, 1]))
+    expected = [sum(energy), energy[0] + energy[1], energy[1], 0.0]
     assert found.tolist() == pytest.approx([lost / sum(energy) for lost in expected])
 
 
