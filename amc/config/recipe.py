@@ -44,8 +44,9 @@ class Finetuning:
 
     Attributes:
         epochs: passes over the train split, or a part of one, in every stage; 0 for none.
-        top_k: trainings to the end that choosing the winner may take as long as. Up to 32 of the best trials are
-            fine-tuned for a while, the better half for longer, and so on, see ``amc.training.successive_halving``.
+        top_k: whole trainings that choosing the winner may take as long as. With two or more, up to 32 of the best
+            trials are fine-tuned for a while, the better half for longer and one to the end, see
+            ``amc.training.successive_halving``.
         lr_factor: learning rate as a fraction of training's.
         distill: how much is learnt from the dense network's outputs, from 0 for nothing to 1 for everything; the rest
             from labels.
