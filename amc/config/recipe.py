@@ -58,7 +58,7 @@ class Finetuning:
 
     epochs: float = needed(Interval(0, 10**6))
     top_k: int = setting(3, Interval(1))
-    lr_factor: float = setting(0.1, Interval(0, 1, low_open=True))
+    lr_factor: float = setting(0.3, Interval(0, 1, low_open=True))
     distill: float = setting(0.5, Interval(0, 1))
     temperature: float = setting(2.0, Interval(0, 100, low_open=True))
 
