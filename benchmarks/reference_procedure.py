@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.channels import Side, first_units
+from envs.engine.network.hooks import hooked
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.repair.calibration import sample_inputs, watch_inputs
 
@@ -95,17 +96,17 @@ class ReferenceProcedure:
     def accuracy(self, masked: nn.Module, images: Tensor, labels: Tensor) -> float:
         """Score the dense-sized network, features being recorded all along."""
         features: dict[str, tuple[Tensor, Tensor]] = {}
-        handles = []
-        for name, module in masked.named_modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
 
-                def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-                    features[name] = (args[0].clone(), output.clone())
+        def record(name: str, args: tuple[Tensor, ...], output: Tensor) -> None:
+            features[name] = (args[0].clone(), output.clone())
 
-                handles.append(module.register_forward_hook(hook))
+        hooks = (
+            module.register_forward_hook(lambda _, args, output, name=name: record(name, args, output))
+            for name, module in masked.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+        )
         correct = 0
-        for batch, target in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
-            correct += int((masked(batch).argmax(1) == target).sum())
-        for handle in handles:
-            handle.remove()
+        with hooked(hooks):
+            for batch, target in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
+                correct += int((masked(batch).argmax(1) == target).sum())
         return correct / len(labels)

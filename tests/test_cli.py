@@ -168,7 +168,7 @@ def test_train_trains_once(tmp_path: Path) -> None:
         (["granularity=n_m", "criterion=apoz"], 2, "granularity=n_m goes with l1, l2, obd, taylor, random"),
         (["target=half"], 2, "target=half"),
         (["policy.sigma_end=-1"], 2, "sigma_end=-1"),
-        (["policy=optuna", "policy.sampler=cma"], 2, "sampler='cma'"),
+        (["policy=optuna", "policy.sampler=cma"], 2, "policy.sampler=cma"),
         (["policy=pareto", "constraint=rescale"], 2, "constraint=rescale"),
         (["policy=reconstruction", "reconstruct=false"], 2, "reconstruct=false"),
         (["episodes=0"], 2, "episodes=0"),

@@ -33,7 +33,7 @@ class AMC(Learning):
     other values were chosen with it, on two networks and seeds that ``benchmarks.analytic_policies`` does not use.
     There the share of the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
 
-    Attributes, beside those of ``Learning``:
+    Attributes:
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
             ``baselines.reconstruction``, to the best of which the actor is fitted before it plays.

@@ -20,7 +20,7 @@ class IsolatedSAC(IsolatedAgent, SAC):
 class SACSearch(Learning):
     """Soft actor-critic.
 
-    Attributes, beside those of ``Learning``:
+    Attributes:
         lr: Adam's learning rate of actor, critics and entropy coefficient.
         entropy: what a unit of entropy is worth at the start, in normalized reward; it is learned from there.
         target_entropy: entropy of the actions, which span [-1, 1], that the coefficient is learned for.

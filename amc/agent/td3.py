@@ -22,7 +22,7 @@ class ExploringTD3(Exploring, TD3):
 class TD3Search(Learning):
     """Twin delayed deep deterministic policy gradient.
 
-    Attributes, beside those of ``Learning``:
+    Attributes:
         sigma: standard deviation of the exploration after the warm-up.
         sigma_end: standard deviation of the last episode, reached by the same factor from one to the next.
         lr: Adam's learning rate of actor and critics.

@@ -15,7 +15,7 @@ from amc.run.stage import SearchPlan
 from amc.store.cache import cache_folder
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need

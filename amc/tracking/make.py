@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 
 from amc.errors import ConfigError
 from amc.tracking.tracker import Tracker
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 
 def make_tracker(settings: object) -> Tracker:

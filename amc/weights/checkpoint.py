@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from amc.config.checkpoint_paths import checkpoint_file
 from amc.errors import RefusedInput
 from amc.weights.tensor_file import check_tensors, read_tensors
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 SAFETENSORS = ".safetensors"
 

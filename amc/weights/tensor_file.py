@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from amc.config.checkpoint_paths import MAX_BYTES
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 
 def read_metadata(path: Path, *, links: bool = True) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from amc.errors import RefusedInput
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 
 FORMATS = {

@@ -4,7 +4,7 @@ from envs.engine.network.batches import SampleIndex, concatenate, count_samples,
 from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, map_tensors, record_calls
 from envs.engine.network.channels import ChannelDim, ChannelGroup, ChannelTies, Count, GroupMember, Side, first_units
 from envs.engine.network.hooks import hooked
-from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.kinds import LAYER_KINDS, UNPRUNABLE, LayerKind, Product, kind_of
 from envs.engine.network.modules import (
     BatchNorm,
@@ -51,7 +51,6 @@ __all__ = [
     "copy_network",
     "count_samples",
     "device_of",
-    "first_line",
     "first_units",
     "flatten_outputs",
     "forward",

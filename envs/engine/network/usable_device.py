@@ -2,7 +2,7 @@
 
 import torch
 
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 
 def usable_device(name: str | torch.device) -> torch.device:

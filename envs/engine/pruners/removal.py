@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
-from envs.engine.network.isolation import first_line
 from envs.engine.network.modules import BatchNorm
 from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts

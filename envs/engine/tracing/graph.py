@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from envs.engine.errors import GraphError
+from envs.engine.errors import GraphError, first_line
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
-from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.kinds import UNPRUNABLE, kind_of
 from envs.engine.network.modules import channel_dims_of, computes_weights
 from envs.engine.network.time_limit import TimeIsUp, time_limit

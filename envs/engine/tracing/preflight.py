@@ -11,10 +11,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from envs.engine.errors import GraphError
+from envs.engine.errors import GraphError, first_line
 from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
 from envs.engine.network.hooks import hooked
-from envs.engine.network.isolation import first_line
 
 READS = frozenset(
     {"__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__"}
