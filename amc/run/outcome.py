@@ -66,6 +66,6 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
         ModelError: no trial is within the target.
     """
     ratios = uniform_trial(first.problem).strategy
-    uniform = tuner.tune_once(first.engine, ratios, "fine-tune uniform", times=last.number)
+    uniform = tuner.tune(first.engine, ratios, "fine-tune uniform", times=last.number, once=True)
     finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
     return Outcome(first, last, trials, finalists.trials, uniform, winner(finalists))
