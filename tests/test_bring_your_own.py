@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import amc
+from amc.comparison.publish import compare
 from amc.weights.loading import LoadError, read_header
 from amc.weights.metadata import Header
 
@@ -41,6 +42,10 @@ def two_heads():
 
 def too_large(num_classes):
     return nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, num_classes))
+
+def with_password(num_classes, password, pin):
+    assert type(password) is str and password == "hunter2" and type(pin) is int and pin == 424242
+    return build_net(num_classes)
 
 def leaves(num_classes):
     exit(0)
@@ -103,6 +108,25 @@ def test_a_trained_network_of_ones_own_is_searched_and_comes_back(folder: Path) 
     other = run("amc.search", args, folder)
     assert other.returncode == 2
     assert "model.checkpoint_sha256=" in other.stderr
+
+
+def test_what_comes_from_the_environment_is_used_and_not_written_down(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "hunter2")
+    monkeypatch.setenv("DB_PIN", "424242")
+    secrets = "{password:'${oc.env:DB_PASSWORD}',pin:'${oc.decode:${oc.env:DB_PIN}}'}"
+    args = ["model._target_=my_pkg.with_password", f"model.args={secrets}", "data._target_=my_pkg.make_splits"]
+    process = run("amc.search", [*args, *SMALL, "train.epochs=0", *FAST], folder)
+    assert process.returncode == 0, process.stderr
+    compare(folder / "outputs", folder / "outputs", None)
+    assert (folder / "outputs/compare.html").exists()
+    where = folder / "outputs/default/with_password-make_splits/random/seed0"
+    assert json.loads((where / "asked.json").read_text())["model.args.password"] == "${oc.env:DB_PASSWORD}"
+    for path in (*(folder / "outputs").rglob("*"), *(folder / "cache").rglob("*")):
+        if path.is_file():
+            assert b"hunter2" not in path.read_bytes(), path
+            assert b"424242" not in path.read_bytes(), path
 
 
 @pytest.mark.slow

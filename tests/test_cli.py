@@ -65,6 +65,7 @@ def test_a_search_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     assert names == {
         ".hydra",
+        "SHA256SUMS",
         "asked.json",
         "channels.png",
         "pruned.safetensors",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
     """
     # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
     os.setpgrp()
-    code = run_in_own_process(attempt)
+    code = run_in_own_process(partial(_exiting, attempt))
     if code < 0:
         line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
         sweep.note(printable_line(line))
@@ -103,6 +104,13 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
         raise KeyboardInterrupt
     if code != 0:
         raise JobFailed(code if code > 0 else UserError.exit_code)
+
+
+def _exiting(attempt: Callable[[], None]) -> None:
+    try:
+        attempt()
+    except JobFailed as error:
+        raise SystemExit(error.exit_code) from error
 
 
 def _until_unbroken(job: Callable[[], None]) -> None:

@@ -32,12 +32,11 @@ def run_in_own_process(task: Callable[[], None]) -> int:
             # Not sys.exit: what the process above has to do at its end is not the copy's business.
             os._exit(code)
     try:
-        _, status = os.waitpid(child, 0)
+        return _wait_for(child)
     except BaseException:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
-    return os.waitstatus_to_exitcode(status)
 
 
 def end_with_parent() -> None:
@@ -53,6 +52,19 @@ def end_with_parent() -> None:
         os._exit(KILLED)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _wait_for(child: int) -> int:
+    """Return a process's exit code; end both as soon as the process above this one is gone."""
+    parent = os.getppid()
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if os.getppid() != parent:
+            os.kill(child, signal.SIGKILL)
+            os._exit(KILLED)
+        time.sleep(POLL_SECONDS / 5)
 
 
 def _exit_code(task: Callable[[], None]) -> int:

@@ -9,11 +9,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from amc.config.overrides import last_part
 from amc.config.schema import SearchConfig, TrainConfig
+from amc.environment import as_written, marked
 from amc.errors import ConfigError, ModelError
 from amc.names import folder_name, folder_path
 from envs.constraint import TargetError
 
 Config = TypeVar("Config", bound=TrainConfig)
+Written = dict[str, Any]
 SCHEMAS: dict[str, type[TrainConfig]] = {"search": SearchConfig, "train": TrainConfig}
 
 
@@ -47,32 +49,34 @@ def configured(composed: DictConfig, schema: type[Config]) -> Config:
     """
     if missing := OmegaConf.missing_keys(composed):
         raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
-    made: Config = _made(composed, schema, "")
+    made: Config = _made(composed, as_written(composed), schema, "")
     return made
 
 
-def _made(node: DictConfig, schema: type, path: str) -> Any:  # noqa: ANN401  an object of the schema
+def _made(node: DictConfig, written: Written, schema: type, path: str) -> Any:  # noqa: ANN401  an object of the schema
     known = {field.name for field in fields(schema)}
     for key in node:
         # Hydra lets ``+key=value`` add keys, and nothing would read them.
         if key not in known:
             raise ConfigError(f"unknown key {path}{key!s}; there are {', '.join(sorted(known))}")
     try:
-        return schema(**dict(_values(node, schema, path)))
+        return schema(**dict(_values(node, written, schema, path)))
     except TargetError as error:
         raise ModelError(f"{path}{error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}{error}") from error
 
 
-def _values(node: DictConfig, schema: type, path: str) -> Iterator[tuple[str, object]]:
+def _values(node: DictConfig, written: Written, schema: type, path: str) -> Iterator[tuple[str, object]]:
     for name, kind in get_type_hints(schema).items():
-        value = node[name]
+        value, as_asked = node[name], written.get(name)
         if isinstance(value, DictConfig) and isinstance(kind, type) and is_dataclass(kind):
-            yield name, _made(value, kind, f"{path}{name}.")
+            inner = as_asked if isinstance(as_asked, dict) else {}
+            yield name, _made(value, inner, kind, f"{path}{name}.")
         elif isinstance(value, ListConfig):
-            yield name, (tuple if kind == tuple[str, ...] else list)(value)
+            yield name, marked((tuple if kind == tuple[str, ...] else list)(value), as_asked)
         elif isinstance(value, DictConfig):
-            yield name, OmegaConf.to_container(value, resolve=True)
+            yield name, marked(OmegaConf.to_container(value, resolve=True), as_asked)
         else:
-            yield name, value
+            # Numbers of the schema are no secrets, and what they are tells runs apart.
+            yield name, marked(value, as_asked) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from enum import Enum
 from amc.config.checkpoint_paths import checkpoint_digest
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
+from amc.environment import public
 
 # Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
 NOT_ASKED = {
@@ -28,12 +29,12 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     """Return every key of a configuration that can change what the search finds, policy included.
 
     Names are as on the command line (``finetune.epochs``); a list is joined by commas. The content of a checkpoint
-    stands beside its path.
+    stands beside its path. What comes from the environment stands as it was written, see ``amc.environment``.
 
     Raises:
         ConfigError: there is no such checkpoint.
     """
-    asked = {**asdict(cfg), "tracker": None}
+    asked = {**public(asdict(cfg)), "tracker": None}
     if cfg.stages == 1:
         del asked["stages"]  # as in runs of before there were stages: they are the same
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}

@@ -1,7 +1,10 @@
 """What a run came to: its last search, the fine-tuned candidates, the winner and its reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+
+from torch import nn
 
 from amc.errors import ModelError
 from amc.run.stage import Stage
@@ -63,9 +66,32 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
         trials: of that search.
 
     Raises:
-        ModelError: no trial is within the target.
+        ModelError: no trial is within the target, or fine-tuning broke all that are.
     """
     ratios = uniform_trial(first.problem).strategy
     uniform = tuner.tune(first.engine, ratios, "fine-tune uniform", times=last.number, once=True)
     finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
-    return Outcome(first, last, trials, finalists.trials, uniform, winner(finalists))
+    return Outcome(first, last, trials, finalists.trials, uniform, sound_winner(finalists))
+
+
+def sound_winner(finalists: Iterable[Tuned], title: str = "") -> Tuned:
+    """Return the best of those whose weights and statistics fine-tuning has left as numbers.
+
+    With the others nothing can go on: their files would be refused.
+
+    Args:
+        finalists: fine-tuned.
+        title: of the stage, for the message; empty for a run of one.
+
+    Raises:
+        ModelError: there is none.
+    """
+    sound = [tuned for tuned in finalists if isfinite(tuned.after.loss) and _is_finite(tuned.model)]
+    if not sound:
+        prefix, more = (f"{title}: ", ", or take fewer stages") if title else ("", "")
+        raise ModelError(f"{prefix}fine-tuning diverged; lower finetune.lr_factor{more}")
+    return winner(sound)
+
+
+def _is_finite(network: nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +12,17 @@ from rich import get_console
 
 from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
+from amc.config.setting import Setting
+from amc.environment import public
 from amc.measurement.sparse_kernels import kernel_note
+from amc.memory import check_memory
 from amc.progress import SearchProgress
 from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
-from amc.run.plan import load_data, make_plan, make_policy
-from amc.run.publish import REPORT_FILE, export, publish, weights_header
+from amc.run.plan import demands, load_data, make_plan, make_policy
+from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before
 from amc.run.stage import SearchPlan, Stage, whole_run
@@ -25,11 +30,14 @@ from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
-from amc.store.results import Result, read_result, read_trials
+from amc.store.digests import write_checksums
+from amc.store.results import Result, RunFolder, read_trials
+from amc.store.run_folders import ASKED
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
+from amc.weights.loading import load
 from envs.search import RecordTrials, SearchPolicy, Trial
 
 log = logging.getLogger(__name__)
@@ -48,13 +56,16 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     """
     policy = make_policy(cfg)
     asked = run_settings(cfg) | {"policy": policy_name, "seed": cfg.seed}
-    if finished_before(folder, asked, overwrite=cfg.overwrite):
+    before = finished_before(folder, asked, overwrite=cfg.overwrite)
+    if before is not None:
         log.info("finished before; overwrite=true runs it again")
-        show(read_result(folder), folder / REPORT_FILE)
+        complete(cfg, asked, folder, before)
+        show(before, folder / REPORT_FILE)
         return True
     data = load_data(cfg)
     plan = make_plan(cfg, data)
     dense = trained_network(cfg, data)
+    check_memory(demands(cfg, data, dense))
     first = whole_run(plan, dense)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
@@ -69,12 +80,38 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         measured = measure(data, outcome, cfg.granularity)
         result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
         # What may fail comes last.
+        continuation.run.unpublish()
         continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))
-        report = publish(continuation.run, result, outcome.trials, OmegaConf.to_yaml(OmegaConf.structured(cfg)))
+        continuation.run.write_result(result)
+        report = publish(continuation.run, result, outcome.trials, as_yaml(cfg))
         export(continuation.run, outcome.found.model, data.inputs(data.splits.calibration.images[:1]), cfg.export)
+        write_checksums(folder)
         tracking.finish(result)
     show(result, report)
     return not stop.asked
+
+
+def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, result: Result) -> None:
+    """Make what a finished run lacks from what it has: it was killed behind its result, or more formats are wanted."""
+    missing = unpublished(folder, cfg.export)
+    if missing == frozenset():
+        return
+    run = RunFolder(folder, keep=True)
+    if missing is not None and ASKED in missing:
+        run.ask(asked)
+    if missing is None or any(name.endswith((".png", ".html")) for name in missing):
+        publish(run, result, read_trials(folder), as_yaml(cfg))
+    formats = [each for each in cfg.export if missing is None or EXPORTERS[each][0] in missing]
+    if formats:
+        data = load_data(cfg)
+        network = load(folder, model=trained_network(cfg, data))
+        export(run, network, data.inputs(data.splits.calibration.images[:1]), formats)
+    write_checksums(folder)
+
+
+def as_yaml(cfg: SearchConfig) -> str:
+    """Return a configuration for the report, without what comes from the environment."""
+    return OmegaConf.to_yaml(OmegaConf.create(public(asdict(cfg))))
 
 
 def show(result: Result, report: Path) -> None:

@@ -6,10 +6,13 @@ from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
+from torch import nn
 
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.device import prepare_torch
+from amc.environment import unmarked
 from amc.errors import ConfigError
+from amc.memory import Demand, gram_bytes
 from amc.policies import policy_names
 from amc.run.stage import SearchPlan
 from amc.store.cache import cache_folder
@@ -20,6 +23,10 @@ from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need
 
+FLOAT_COPIES = 2
+"""Of images as networks see them: as they come, and in the layout of the device."""
+TRANSITION_BYTES = 4 * (2 * 11 + 3)
+"""Two observations of the environment, an action, a reward, and whether it was the last."""
 Settings = TypeVar("Settings", EngineSettings, ProblemSettings)
 
 
@@ -47,6 +54,19 @@ def make_plan(cfg: SearchConfig, data: DeviceData) -> SearchPlan:
     )
 
 
+def demands(cfg: SearchConfig, data: DeviceData, network: nn.Module) -> list[Demand]:
+    """Return what a search will hold in the memory of this machine, by the keys that it depends on."""
+    replay = cfg.policy.get("replay_size", 0)
+    found = [Demand(f"policy.replay_size={replay}", replay * TRANSITION_BYTES, "the agent's replay memory")]
+    if data.device.type == "cpu":
+        for key, split in (("calibration", data.splits.calibration), ("search", data.splits.search)):
+            size = FLOAT_COPIES * 4 * split.images.numel()
+            found.append(Demand(f"data.{key}={len(split.labels)}", size, f"the images of {key}"))
+        if cfg.reconstruct and cfg.granularity == "channel":
+            found.append(Demand("reconstruct=true", gram_bytes(network), "the Gram matrices of its layers"))
+    return found
+
+
 def part(cfg: SearchConfig, kind: type[Settings]) -> Settings:
     """Return the settings of one kind that a configuration, which inherits from it, holds."""
     values: dict[str, Any] = {field.name: getattr(cfg, field.name) for field in fields(kind)}
@@ -64,7 +84,7 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
     target = cfg.policy["_target_"]
     known = _settings_of(target)
     try:
-        policy: SearchPolicy = instantiate(cfg.policy)
+        policy: SearchPolicy = instantiate(unmarked(cfg.policy))
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):

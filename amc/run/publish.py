@@ -1,13 +1,16 @@
 """A finished run as files: weights, result, pictures, report, and the formats asked for."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from amc.config.schema import ModelConfig
+from amc.errors import RefusedInput
 from amc.report.html import render
 from amc.report.plots import figures, png
+from amc.store.digests import differing, files_of
 from amc.store.results import Result, RunFolder
 from amc.weights.export import ONNX_FILE, PT2_FILE, onnx_bytes, pt2_bytes
 from amc.weights.metadata import Header, ModelSpec
@@ -15,12 +18,14 @@ from amc.zoo.data.dataset import Splits
 from amc.zoo.models.registry import TARGETS
 from envs.search import Trial
 
+log = logging.getLogger(__name__)
+
 REPORT_FILE = "report.html"
 EXPORTERS = {"onnx": (ONNX_FILE, onnx_bytes), "pt2": (PT2_FILE, pt2_bytes)}
 
 
 def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str) -> Path:
-    """Write the result, its pictures and its report, and return the report's path.
+    """Write the pictures of a result and its report, and return the report's path.
 
     Args:
         run: the run's folder.
@@ -28,10 +33,33 @@ def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str
         trials: of the last search.
         config: the configuration as YAML, for the report.
     """
-    run.write_result(result)
     for name, figure in figures(result, trials).items():
         run.write(f"{name}.png", png(figure))
     return run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies))
+
+
+def unpublished(folder: Path, formats: Sequence[str]) -> frozenset[str] | None:
+    """Return the names of what is missing or damaged of the files that a finished run leaves beside its result.
+
+    Args:
+        folder: of the run.
+        formats: further formats that the network is wanted in.
+
+    Returns:
+        The names; ``None`` where nothing vouches for what is there: the run was killed before its end, or is of
+        version 0.1.
+    """
+    try:
+        damaged = differing(folder)
+    except RefusedInput as error:
+        log.warning("%s; it is made again", error)
+        return None
+    if damaged is None:
+        return None
+    for name, reason in damaged.items():
+        log.warning("%s: %s; it is made again", folder / name, reason)
+    there = frozenset(files_of(folder))
+    return frozenset({*damaged, *(EXPORTERS[each][0] for each in formats if EXPORTERS[each][0] not in there)})
 
 
 def export(run: RunFolder, network: nn.Module, example: Tensor, formats: Sequence[str]) -> None:

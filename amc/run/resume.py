@@ -3,45 +3,101 @@
 No checkpoint of a policy is needed. A policy is a function of its seed and of the rewards, and evaluations are
 recorded, so the policy plays its trials once more, the engine looks each of them up instead of computing it, and
 behind the last recorded one the search goes on. It is the same for every policy, whatever it holds inside, and costs
-the policy's own time again.
+the policy's own time again. A damaged trial is evaluated again on the way.
+
+What comes after the search may be asked for otherwise: then the run goes on from its trials.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from amc.config.setting import Setting
 from amc.errors import ConfigError, RefusedInput
-from amc.store.results import RunFolder, read_asked, read_result, read_trials
-from amc.store.run_folders import TRIALS, holds_run, is_finished
+from amc.store.results import Result, RunFolder, read_asked, read_result
+from amc.store.run_folders import RESULT, TRIALS, holds_run, is_finished
+from amc.store.trial_rows import recover_trials
+from amc.weights.loading import read_header
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.torch_engine import TorchEngine
 from envs.search import Trial
 
 log = logging.getLogger(__name__)
 SHOWN = 3
+# What the search does not see. In a run of several stages it does: the next one is on the network that was fine-tuned.
+AFTER_SEARCH = ("finetune.", "data.finetune_epochs")
 
 
-def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bool) -> bool:
-    """Whether the folder holds the finished run that is asked for; ``False`` where there is something left to do.
+def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bool) -> Result | None:
+    """Return the result of the finished run that is asked for; ``None`` where something is left to search or tune.
 
     Raises:
         ConfigError: the folder holds another run, and may not be overwritten.
-        RefusedInput: what it holds is damaged.
+        RefusedInput: it cannot be told which run it holds.
     """
     if overwrite or not holds_run(folder):
-        return False
-    before = read_asked(folder)
-    if before is None:
-        raise ConfigError(f"{folder} holds a run of an earlier version; choose another name=, or overwrite=true")
-    others = sorted(key for key in {*before, *asked} if before.get(key) != asked.get(key))
+        return None
+    before = _asked_before(folder)
+    changed = sorted(key for key in {*before, *asked} if before.get(key) != asked.get(key))
+    others = [key for key in changed if "stages" in asked or not key.startswith(AFTER_SEARCH)]
     if others:
         changes = ", ".join(f"{key}={before.get(key)}" for key in others[:SHOWN])
         raise ConfigError(
             f"{folder} holds a run with {changes}; choose another name=, or overwrite=true "
             f"(a sweep over {others[0]} needs 'name=study/${{{others[0]}}}')"
         )
-    return is_finished(folder) and not read_result(folder).stopped
+    result = _whole_result(folder)
+    if result is None or result.stopped:
+        return None
+    now = {key: value for key, value in asked.items() if key not in ("policy", "seed")}
+    if result.settings and result.settings != now:
+        keys = sorted(key for key in {*result.settings, *now} if result.settings.get(key) != now.get(key))
+        log.info("%s is asked for otherwise: going on from the trials", ", ".join(keys[:SHOWN]))
+        return None
+    return result
+
+
+def _asked_before(folder: Path) -> Mapping[str, Setting]:
+    try:
+        before = read_asked(folder)
+    except RefusedInput as error:
+        # The result says the same.
+        result = _read(folder)
+        if result is None:
+            raise
+        log.warning("%s; taken from %s", error, RESULT)
+        return {**result.settings, "policy": result.policy, "seed": result.seed}
+    if before is None:
+        raise ConfigError(f"{folder} holds a run of an earlier version; choose another name=, or overwrite=true")
+    return before
+
+
+def _whole_result(folder: Path) -> Result | None:
+    """Return the result of a run whose trials and network are whole; say what is not."""
+    result = _read(folder) if is_finished(folder) else None
+    if result is None:
+        return None
+    try:
+        found = recover_trials(folder)
+        read_header(folder)
+    except RefusedInput as error:
+        log.warning("%s; it is made again", error)
+        return None
+    if list(found.trials) == list(range(result.trials)) and not found.damage:
+        return result
+    for damage in found.damage or [f"{folder / TRIALS}: holds {len(found.trials)} of {result.trials} trials"]:
+        log.warning("%s; it is evaluated again", damage)
+    return None
+
+
+def _read(folder: Path) -> Result | None:
+    if not is_finished(folder):
+        return None
+    try:
+        return read_result(folder)
+    except RefusedInput as error:
+        log.warning("%s; it is made again from the trials", error)
+        return None
 
 
 class Continuation:
@@ -49,22 +105,22 @@ class Continuation:
 
     Attributes:
         run: the run's folder.
-        recorded: its trials of before.
+        recorded: its trials of before, by index; those behind a damaged one are among them.
     """
 
     def __init__(self, folder: Path, asked: Mapping[str, Setting], *, overwrite: bool) -> None:
         """Open the folder, and keep the trials of an unfinished run in it unless it is to be overwritten.
 
         Raises:
-            RefusedInput: the trials are damaged.
             StorageError: the folder cannot be written.
         """
-        keep = not overwrite and holds_run(folder)
-        self.run = RunFolder(folder, keep=keep)
-        # A run that was cut short before its last stage has none of its own.
-        self.recorded: Sequence[Trial] = read_trials(folder) if keep and (folder / TRIALS).exists() else ()
-        if [trial.index for trial in self.recorded] != list(range(len(self.recorded))):
-            raise RefusedInput(f"{folder}: trials are missing; overwrite=true starts the run anew")
+        self.run = RunFolder(folder, keep=not overwrite and holds_run(folder))
+        self.recorded: Mapping[int, Trial] = self.run.recorded
+        self._kept = len(self.run.first_recorded())
+        before = _read(folder)
+        if before is not None and (before.stopped or self._kept != before.trials):
+            # Its trials are about to grow; a result with others beside it would be a wrong one.
+            self.run.unpublish()
         self.run.ask(asked)
 
     def teach(self, engine: TorchEngine) -> None:
@@ -72,10 +128,11 @@ class Continuation:
         if not self.recorded:
             return
         log.info("going on behind %d trials recorded before", len(self.recorded))
+        trials = self.recorded.values()
         if isinstance(engine.score, RacingScorer):
             # A race knows the best so far by its answers, which are not on disk.
-            engine.score_again(max(self.recorded, key=lambda trial: trial.evaluation.metric).strategy)
-        for trial in self.recorded:
+            engine.score_again(max(trials, key=lambda trial: trial.evaluation.metric).strategy)
+        for trial in trials:
             engine.remember(trial.strategy, trial.evaluation)
 
     def __call__(self, trial: Trial) -> None:
@@ -84,10 +141,11 @@ class Continuation:
         Raises:
             RefusedInput: it does not, because another version or machine recorded it.
         """
-        if trial.index >= len(self.recorded):
-            self.run.record(trial)
-        elif trial.strategy != self.recorded[trial.index].strategy:
+        before = self.recorded.get(trial.index)
+        if before is not None and trial.strategy != before.strategy:
             raise RefusedInput(
                 f"{self.run.folder}: trial {trial.index} does not repeat, it was recorded by another version or "
                 "machine; overwrite=true starts the run anew"
             )
+        if trial.index >= self._kept:
+            self.run.record(before or trial)

@@ -14,8 +14,7 @@ References:
 """
 
 import logging
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +22,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from amc.errors import ModelError, RefusedInput
+from amc.errors import RefusedInput
 from amc.report.tables import percent, share
-from amc.run.outcome import finalists_of
+from amc.run.outcome import finalists_of, sound_winner
 from amc.run.result import stage_kept
 from amc.run.resume import Continuation
 from amc.run.stage import SearchPlan, Stage, at_stage, on_network
@@ -33,10 +32,9 @@ from amc.run.track import Tracking
 from amc.store.kept_layers import StageKept, composed
 from amc.store.results import read_stage, read_trials
 from amc.store.run_folders import NETWORK, STAGE, stage_folder
-from amc.training.choice import winner
-from amc.training.finetune import FineTuner, Tuned
+from amc.training.finetune import FineTuner
 from amc.weights.export import weights_bytes
-from amc.weights.loading import load
+from amc.weights.loading import load, read_header
 from amc.weights.metadata import Header
 from envs.engine.types import Cost
 from envs.search import Trial
@@ -115,7 +113,7 @@ def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlay
     stage, earlier = first, []
     for number, target in enumerate(targets, 1):
         stage, inner = at_stage(plan, stage, number, target), stage_folder(folder, number)
-        if (inner / STAGE).exists() and (inner / NETWORK).exists():
+        if _is_whole(inner):
             log.info("%s: finished before", stage.title)
             tracking.begin_stage(number)
             for trial in read_trials(inner):
@@ -130,16 +128,18 @@ def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlay
     return LastStage(at_stage(plan, stage, plan.stages, last), tuple(earlier))
 
 
-def sound_winner(candidates: Iterable[Tuned], title: str) -> Tuned:
-    """Return the best of those that fine-tuning has left whole: with weights that are no numbers nothing can go on.
-
-    Raises:
-        ModelError: there is none.
-    """
-    sound = [tuned for tuned in candidates if math.isfinite(tuned.after.loss)]
-    if not sound:
-        raise ModelError(f"{title}: fine-tuning diverged; lower finetune.lr_factor, or take fewer stages")
-    return winner(sound)
+def _is_whole(folder: Path) -> bool:
+    """Tell whether a stage was finished and what it left is whole; say what is not."""
+    if not ((folder / STAGE).exists() and (folder / NETWORK).exists()):
+        return False
+    try:
+        read_stage(folder)
+        read_trials(folder)
+        read_header(folder / NETWORK)
+    except RefusedInput as error:
+        log.warning("%s; the stage is made again", error)
+        return False
+    return True
 
 
 def restored(stage: Stage, kept: StageKept, folder: Path, device: torch.device) -> nn.Module:

@@ -1,12 +1,17 @@
 """Files that a kill at any moment leaves whole: the old one or the new one, or without its last line."""
 
+import hashlib
 import json
+import logging
 import os
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from amc.errors import RefusedInput, StorageError
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 30
 
@@ -36,19 +41,80 @@ def write_file(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def append_line(path: Path, content: dict[str, Any]) -> None:
-    """Append a line of JSON and wait for the disk.
+class LineFile:
+    """A file that grows by lines of JSON, each on disk before the next is asked for.
+
+    It is held open while it grows. Deleted or replaced meanwhile, it is put back whole, from what is still held.
+
+    Args:
+        path: of the file; made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._size = 0
+
+    def append(self, content: dict[str, Any]) -> None:
+        """Append a line and wait for the disk.
+
+        Raises:
+            StorageError: the disk is full, the folder cannot be written, or somebody else has written to the file.
+        """
+        line = (json.dumps(content, allow_nan=False) + "\n").encode()
+        try:
+            descriptor = self._held()
+            _write(descriptor, line)
+            os.fsync(descriptor)
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
+        self._size += len(line)
+
+    def _held(self) -> int:
+        """Return the open file, once it is known to be the one that lies there."""
+        if self._descriptor is None:
+            return self._open()
+        held, there = os.fstat(self._descriptor), None
+        with suppress(FileNotFoundError):
+            there = self._path.stat()
+        if held.st_size != self._size:
+            raise StorageError(
+                f"{self._path}: was changed by somebody else; the same command goes on from what is left"
+            )
+        if there is not None and os.path.samestat(held, there):
+            return self._descriptor
+        log.warning("%s was removed or replaced while it grew: it is put back", self._path)
+        content = os.pread(self._descriptor, self._size, 0)
+        write_file(self._path, content)
+        return self._open()
+
+    def _open(self) -> int:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _sync_folder(self._path.parent)
+        weakref.finalize(self, os.close, descriptor)
+        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        return descriptor
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what processes that died in the middle of writing have left; nobody may be writing to the folder.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be written.
+        OSError: a file cannot be removed.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits, read in parts."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_file(path: Path) -> bytes:

@@ -12,26 +12,31 @@ A kill at any moment leaves every file whole, see ``amc.store.durable_files``.
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count, takewhile
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from amc.config.setting import Setting
 from amc.errors import RefusedInput, StorageError
 from amc.measurement.latency import Latency
-from amc.store.durable_files import append_line, read_file, write_file
+from amc.store.digests import CHECKSUMS, parse_sealed, sealed
+from amc.store.durable_files import LineFile, read_file, remove_partial_files, write_file
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
-from amc.store.trial_rows import Timing, TrialRow, timing_as_dict, trial_as_dict, trial_of
+from amc.store.trial_rows import read_trials as read_trials
+from amc.store.trial_rows import recover_trials, timing_as_dict, trial_as_dict
 from amc.store.typed_records import Integer, Number, Whole, parse
 from envs.search import Trial
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 # ``Setting``, whole numbers bounded.
 _Setting = str | Integer | float | bool | None
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -111,44 +116,68 @@ class RunFolder:
 
     Args:
         folder: made where missing. A folder holds one run: trials and result of an earlier one in it are removed.
-        keep: go on with the trials and the stages that are there; half-written lines are cut off.
+        keep: go on with the trials, the stages and the result that are there. Trials behind the first that is torn,
+            damaged or missing leave the file, and are in ``recorded`` all the same.
+
+    Attributes:
+        recorded: the whole trials that were there, by index.
 
     Raises:
-        RefusedInput: the trials to be kept are damaged.
+        RefusedInput: the trials to be kept are no regular file.
         StorageError: the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path, *, keep: bool = False) -> None:
         self.folder = folder
+        self._trials, self._timings = LineFile(folder / TRIALS), LineFile(folder / TIMINGS)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if keep:
-                (folder / RESULT).unlink(missing_ok=True)
-            else:
+            remove_partial_files(folder)
+            if not keep:
+                (folder / CHECKSUMS).unlink(missing_ok=True)
                 clear(folder)
         except OSError as error:
             raise StorageError(
                 f"{folder}: cannot be made or written ({error.strerror}); choose another name"
             ) from error
+        self.recorded: dict[int, Trial] = {}
         if keep and (folder / TRIALS).exists():
-            self._rewrite(read_trials(folder))
+            found = recover_trials(folder)
+            for damage in found.damage:
+                log.warning("%s", damage)
+            self.recorded = found.trials
+            if not found.tidy:
+                self._rewrite(self.first_recorded())
 
     def record(self, trial: Trial) -> None:
         """Append a trial; it is on disk when this returns. A sink of ``RecordTrials``."""
-        append_line(self.folder / TRIALS, trial_as_dict(trial))
-        append_line(self.folder / TIMINGS, timing_as_dict(trial))
+        self._trials.append(sealed(trial_as_dict(trial)))
+        self._timings.append(sealed(timing_as_dict(_timed(trial))))
+
+    def first_recorded(self) -> list[Trial]:
+        """Return the recorded trials up to the first that is missing."""
+        return [self.recorded[index] for index in takewhile(self.recorded.__contains__, count())]
+
+    def unpublish(self) -> None:
+        """Take back that the run is finished, before what it found is written anew.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        try:
+            for name in (CHECKSUMS, RESULT):
+                (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder}: cannot be written ({error.strerror})") from error
 
     def ask(self, asked: Mapping[str, Setting]) -> None:
         """Write down what the run was asked, before its first trial."""
-        self.write(ASKED, json.dumps(asked, indent=1) + "\n")
+        self.write(ASKED, json.dumps(sealed(asked), indent=1) + "\n")
 
     def _rewrite(self, trials: Sequence[Trial]) -> None:
-        """Write whole lines only. A trial whose seconds were lost counts as having taken none."""
-        timed = [
-            replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial for trial in trials
-        ]
+        """Write whole lines only."""
         for name, as_dict in ((TRIALS, trial_as_dict), (TIMINGS, timing_as_dict)):
-            lines = [json.dumps(as_dict(trial), allow_nan=False) + "\n" for trial in timed]
+            lines = [json.dumps(sealed(as_dict(_timed(trial))), allow_nan=False) + "\n" for trial in trials]
             write_file(self.folder / name, "".join(lines))
 
     def write(self, name: str, content: bytes | str) -> Path:
@@ -163,11 +192,16 @@ class RunFolder:
         as_dict["stages"] = [stage.as_dict() for stage in result.stages]
         if not result.stages:
             del as_dict["stages"]
-        return self.write(RESULT, json.dumps(as_dict, indent=1, allow_nan=False) + "\n")
+        return self.write(RESULT, json.dumps(sealed(as_dict), indent=1, allow_nan=False) + "\n")
 
     def write_stage(self, stage: StageKept) -> Path:
         """Write ``stage.json``; from then on the stage is done."""
-        return self.write(STAGE, json.dumps(stage.as_dict(), indent=1, allow_nan=False) + "\n")
+        return self.write(STAGE, json.dumps(sealed(stage.as_dict()), indent=1, allow_nan=False) + "\n")
+
+
+def _timed(trial: Trial) -> Trial:
+    """Return a trial with seconds; one whose seconds were lost counts as having taken none."""
+    return replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial
 
 
 def read_asked(folder: Path) -> dict[str, Setting] | None:
@@ -180,20 +214,10 @@ def read_asked(folder: Path) -> dict[str, Setting] | None:
     if not path.exists():
         return None
     try:
-        return parse(dict[str, _Setting], read_file(path))
+        asked: dict[str, Setting] = parse_sealed(dict[str, _Setting], read_file(path)).record
+        return asked
     except ValueError as error:
         raise RefusedInput(f"{path}: holds no settings ({error}); overwrite=true starts the run anew") from error
-
-
-def read_trials(folder: Path) -> list[Trial]:
-    """Read the trials of a run, finished or not; a torn last line is left out, an untimed trial took ``nan`` seconds.
-
-    Raises:
-        RefusedInput: the file is missing, or a line is no trial.
-    """
-    timed = _read_lines(folder / TIMINGS, Timing) if (folder / TIMINGS).exists() else []
-    timings = {timing.index: timing for timing in timed}
-    return [trial_of(row, timings) for row in _read_lines(folder / TRIALS, TrialRow)]
 
 
 def read_result(folder: Path) -> Result:
@@ -207,7 +231,8 @@ def read_result(folder: Path) -> Result:
     try:
         schema = parse(_Versioned, content, extra="ignore").schema
         if schema == SCHEMA:
-            return parse(Result, content)
+            result: Result = parse_sealed(Result, content).record
+            return result
     except ValueError as error:
         raise RefusedInput(f"{path}: no result of a run ({error})") from error
     raise RefusedInput(f"{path}: schema {schema!s:.40}, this version reads {SCHEMA}")
@@ -220,18 +245,7 @@ def read_stage(folder: Path) -> StageKept:
         RefusedInput: the file is missing or is no stage.
     """
     try:
-        return parse(StageKept, read_file(folder / STAGE))
+        stage: StageKept = parse_sealed(StageKept, read_file(folder / STAGE)).record
+        return stage
     except ValueError as error:
         raise RefusedInput(f"{folder / STAGE}: no stage of a run ({error}); delete it to repeat the stage") from error
-
-
-def _read_lines(path: Path, kind: type[Kind]) -> list[Kind]:
-    """The whole lines of a JSONL file; what stands behind the last newline was torn by a kill."""
-    whole, _, _ = read_file(path).rpartition(b"\n")
-    rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            rows.append(parse(kind, line))
-        except ValueError as error:
-            raise RefusedInput(f"{path}: line {number} is no trial ({error})") from error
-    return rows

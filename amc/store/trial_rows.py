@@ -1,13 +1,20 @@
-"""A trial as the two lines of JSON that ``amc.store.results`` keeps of it: what it found, and how long it took."""
+"""A trial as the two lines of JSON that a run keeps of it: what it found, and how long it took."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+from amc.errors import RefusedInput
+from amc.store.digests import parse_sealed
+from amc.store.durable_files import read_file
+from amc.store.run_folders import TIMINGS, TRIALS
 from amc.store.typed_records import Number, Whole
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -82,3 +89,74 @@ def trial_of(row: TrialRow, timings: Mapping[int, Timing]) -> Trial:
 
 def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """Read the trials of a run, finished or not; a torn last line is left out, an untimed trial took ``nan`` seconds.
+
+    Raises:
+        RefusedInput: the file is missing, or a line is no trial, or not what was written.
+    """
+    found = recover_trials(folder)
+    if found.damage:
+        raise RefusedInput(found.damage[0])
+    return list(found.trials.values())
+
+
+class Recovered(NamedTuple):
+    """What is left of a run's trials.
+
+    Attributes:
+        trials: those that are whole, by index.
+        damage: what is wrong with the others, a line each.
+        verified: whether a digest vouched for all of them.
+        tidy: whether both files hold nothing but whole lines, one for each of the first trials, in order.
+    """
+
+    trials: dict[int, Trial]
+    damage: tuple[str, ...]
+    verified: bool
+    tidy: bool
+
+
+def recover_trials(folder: Path) -> Recovered:
+    """Read the trials of a run that are whole; damaged seconds are dropped, such a trial took ``nan`` seconds.
+
+    Raises:
+        RefusedInput: the file is missing.
+    """
+    timed = _read_lines(folder / TIMINGS, Timing) if (folder / TIMINGS).exists() else _Lines([], (), False, False)
+    timings = {timing.index: timing for timing in timed.rows}
+    lines = _read_lines(folder / TRIALS, TrialRow)
+    trials: dict[int, Trial] = {}
+    for row in lines.rows:
+        trials.setdefault(row.index, trial_of(row, timings))
+    return Recovered(trials, lines.damage, lines.verified, _is_tidy(lines) and _is_tidy(timed, len(lines.rows)))
+
+
+def _is_tidy(lines: "_Lines", expected: int | None = None) -> bool:
+    count = len(lines.rows) if expected is None else expected
+    in_order = [row.index for row in lines.rows] == list(range(count))
+    return in_order and not lines.torn and not lines.damage
+
+
+class _Lines(NamedTuple):
+    rows: list[Any]
+    damage: tuple[str, ...]
+    verified: bool
+    torn: bool
+
+
+def _read_lines(path: Path, kind: type[Kind]) -> _Lines:
+    """The whole lines of a JSONL file; what stands behind the last newline was torn by a kill."""
+    whole, _, torn = read_file(path).rpartition(b"\n")
+    rows, damage, verified = [], [], True
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+        try:
+            read = parse_sealed(kind, line)
+        except ValueError as error:
+            damage.append(f"{path}: line {number} is no trial ({error})")
+        else:
+            rows.append(read.record)
+            verified = verified and read.verified
+    return _Lines(rows, tuple(damage), verified and not damage, bool(torn))

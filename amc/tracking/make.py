@@ -7,9 +7,10 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from amc.environment import unmarked
 from amc.errors import ConfigError
+from amc.names import printable_line
 from amc.tracking.tracker import Tracker
-from envs.engine.errors import first_line
 
 
 def make_tracker(settings: object) -> Tracker:
@@ -20,11 +21,11 @@ def make_tracker(settings: object) -> Tracker:
     """
     where = settings.get("_target_") if isinstance(settings, Mapping) else None
     try:
-        tracker: Any = instantiate(settings)
+        tracker: Any = instantiate(unmarked(settings))
     except InstantiationException as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from error
-        raise ConfigError(f"tracker._target_={where}: {first_line(error.__cause__ or error)}") from error
+        raise ConfigError(f"tracker._target_={where}: {printable_line(error.__cause__ or error)}") from error
     if where is None or not all(callable(getattr(tracker, name, None)) for name in ("start", "__call__", "finish")):
         raise ConfigError(f"tracker={settings}: is no tracker; take tracker=none, or another by its name")
     made: Tracker = tracker

@@ -3,18 +3,17 @@
 import hashlib
 import json
 import logging
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
 from amc.config.recipe import Recipe
 from amc.config.schema import TrainConfig
-from amc.errors import RefusedInput
+from amc.environment import public
+from amc.errors import ModelError, RefusedInput
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
@@ -22,7 +21,7 @@ from amc.store.durable_files import write_file
 from amc.store.lock import alone
 from amc.training.sgd import fit
 from amc.weights.checkpoint import load_checkpoint
-from amc.weights.tensor_file import read_metadata, read_tensors
+from amc.weights.tensor_file import read_metadata, read_tensors, tensor_bytes
 from amc.zoo.data.dataset import Splits
 from amc.zoo.data.device_data import DeviceData
 from amc.zoo.models.building import new_network
@@ -35,8 +34,11 @@ FORMAT = 3
 def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
     """Return the dense network in eval mode on the device: from a checkpoint, from the cache, or trained and put there.
 
+    A damaged file in the cache is replaced.
+
     Raises:
-        RefusedInput: the checkpoint or the cached file is damaged, or made for another network.
+        ModelError: training diverged.
+        RefusedInput: the checkpoint is damaged, or made for another network.
     """
     splits, device = data.splits, data.device
     seed_everything(cfg.dense_seed)
@@ -56,16 +58,30 @@ def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.dev
     path = cache_folder(cfg.cache_dir) / "dense" / f"{cfg.model.name}-{cfg.data.name}-{key[:16]}.safetensors"
     what = f"{cfg.model.name} on {cfg.data.name}"
     # Jobs side by side ask for the same network at once: the first trains it.
-    with nullcontext() if path.exists() else alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
-        if path.exists():
-            load_weights(path, model, key)
-            log.info("%s: trained before, from %s", what, path)
-        else:
+    if _loaded(path, model, key, what):
+        return
+    with alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
+        if not _loaded(path, model, key, what):
             log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
             with TrainingProgress(f"train {what}") as progress:
                 fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
-            about = {"model": asdict(cfg.model), "data": asdict(cfg.data), "recipe": asdict(recipe)}
+            if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+                raise ModelError(f"{what}: training diverged, its weights are no numbers; lower train.lr={recipe.lr}")
+            about = {"model": public(asdict(cfg.model)), "data": public(asdict(cfg.data)), "recipe": asdict(recipe)}
             save_weights(path, model, key, about)
+
+
+def _loaded(path: Path, model: nn.Module, key: str, what: str) -> bool:
+    """Fill a network from the cache, and tell whether that could be done; a damaged file is trained anew."""
+    if not path.exists():
+        return False
+    try:
+        load_weights(path, model, key)
+    except RefusedInput as error:
+        log.warning("%s", error)
+        return False
+    log.info("%s: trained before, from %s", what, path)
+    return True
 
 
 def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, device: torch.device) -> str:
@@ -98,7 +114,7 @@ def save_weights(path: Path, model: nn.Module, key: str, about: dict[str, Any]) 
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"key": key, "about": json.dumps(about | {"torch": torch.__version__})}
-    write_file(path, safetensors.torch.save(tensors, metadata))
+    write_file(path, tensor_bytes(tensors, metadata))
 
 
 def load_weights(path: Path, model: nn.Module, key: str) -> None:
@@ -112,5 +128,5 @@ def load_weights(path: Path, model: nn.Module, key: str) -> None:
             raise ValueError("it was made for another network or other data")
         tensors = read_tensors(path, model.state_dict())
     except (OSError, ValueError) as error:
-        raise RefusedInput(f"{path}: not a network trained before ({error}); delete it to train anew") from error
+        raise RefusedInput(f"{path}: not a network trained before ({error}); it is trained anew") from error
     model.load_state_dict(tensors)

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from amc.errors import ModelError
 from amc.weights.metadata import Header
+from amc.weights.tensor_file import tensor_bytes
 from envs.engine.surgery.head_counts import counts_of
 from envs.engine.surgery.masking import without_masks
 
@@ -38,7 +38,7 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_masks(model).state_dict().items()
     }
-    return safetensors.torch.save(tensors, metadata=replace(header, counts=counts_of(model)).to_metadata())
+    return tensor_bytes(tensors, replace(header, counts=counts_of(model)).to_metadata())
 
 
 def pt2_bytes(model: nn.Module, example: Tensor) -> bytes:

@@ -1,7 +1,7 @@
 """Bring a saved pruned network back. Files are data: they are checked first, and no code in them ever runs."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amc.errors import RefusedInput
+from amc.weights.allocation import AllocationLimit
 from amc.weights.export import WEIGHTS_FILE
 from amc.weights.metadata import Header
 from amc.weights.resize import resize
@@ -19,6 +20,10 @@ from envs.engine.surgery.head_counts import set_counts
 
 # Of packages' networks, which take memory before their shapes are known.
 MAX_CLASSES, MAX_CHANNELS = 1 << 16, 1 << 8
+LEAST_DENSE_BYTES, MOST_SHRINKING = 1 << 28, 100
+"""A dense network of a package takes no more than this, or than so many times the file that was cut from it."""
+MAX_ACTIVATION_BYTES, MAX_FORWARD_BYTES = 1 << 28, 1 << 32
+"""What one forward pass may make: of one tensor, and of all one after the other."""
 
 
 class LoadError(RefusedInput):
@@ -42,7 +47,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
     own = deepcopy(model) if isinstance(model, nn.Module) else model and model()
     with _refusing(path):
         header = _header(path)
-        network = own.cpu() if own is not None else _dense_from_zoo(header)
+        network = own.cpu() if own is not None else _dense_from_zoo(header, path.lstat().st_size)
         tensors = read_tensors(path, network.state_dict(), pruned=True, links=False)
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
         set_counts(network, header.counts)
@@ -83,7 +88,7 @@ def _refusing(path: Path) -> Iterator[None]:
         raise LoadError(f"{path} is refused: {first_line(error)}") from error
 
 
-def _dense_from_zoo(header: Header) -> nn.Module:
+def _dense_from_zoo(header: Header, file_bytes: int) -> nn.Module:
     if header.model is None:
         raise ValueError("its network is not from the zoo; pass the dense one: load(folder, model=...)")
     spec = header.model
@@ -93,14 +98,16 @@ def _dense_from_zoo(header: Header) -> nn.Module:
         )
     # On "meta" a network has shapes but takes no memory, whatever width the file asks for. Packages' networks have a
     # width of their own, and compute tensors that no file holds.
-    with nullcontext() if "/" in spec.factory else torch.device("meta"):
+    limited = AllocationLimit(max(LEAST_DENSE_BYTES, file_bytes * MOST_SHRINKING))
+    with limited if "/" in spec.factory else torch.device("meta"):
         return build_model(spec.factory, spec.num_classes, spec.in_channels, spec.width)
 
 
 @torch.inference_mode()
 def _try_forward(network: nn.Module, header: Header) -> None:
     try:
-        output = network(torch.zeros(header.input_shape))
+        with AllocationLimit(MAX_FORWARD_BYTES, each=MAX_ACTIVATION_BYTES):
+            output = network(torch.zeros(header.input_shape))
     except Exception as error:
         # Layers that do not fit together fail in many ways; a network that does not run is refused for any.
         raise ValueError(f"it does not run on {list(header.input_shape)}: {first_line(error)}") from error

@@ -3,24 +3,48 @@
 Files are data: sizes, names, shapes, types and finiteness are checked, and no code in them runs.
 """
 
+import hashlib
+import json
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from amc.config.checkpoint_paths import MAX_BYTES
+from amc.store.digests import NOT_AS_WRITTEN
 from envs.engine.errors import first_line
+
+# Of the format: a length, a header of JSON of that length, and the values.
+LENGTH_BYTES, ALIGNMENT, METADATA = 8, 8, "__metadata__"
+DIGEST = "sha256"
+"""Name in a file's metadata under which the digest of all else in it stands. Files of version 0.1 have none."""
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return tensors on the CPU, contiguous and sharing no memory, as a safetensors file that carries its digest."""
+    about = {**metadata, DIGEST: _digest(tensors, metadata)}
+    content = safetensors.torch.save(dict(tensors), metadata=about)
+    # The library writes metadata in any order; the same network is to be the same bytes.
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+    ordered = json.dumps({**header, METADATA: dict(sorted(about.items()))}, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % ALIGNMENT)
+    return len(ordered).to_bytes(LENGTH_BYTES, "little") + ordered + content[LENGTH_BYTES + length :]
 
 
 def read_metadata(path: Path, *, links: bool = True) -> Mapping[str, str]:
-    """Return what a file says about itself; arguments and errors are those of :func:`read_tensors`."""
+    """Return what a file says about itself, once its digest is right; see :func:`read_tensors` for the rest."""
     with _opened(path, links) as file:
-        return dict(file.metadata() or {})
+        metadata = dict(file.metadata() or {})
+        if DIGEST in metadata:
+            _check_digest({name: file.get_tensor(name) for name in file.keys()}, metadata)  # noqa: SIM118  not a dict
+        return metadata
 
 
 def read_tensors(
@@ -47,8 +71,9 @@ def read_tensors(
             mapped = file.get_tensor(name)
             _check_kind(name, mapped, like, pruned)
             # Cloned before its values are looked at: the file is mapped into memory, and may change or go.
-            tensors[name] = _finite(name, mapped.clone())
-        return tensors
+            tensors[name] = mapped.clone()
+        _check_digest(tensors, file.metadata() or {})
+        return {name: _finite(name, tensor) for name, tensor in tensors.items()}
 
 
 def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -64,6 +89,22 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
             raise ValueError(f"tensor {name!r} holds {kind}: save dense tensors, as model.state_dict() has them")
         _check_kind(name, tensor, wanted[name], pruned=False)
         _finite(name, tensor)
+
+
+def _check_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    about = dict(metadata)
+    if about.pop(DIGEST, None) not in (None, _digest(tensors, about)):
+        raise ValueError(NOT_AS_WRITTEN)
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 of names, types, shapes and values, and of what the file says about itself."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from amc.environment import public, unmarked
 from amc.errors import ConfigError, UserError
 from envs.engine.errors import first_line
 
@@ -45,11 +46,13 @@ def call_target(
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        raise ConfigError(f"{key}._target_={path} with {key}.args={dict(given)}: {first_line(error)}") from error
+        raise ConfigError(
+            f"{key}._target_={path} with {key}.args={public(dict(given))}: {first_line(error)}"
+        ) from error
     except ValueError:  # what is written in C may tell nothing of its parameters
         pass
     try:
-        return function(**arguments)
+        return function(**unmarked(arguments))
     except UserError:
         raise
     except Exception as error:  # whatever the user's code raises

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from amc.errors import ConfigError
+from amc.memory import Demand, check_memory
 from amc.zoo.data.dataset import RawData, Source, Split
 from amc.zoo.data.image_file import SUFFIXES, read_image
 
@@ -32,7 +33,7 @@ def read_split(folder: Path, classes: list[str], size: int) -> Split:
     """Read all images of the folders of some classes, in the order of their names.
 
     Raises:
-        ConfigError: a class has no image.
+        ConfigError: a class has no image, or all would not fit into memory.
         RefusedInput: a file is no image that can be read rightly.
     """
     paths: list[Path] = []
@@ -43,6 +44,8 @@ def read_split(folder: Path, classes: list[str], size: int) -> Split:
             raise ConfigError(f"{folder / name} holds no image ({', '.join(sorted(SUFFIXES))})")
         paths += found
         labels += [label] * len(found)
+    size_of_split = 3 * size * size * len(paths)
+    check_memory([Demand(f"data.image_size={size}", size_of_split, f"{len(paths)} images")])
     images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
     for number, path in enumerate(paths):
         images[number] = read_image(path, size)

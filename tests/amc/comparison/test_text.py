@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_markdown_names_pictures_and_runs_left_out(problem: Problem) -> None:
 
 def test_names_of_strangers_break_no_table(add_run: Callable[..., Path], tmp_path: Path) -> None:
     folder = add_run("amc", 0, [0.5], 0.9)
-    content = (folder / "result.json").read_text()
+    content = re.sub(r',\s*"sha256": "[0-9a-f]*"', "", (folder / "result.json").read_text())
     (folder / "result.json").write_text(content.replace('"policy": "amc"', '"policy": "a|b\\n<i>\\u001b[31m"'))
     study = read_study(tmp_path)
     table = policy_table(study.problems[0])

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from amc.errors import ModelError
+from amc.run.outcome import sound_winner
 from amc.run.stage import remaining
-from amc.run.staged_pruning import sound_winner, stage_targets
+from amc.run.staged_pruning import stage_targets
 from amc.training.finetune import Tuned
 from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine
@@ -48,7 +49,10 @@ def test_min_keep_counts_what_went_before() -> None:
 def test_a_network_that_fine_tuning_broke_does_not_win() -> None:
     before = Evaluation(0.5, 1.0, 10)
     broken = Tuned((1.0,), nn.Identity(), before, Evaluation(0.9, math.nan, 10))
+    torn = nn.BatchNorm2d(2)
+    torn.running_var[0] = float("inf")
+    unreadable = Tuned((0.7,), torn, before, Evaluation(0.5, 0.9, 10))
     sound = Tuned((0.5,), nn.Identity(), before, Evaluation(0.45, 1.0, 10))
-    assert sound_winner([broken, sound], "stage 1 of 2") is sound
+    assert sound_winner([broken, unreadable, sound], "stage 1 of 2") is sound
     with pytest.raises(ModelError, match="stage 1 of 2: fine-tuning diverged"):
         sound_winner([broken], "stage 1 of 2")

@@ -98,7 +98,7 @@ def test_settings_come_back_and_a_result_without_them_is_read(sample_result: Res
     path = RunFolder(tmp_path).write_result(asked)
     assert read_result(tmp_path) == asked
     older = json.loads(path.read_text())
-    del older["settings"]
+    del older["settings"], older["sha256"]
     path.write_text(json.dumps(older))
     assert read_result(tmp_path) == sample_result
 
@@ -191,3 +191,45 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be made or written"):
         RunFolder(tmp_path / "file" / "run")
+
+
+def test_a_file_that_is_removed_or_replaced_while_it_grows_is_put_back(
+    sample_trials: list[Trial], tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path)
+    run.record(sample_trials[0])
+    (tmp_path / TRIALS).unlink()
+    run.record(sample_trials[1])
+    (tmp_path / TIMINGS).rename(tmp_path / "elsewhere")
+    (tmp_path / TIMINGS).write_text("something else\n")
+    run.record(sample_trials[2])
+    assert read_trials(tmp_path) == sample_trials[:3]
+
+
+def test_a_file_that_somebody_else_writes_to_is_an_error(sample_trials: list[Trial], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.record(sample_trials[0])
+    with (tmp_path / TRIALS).open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(StorageError, match="somebody else"):
+        run.record(sample_trials[1])
+
+
+def test_trials_behind_a_damaged_one_are_recovered(sample_trials: list[Trial], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for trial in sample_trials[:3]:
+        run.record(trial)
+    lines = (tmp_path / TRIALS).read_text().splitlines(keepends=True)
+    damaged = lines[1].replace('"feasible": true', '"feasible": false')
+    (tmp_path / TRIALS).write_text(lines[0] + damaged + lines[2])
+    with pytest.raises(RefusedInput, match=r"line 2 .*not what was written"):
+        read_trials(tmp_path)
+    kept = RunFolder(tmp_path, keep=True)
+    assert kept.recorded == {0: sample_trials[0], 2: sample_trials[2]}
+    assert read_trials(tmp_path) == sample_trials[:1]
+
+
+def test_what_the_dead_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".result.json.4711.part").write_text("{")
+    RunFolder(tmp_path, keep=True)
+    assert list(tmp_path.iterdir()) == []
