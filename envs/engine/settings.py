@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, PRECISIONS, UNITS, check_combination
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, PRECISIONS, REPAIRS, UNITS, check_combination
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 
 SEEDS = Interval(0, 2**32, high_open=True)
@@ -20,6 +20,8 @@ class EngineSettings:
             eight choices then. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
+        repair: what these least squares see: ``independent``: the dense network's inputs; ``compensating``: those of the
+            pruned network, so that a layer makes up for the errors of the layers before it.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
         precision: what candidates run in; ``auto`` takes bfloat16 where the device multiplies it in hardware and the
@@ -37,6 +39,7 @@ class EngineSettings:
     round_to: int | None = setting(None, Interval(1))
     ignore: tuple[str, ...] = ()
     reconstruct: bool = True
+    repair: str = setting("compensating", OneOf(REPAIRS))
     adaptive_bn: int = setting(500, Interval(0))
     seed: int = setting(0, SEEDS)
     precision: str = setting("auto", OneOf(PRECISIONS))

@@ -84,25 +84,25 @@ def sample_inputs(module: nn.Module, inputs: Tensor, points: int, generator: tor
         tokens = inputs.flatten(1, -2) if inputs.ndim > 2 else inputs.unsqueeze(1)
         chosen = torch.randperm(tokens.shape[1], generator=generator)[:points].to(inputs.device)
         return tokens[:, chosen].flatten(0, 1).unsqueeze(0)
-    windows = _windows(module, inputs)
+    views = windows(module, inputs)
     axes = weight_of(module).ndim - 2
-    pixels = torch.tensor(list(product(*map(range, windows.shape[2 : 2 + axes]))))
+    pixels = torch.tensor(list(product(*map(range, views.shape[2 : 2 + axes]))))
     chosen = pixels[torch.randperm(len(pixels), generator=generator)[:points]].to(inputs.device)
     everything: tuple[slice | Tensor, ...] = (slice(None), slice(None))
-    picked = windows[everything + chosen.unbind(1)]
+    picked = views[everything + chosen.unbind(1)]
     samples: Tensor = picked.unflatten(1, (blocks_of(module), -1)).movedim(1, 0).transpose(2, 3)
     return samples.flatten(3).flatten(1, 2)
 
 
-def _windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
+def windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
     """View a convolution's padded input as the windows it reads, ``(n, channels, *pixels, *kernel)``."""
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    windows = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
+    views = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
     for axis, (size, step, spread) in enumerate(
         zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
     ):
-        windows = windows.unfold(axis, spread * (size - 1) + 1, step)[..., ::spread]
-    return windows
+        views = views.unfold(axis, spread * (size - 1) + 1, step)[..., ::spread]
+    return views
 
 
 def collect_moments(
