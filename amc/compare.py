@@ -1,4 +1,4 @@
-"""``python -m amc.compare outputs/study``: which search policy is best, from the folders of finished runs."""
+"""``amc-compare outputs/study``, ``python -m amc.compare ...``: which search policy is best, from finished runs."""
 
 import os
 import sys
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from amc.cli.command import FULL_ERROR, reporting
+import amc
+from amc.cli.entry import enter
 from amc.errors import ConfigError
 
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str]) -> None:
         ConfigError: an argument is wrong, or there is no such folder or no finished run in it.
         StorageError: a folder cannot be read or written.
     """
-    parser = _Parser("python -m amc.compare", description="Which search policy is best, from finished runs.")
+    parser = _Parser("amc-compare", description="Which search policy is best, from finished runs.")
+    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
     parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
     parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
     parser.add_argument("--optuna", type=Path, help="file to write all trials to, as studies for optuna-dashboard")
@@ -38,6 +40,18 @@ def main(arguments: Sequence[str]) -> None:
     compare(asked.study, asked.output or asked.study, asked.optuna)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Compare as the command line asks; errors end in one line."""
+    from amc.cli.command import FULL_ERROR, reporting
+
     with reporting("compare", os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])
+
+
+def script() -> None:
+    """Run the command line: what the console script ``amc-compare`` calls."""
+    enter("compare", run)
+
+
+if __name__ == "__main__":
+    script()

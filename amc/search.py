@@ -1,14 +1,19 @@
-"""``python -m amc.search``: searches keep ratios, fine-tunes the best networks, measures and reports the winner."""
+"""``amc-search``, ``python -m amc.search``: searches keep ratios, fine-tunes, measures and reports the winner."""
 
-from amc.cli.command import chosen, end_sweep, output_folder, run_command
-from amc.config.schema import SearchConfig
-from amc.store.lock import alone
+from typing import TYPE_CHECKING
+
+from amc.cli.entry import enter
+
+if TYPE_CHECKING:
+    from amc.config.schema import SearchConfig
 
 
-def main(cfg: SearchConfig) -> None:
+def main(cfg: "SearchConfig") -> None:
     """Run the search that the command line asks for."""
     # Imported late: a typo on the command line is answered before torch is there.
+    from amc.cli.command import chosen, end_sweep, output_folder
     from amc.run.pipeline import run_search
+    from amc.store.lock import alone
 
     folder = output_folder()
     # Jobs side by side may name the same folder: the second then finds the run of the first, and knows what to do.
@@ -18,5 +23,17 @@ def main(cfg: SearchConfig) -> None:
         end_sweep()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Compose the configuration and search; a job after the other where the command line is a sweep."""
+    from amc.cli.command import run_command
+
     run_command("search", main)
+
+
+def script() -> None:
+    """Run the command line: what the console script ``amc-search`` calls."""
+    enter("search", run)
+
+
+if __name__ == "__main__":
+    script()

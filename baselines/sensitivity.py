@@ -111,26 +111,34 @@ class SensitivityAnalysis:
     def _curves(self, env: RecordTrials) -> list[DamageCurve]:
         """Return what the points tell of every layer; an average layer's for one without points."""
         measured = sensitivity_curves(env.trials, [layer.name for layer in env.problem.engine.layers])
-        fitted = [self._fit(curve.points) for curve in measured]
+        fitted = [fit_curve(curve.points, self.watch) for curve in measured]
         ends = [curve.damage[-1] for curve in fitted if curve is not None]
         average = DamageCurve((0.0, 1.0), (0.0, sum(ends) / len(ends) if ends else 1.0))
         return [curve or average for curve in fitted]
 
-    def _fit(self, points: Sequence[SensitivityPoint]) -> DamageCurve | None:
-        """Return the curve of a layer, or none if it or the dense network was not scored."""
-        if len(points) < 2 or points[-1].keep < 1:
-            return None
-        dense, *pruned = reversed(points)
-        squares = [0.0, *((1 - point.keep) ** 2 for point in pruned)]
-        damage = isotonic_regression([0.0, *(self._damage(point.evaluation, dense.evaluation) for point in pruned)]).x
-        # Beyond the last point the damage goes on in proportion to the square.
-        return DamageCurve((*squares, 1.0), (*damage.tolist(), float(damage[-1]) / squares[-1]))
 
-    def _damage(self, pruned: Evaluation, dense: Evaluation) -> float:
-        """Return how much worse a network is than the dense one, 0 if it is better."""
-        if self.watch == "metric" or not math.isfinite(dense.loss):
-            return max(0.0, dense.metric - pruned.metric)
-        return max(0.0, pruned.loss - dense.loss) if math.isfinite(pruned.loss) else DESTROYED
+def fit_curve(points: Sequence[SensitivityPoint], watch: str) -> DamageCurve | None:
+    """Return the curve of a layer, or none if it or the dense network was not scored.
+
+    Args:
+        points: of the layer, keep ratios ascending; the dense network, which keeps everything, is the last.
+        watch: what damage is measured by, one of ``WATCHED``.
+    """
+    if len(points) < 2 or points[-1].keep < 1:
+        return None
+    dense, *pruned = reversed(points)
+    squares = [0.0, *((1 - point.keep) ** 2 for point in pruned)]
+    damages = [measure_damage(point.evaluation, dense.evaluation, watch) for point in pruned]
+    damage = isotonic_regression([0.0, *damages]).x
+    # Beyond the last point the damage goes on in proportion to the square.
+    return DamageCurve((*squares, 1.0), (*damage.tolist(), float(damage[-1]) / squares[-1]))
+
+
+def measure_damage(pruned: Evaluation, dense: Evaluation, watch: str) -> float:
+    """Return how much worse a network is than the dense one, 0 if it is better."""
+    if watch == "metric" or not math.isfinite(dense.loss):
+        return max(0.0, dense.metric - pruned.metric)
+    return max(0.0, pruned.loss - dense.loss) if math.isfinite(pruned.loss) else DESTROYED
 
 
 def savings(budget: ResourceBudget) -> Weights:

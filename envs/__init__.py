@@ -1,7 +1,8 @@
-"""Pruning as a reinforcement learning problem. Importing this registers ``amc/Pruning-v0`` with Gymnasium."""
+"""Pruning as a reinforcement learning problem.
 
-from gymnasium.envs.registration import register
+Importing this makes ``amc/Pruning-v0`` known to Gymnasium, and does not import Gymnasium: see ``envs.registration``.
+"""
 
-from envs.engine.analytic import AnalyticEngine
+from envs.registration import register_with_gymnasium
 
-register(id="amc/Pruning-v0", entry_point="envs.pruning_env:PruningEnv", kwargs={"engine": AnalyticEngine()})
+register_with_gymnasium()

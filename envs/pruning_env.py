@@ -65,7 +65,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Args:
         engine: the network to prune.
         reward: a key of ``REWARDS`` or a function of evaluation and cost.
-        resource: what is limited: ``flops``, ``params``, ``memory`` or ``latency``.
+        resource: what is limited: a field of ``Cost`` that the engine fills in.
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
         units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.

@@ -85,6 +85,7 @@ def test_the_result_meets_the_target_and_names_what_was_asked(finished: Path) ->
     asked = {"model": "mobilenet", "data": "digits", "policy": "random", "resource": "flops", "target": 0.5, "seed": 0}
     assert {key: result[key] for key in asked} == asked
     assert result["trials"] == 5 == len((finished / "trials.jsonl").read_text().splitlines())
+    assert result["strategy"]
     assert all(row["kept"] / row["of"] == pytest.approx(row["keep"]) for row in result["strategy"])
 
 

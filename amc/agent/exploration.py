@@ -1,11 +1,15 @@
 """Exploration of the AMC paper: uniform warm-up, then a truncated normal that narrows with every episode."""
 
+import math
+import sys
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
 
 NEGLIGIBLE = 1e-6
+# Above 0, of which there is no logarithm.
+TINY = sys.float_info.min
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,21 @@ def narrowing(sigma: float, sigma_end: float, warm_up: int, episodes: int) -> Ex
 
 
 def truncated_normal(mean: float, sigma: float, low: float, high: float, rng: np.random.Generator) -> float:
-    """Draw from a normal distribution cut to [low, high], by inversion of its distribution function."""
+    """Draw from a normal distribution cut to [low, high], by inversion of its distribution function.
+
+    It is ``scipy.stats.truncnorm.ppf`` of a uniform number, which takes 0.4 ms a draw and a second to import, against
+    some microseconds. Logarithms keep it exact where the cut is far from the mean.
+    """
     if sigma < NEGLIGIBLE:
         return min(max(mean, low), high)
-    normal = NormalDist(mean, sigma)
-    left, right = normal.cdf(low), normal.cdf(high)
-    quantile = left + float(rng.uniform()) * (right - left)
-    return min(max(normal.inv_cdf(quantile), low), high) if 0 < quantile < 1 else min(max(mean, low), high)
+    left, right, share = (low - mean) / sigma, (high - mean) / sigma, float(rng.uniform())
+    if left > 0:
+        # The upper tail is the lower one's mirror image, and only the lower one has small probabilities.
+        return min(max(mean - sigma * _standard(-right, -left, 1 - share), low), high)
+    return min(max(mean + sigma * _standard(left, right, share), low), high)
+
+
+def _standard(left: float, right: float, share: float) -> float:
+    """Return the quantile of the standard normal cut to [left, right] below which a ``share`` of it lies."""
+    below_left, below_right = float(log_ndtr(left)), float(log_ndtr(right))
+    return float(ndtri_exp(below_right + math.log((1 - share) * math.exp(below_left - below_right) + share or TINY)))

@@ -30,7 +30,7 @@ class Exploring(IsolatedAgent):
         rng: np.random.Generator,
         **kwargs: Any,  # noqa: ANN401  handed on
     ) -> None:
-        self._exploration = exploration
+        self.exploration = exploration
         self._rng = rng
         super().__init__(*args, **kwargs)
 
@@ -44,10 +44,10 @@ class Exploring(IsolatedAgent):
         space = self.action_space
         assert isinstance(space, spaces.Box)  # noqa: S101  the constructor takes no other
         low, high = space.low.item(), space.high.item()
-        if self._episode_num < self._exploration.warm_up:
+        if self._episode_num < self.exploration.warm_up:
             keep = float(self._rng.uniform(low, high))
         else:
-            sigma = self._exploration.sigma_at(self._episode_num)
+            sigma = self.exploration.sigma_at(self._episode_num)
             keep = truncated_normal(self._actor_says(), sigma, low, high, self._rng)
         action = np.array([[keep]], dtype=np.float32)
         return action, self.policy.scale_action(action)

@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from amc.agent.replay import EpisodeReturnBuffer, MovingBaseline
+from envs.engine.threads import torch_threads
 from envs.search import RecordTrials
 
 Array = NDArray[Any]
@@ -122,15 +123,14 @@ class IsolatedAgent(OffPolicyAlgorithm):
     @contextmanager
     def isolated(self) -> Iterator[None]:
         """Compute with one thread and the agent's own random numbers."""
-        threads, state = torch.get_num_threads(), torch.get_rng_state()
-        torch.set_num_threads(1)
+        state = torch.get_rng_state()
         torch.set_rng_state(self._torch_state)
         try:
-            yield
+            with torch_threads(1):
+                yield
         finally:
             self._torch_state = torch.get_rng_state()
             torch.set_rng_state(state)
-            torch.set_num_threads(threads)
 
     def predict(self, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Array, ...] | None]:  # noqa: ANN401  handed on
         """Return the action for an observation."""

@@ -93,12 +93,13 @@ class AMC(Learning):
         Raises:
             ValueError: the start needs an engine that knows its reconstruction error.
         """
-        agent = self._agent(env)
+        agent = self.make_agent(env)
         if self.start == "reconstruction":
             self._play_reconstructions(agent, env)
         learn(agent, env)
 
-    def _agent(self, env: RecordTrials) -> AMCDDPG:
+    def make_agent(self, env: RecordTrials) -> AMCDDPG:
+        """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         rng = np.random.default_rng(self.seed)
         warm_up = self.warm_up_episodes(env.remaining)
         narrowed = narrowing(self.first_sigma, self.sigma_end, warm_up, env.remaining)

@@ -44,9 +44,10 @@ class SACSearch(Learning):
 
     def search(self, env: RecordTrials) -> None:
         """Learn until no episode is left: one update a step, at the end of each episode."""
-        learn(self._agent(env), env)
+        learn(self.make_agent(env), env)
 
-    def _agent(self, env: RecordTrials) -> IsolatedSAC:
+    def make_agent(self, env: RecordTrials) -> IsolatedSAC:
+        """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         return IsolatedSAC(
             "MlpPolicy",
             **agent_settings(self, env, np.random.default_rng(self.seed)),

@@ -51,9 +51,10 @@ class TD3Search(Learning):
 
     def search(self, env: RecordTrials) -> None:
         """Learn until no episode is left: one update a step, at the end of each episode."""
-        learn(self._agent(env), env)
+        learn(self.make_agent(env), env)
 
-    def _agent(self, env: RecordTrials) -> ExploringTD3:
+    def make_agent(self, env: RecordTrials) -> ExploringTD3:
+        """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         rng = np.random.default_rng(self.seed)
         return ExploringTD3(
             "MlpPolicy",

@@ -4,19 +4,15 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matplotlib.figure import Figure
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches
 from amc.api.finetuning import fit_batches
-from amc.api.report import render_prune
 from amc.progress import TrainingProgress
-from amc.report.figure_style import LIGHT, Palette
-from amc.report.plots import channels_figure, reward_figure
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
 from amc.store.durable_files import write_file
@@ -30,6 +26,11 @@ from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from amc.report.figure_style import Palette
 
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
@@ -108,18 +109,26 @@ class PruneResult:
         """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
         return rows_table(self._title, NETWORKS, self._rows())
 
-    def plot(self, picture: str = "reward", palette: Palette = LIGHT) -> Figure:
+    def plot(self, picture: str = "reward", palette: "Palette | None" = None) -> "Figure":
         """Draw ``reward``, that of every trial, or ``channels``, what is kept of every layer.
+
+        Args:
+            picture: which of the two.
+            palette: its colours; those for light paper if not given.
 
         Raises:
             ValueError: there is no such picture.
         """
+        if picture not in PICTURES:
+            raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
+        # Imported late: who only searches does not wait for matplotlib.
+        from amc.report.figure_style import LIGHT
+        from amc.report.plots import channels_figure, reward_figure
+
+        colours = palette or LIGHT
         if picture == "reward":
-            return reward_figure(self.trials, palette)
-        if picture == "channels":
-            units = UNITS[self.request.granularity]
-            return channels_figure(self.found.layers, self.uniform.layers, palette, units)
-        raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
+            return reward_figure(self.trials, colours)
+        return channels_figure(self.found.layers, self.uniform.layers, colours, UNITS[self.request.granularity])
 
     def report(self, path: str | Path) -> Path:
         """Write everything into one HTML file that needs no network, and return its path.
@@ -127,6 +136,8 @@ class PruneResult:
         Raises:
             StorageError: the file cannot be written.
         """
+        from amc.api.report import render_prune
+
         pictures = {name: lambda palette, name=name: self.plot(name, palette) for name in PICTURES}
         page = render_prune(self._title, NETWORKS, self._rows(), pictures, self._layer_rows(), self._facts())
         return write_file(Path(path), page)

@@ -6,8 +6,8 @@ from enum import Enum
 
 from amc.config.checkpoint_file import checkpoint_digest
 from amc.config.schema import SearchConfig
+from amc.store.setting import Setting
 
-Setting = str | int | float | bool | None
 # Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
 NOT_ASKED = {
     "name",

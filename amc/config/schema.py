@@ -43,7 +43,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _check_args(self._target_, self.args)
+        _check_args("model", self._target_, self.args)
         if self.pretrained and self._target_ is None:
             raise ValueError(f"pretrained=true: there are no weights of model={self.name}; model=timm has some")
         if self.pretrained and self.checkpoint is not None:
@@ -81,12 +81,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _check_args(self._target_, self.args)
+        _check_args("data", self._target_, self.args)
 
 
-def _check_args(target: str | None, args: object) -> None:
+def _check_args(group: str, target: str | None, args: object) -> None:
     if args is not None and target is None:
-        raise ValueError(f"args={args}: goes with a _target_ beside it, such as my_package.my_function")
+        raise ValueError(f"args={args}: goes with {group}._target_=my_package.my_function")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,6 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     tracker: Any = None
 
     def __post_init__(self) -> None:
-        check_settings(self)
         EngineSettings.__post_init__(self)
         ProblemSettings.__post_init__(self)
         if self.scoring == "racing" and self.reward != "accuracy":

@@ -1,13 +1,14 @@
 """Measured seconds of a forward pass, of several networks in one run."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import quantiles
 
 import torch
 from torch import Tensor, nn
+
+from envs.engine.threads import torch_threads
 
 WARMUP_ROUNDS = 5
 MIN_ROUNDS = 11
@@ -61,22 +62,12 @@ def measure_latency(
     training = [name for name, model in models.items() if model.training]
     if not models or training:
         raise ValueError(f"latency is measured on networks in eval mode; in training mode: {training}")
-    with _threads(threads):
+    with torch_threads(threads):
         for model in models.values():
             for _ in range(WARMUP_ROUNDS):
                 model(images)
         times = _take_turns(models, images, rounds, seconds)
         return [_summary(name, images, passes) for name, passes in times.items()]
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _take_turns(models: Mapping[str, nn.Module], images: Tensor, rounds: int, seconds: float) -> dict[str, list[float]]:

@@ -1,10 +1,10 @@
 """What pruned networks keep, layer by layer, and stage by stage where they were pruned in several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from amc.store.typed_records import record
+from amc.store.typed_records import Number, Whole
 from envs.engine.types import Layer
 
 
@@ -12,9 +12,9 @@ class LayerKept(NamedTuple):
     """How many channels, or other units, of a layer are kept: ``kept`` of ``of``, a ratio of ``keep``."""
 
     layer: str
-    keep: float
-    kept: int
-    of: int
+    keep: Number
+    kept: Whole
+    of: Whole
 
 
 def layers_kept(layers: Sequence[Layer], kept: Sequence[int]) -> tuple[LayerKept, ...]:
@@ -72,28 +72,16 @@ class StageKept:
         strategy: what the winner keeps of the network that the stage began with.
     """
 
-    target: float
-    flops: int
-    params: int
-    memory_bytes: int
-    trials: int
-    search_seconds: float
-    search_top1_before_finetune: float
-    search_top1: float
+    target: Number
+    flops: Whole
+    params: Whole
+    memory_bytes: Whole
+    trials: Whole
+    search_seconds: Number
+    search_top1_before_finetune: Number
+    search_top1: Number
     strategy: tuple[LayerKept, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stage as JSON holds it."""
         return asdict(self) | {"strategy": [row._asdict() for row in self.strategy]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "StageKept":
-        """Read what :meth:`as_dict` made; every value is checked.
-
-        Raises:
-            KeyError: there is no strategy.
-            TypeError: it is no stage.
-            ValueError: a value is not of its type.
-        """
-        rows = tuple(record(LayerKept, row) for row in values["strategy"])
-        return record(cls, {**values, "strategy": rows})

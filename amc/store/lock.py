@@ -1,15 +1,18 @@
 """One process at a time: a lock that the operating system lets go when its holder dies, however it dies."""
 
-import fcntl
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from amc.errors import StorageError
 
 log = logging.getLogger(__name__)
+# What file systems without locks answer.
+NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 
 
 @contextmanager
@@ -25,49 +28,29 @@ def alone(path: Path, what: str) -> Iterator[None]:
     Raises:
         StorageError: the file cannot be written.
     """
-    descriptor = _lock(path, what)
-    while descriptor is not None and not _is_file_at(path, descriptor):
-        # The holder before has removed the file that was waited for, and others may hold a new one.
-        os.close(descriptor)
-        descriptor = _lock(path, what)
+    # Without locks filelock would wait for the file to go, which a killed holder never removes.
+    lock = FileLock(path, fallback_to_soft=False)
+    _acquire(lock, path, what)
     try:
         yield
     finally:
-        if descriptor is not None:
-            # While the lock is held: whoever waits for this file then sees that it is gone.
+        if lock.is_locked:
+            # filelock leaves the file. Removed while it is held: who waits for it then sees that it is gone.
             with suppress(OSError):
                 path.unlink()
-            os.close(descriptor)
+            lock.release()
 
 
-def _lock(path: Path, what: str) -> int | None:
-    """Return the open and locked file; none where there are no locks."""
+def _acquire(lock: FileLock, path: Path, what: str) -> None:
+    """Wait for the lock; it is not held on return where there are no locks."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("%s: another process is at it, waiting", what)
+            lock.acquire()
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
-    try:
-        _wait_for(descriptor, what)
-    except OSError as error:
-        os.close(descriptor)
+        if error.errno not in NO_LOCKS:
+            raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
         log.warning("%s: cannot be locked (%s); another process may do the same work", path, error.strerror)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _wait_for(descriptor: int, what: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.info("%s: another process is at it, waiting", what)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _is_file_at(path: Path, descriptor: int) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    return False

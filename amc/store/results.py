@@ -16,46 +16,56 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from amc.config.run_settings import Setting
 from amc.errors import RefusedInput, StorageError
 from amc.measurement.latency import Latency
 from amc.store.durable_files import append_line, read_file, write_file
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
-from amc.store.trial_rows import Timing, timing_as_dict, trial_as_dict, trial_from_dict
-from amc.store.typed_records import record
+from amc.store.setting import Setting
+from amc.store.trial_rows import Timing, TrialRow, timing_as_dict, trial_as_dict, trial_of
+from amc.store.typed_records import Integer, Number, Whole, parse
 from envs.search import Trial
 
 SCHEMA = 1
+# ``Setting``, whole numbers bounded.
+_Setting = str | Integer | float | bool | None
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    """What tells whether the rest can be read."""
+
+    schema: object = None
 
 
 class FineTuned(NamedTuple):
     """A trial and its top-1 on the search split before and after fine-tuning."""
 
-    trial: int
-    search_top1_before_finetune: float
-    search_top1: float
+    trial: Whole
+    search_top1_before_finetune: Number
+    search_top1: Number
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A network as measured. ``flops`` are multiply-accumulates of convolutions and linear layers."""
+    """A network as measured. What ``flops`` counts, ``envs.engine.types.Cost`` says."""
 
-    test_top1: float
-    flops: int
-    params: int
-    memory_bytes: int
-    latency_ms: float
+    test_top1: Number
+    flops: Whole
+    params: Whole
+    memory_bytes: Whole
+    latency_ms: Number
 
 
 @dataclass(frozen=True)
 class PrunedScores(Scores):
     """A pruned and fine-tuned network as measured."""
 
-    search_top1: float
-    test_top1_before_finetune: float
+    search_top1: Number
+    test_top1_before_finetune: Number
 
 
 @dataclass(frozen=True)
@@ -71,17 +81,17 @@ class Result:
     with as many epochs of fine-tuning in total. Other runs have no ``stages``.
     """
 
-    schema: int
+    schema: Whole
     model: str
     data: str
     policy: str
     granularity: str
     criterion: str
     resource: str
-    target: float
-    seed: int
-    trials: int
-    search_seconds: float
+    target: Number
+    seed: Whole
+    trials: Whole
+    search_seconds: Number
     dense: Scores
     uniform: PrunedScores
     pruned: PrunedScores
@@ -89,9 +99,9 @@ class Result:
     uniform_strategy: tuple[LayerKept, ...]
     finetuned: tuple[FineTuned, ...]
     versions: dict[str, str]
-    images: dict[str, int] = field(default_factory=dict)
+    images: dict[str, Whole] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
-    settings: dict[str, Setting] = field(default_factory=dict)
+    settings: dict[str, _Setting] = field(default_factory=dict)
     stopped: bool = False
     stages: tuple[StageKept, ...] = ()
 
@@ -170,12 +180,9 @@ def read_asked(folder: Path) -> dict[str, Setting] | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(read_file(path))
+        return parse(dict[str, _Setting], read_file(path))
     except ValueError as error:
-        raise RefusedInput(f"{path}: no JSON ({error}); overwrite=true starts the run anew") from error
-    if not isinstance(content, dict):
-        raise RefusedInput(f"{path}: holds no settings; overwrite=true starts the run anew")
-    return content
+        raise RefusedInput(f"{path}: holds no settings ({error}); overwrite=true starts the run anew") from error
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -184,12 +191,9 @@ def read_trials(folder: Path) -> list[Trial]:
     Raises:
         RefusedInput: the file is missing, or a line is no trial.
     """
-    try:
-        timed = _read_lines(folder / TIMINGS) if (folder / TIMINGS).exists() else []
-        timings = {row["index"]: record(Timing, row) for row in timed}
-        return [trial_from_dict(row, timings) for row in _read_lines(folder / TRIALS)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RefusedInput(f"{folder / TRIALS}: a line is no trial ({error!r})") from error
+    timed = _read_lines(folder / TIMINGS, Timing) if (folder / TIMINGS).exists() else []
+    timings = {timing.index: timing for timing in timed}
+    return [trial_of(row, timings) for row in _read_lines(folder / TRIALS, TrialRow)]
 
 
 def read_result(folder: Path) -> Result:
@@ -199,19 +203,14 @@ def read_result(folder: Path) -> Result:
         RefusedInput: the file is missing or is no result of this schema.
     """
     path = folder / RESULT
+    content = read_file(path)
     try:
-        content = json.loads(read_file(path))
-        if content["schema"] != SCHEMA:
-            raise RefusedInput(f"{path}: schema {content['schema']}, this version reads {SCHEMA}")
-        for key, kind in (("dense", Scores), ("uniform", PrunedScores), ("pruned", PrunedScores)):
-            content[key] = record(kind, content[key])
-        rows = {"strategy": LayerKept, "uniform_strategy": LayerKept, "finetuned": FineTuned, "latencies": Latency}
-        for key, row in rows.items():
-            content[key] = tuple(record(row, values) for values in content.get(key, ()))
-        content["stages"] = tuple(map(StageKept.from_dict, content.get("stages", ())))
-        return record(Result, content)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise RefusedInput(f"{path}: no result of a run ({error!r})") from error
+        schema = parse(_Versioned, content, extra="ignore").schema
+        if schema == SCHEMA:
+            return parse(Result, content)
+    except ValueError as error:
+        raise RefusedInput(f"{path}: no result of a run ({error})") from error
+    raise RefusedInput(f"{path}: schema {schema!s:.40}, this version reads {SCHEMA}")
 
 
 def read_stage(folder: Path) -> StageKept:
@@ -221,15 +220,18 @@ def read_stage(folder: Path) -> StageKept:
         RefusedInput: the file is missing or is no stage.
     """
     try:
-        return StageKept.from_dict(json.loads(read_file(folder / STAGE)))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise RefusedInput(f"{folder / STAGE}: no stage of a run ({error!r}); delete it to repeat the stage") from error
+        return parse(StageKept, read_file(folder / STAGE))
+    except ValueError as error:
+        raise RefusedInput(f"{folder / STAGE}: no stage of a run ({error}); delete it to repeat the stage") from error
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path, kind: type[Kind]) -> list[Kind]:
     """The whole lines of a JSONL file; what stands behind the last newline was torn by a kill."""
     whole, _, _ = read_file(path).rpartition(b"\n")
-    try:
-        return [json.loads(line) for line in whole.splitlines()]
-    except (ValueError, RecursionError) as error:
-        raise RefusedInput(f"{path}: a line is no JSON ({error})") from error
+    rows = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            rows.append(parse(kind, line))
+        except ValueError as error:
+            raise RefusedInput(f"{path}: line {number} is no trial ({error})") from error
+    return rows

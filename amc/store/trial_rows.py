@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from amc.store.typed_records import record
+from amc.store.typed_records import Number, Whole
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
@@ -14,21 +14,36 @@ from envs.search import Trial
 class Timing:
     """A line of ``timings.jsonl``."""
 
-    index: int
-    seconds: float = math.nan
-    engine_seconds: float = math.nan
+    index: Whole
+    seconds: Number = math.nan
+    engine_seconds: Number = math.nan
 
 
 @dataclass(frozen=True)
-class _Row:
+class _Evaluation:
+    metric: Number
+    loss: Number | None
+    n_samples: Whole
+
+
+@dataclass(frozen=True)
+class _Cost:
+    flops: Number
+    params: Number
+    memory: Number | None = None
+    latency: Number | None = None
+
+
+@dataclass(frozen=True)
+class TrialRow:
     """A line of ``trials.jsonl``."""
 
-    index: int
-    reward: float
+    index: Whole
+    reward: Number
     feasible: bool
-    evaluation: dict[str, object]
-    cost: dict[str, object]
-    strategy: tuple[float, ...]
+    evaluation: _Evaluation
+    cost: _Cost
+    strategy: tuple[Number, ...]
 
 
 def trial_as_dict(trial: Trial) -> dict[str, Any]:
@@ -49,32 +64,20 @@ def timing_as_dict(trial: Trial) -> dict[str, Any]:
     return {"index": trial.index, "seconds": trial.seconds, "engine_seconds": trial.engine_seconds}
 
 
-def trial_from_dict(values: dict[str, Any], timings: Mapping[int, Timing]) -> Trial:
-    """Return the trial of a line; one without a timing took ``nan`` seconds.
-
-    Raises:
-        KeyError: a value is missing.
-        TypeError: the line is no trial.
-        ValueError: a value is not of its type.
-    """
-    row = record(_Row, values | {"strategy": tuple(values["strategy"])})
+def trial_of(row: TrialRow, timings: Mapping[int, Timing]) -> Trial:
+    """Return the trial of a line; one without a timing took ``nan`` seconds."""
+    loss = math.nan if row.evaluation.loss is None else row.evaluation.loss
     timing = timings.get(row.index, Timing(row.index))
     return Trial(
         index=row.index,
         strategy=row.strategy,
         reward=row.reward,
-        evaluation=_evaluation(row.evaluation),
-        cost=record(Cost, row.cost),
+        evaluation=Evaluation(row.evaluation.metric, loss, row.evaluation.n_samples),
+        cost=Cost(**vars(row.cost)),
         feasible=row.feasible,
         seconds=timing.seconds,
         engine_seconds=timing.engine_seconds,
     )
-
-
-def _evaluation(values: dict[str, object]) -> Evaluation:
-    if values["loss"] is None:
-        return record(Evaluation, values | {"loss": 0.0})._replace(loss=math.nan)
-    return record(Evaluation, values)
 
 
 def _none_if_nan(value: float) -> float | None:

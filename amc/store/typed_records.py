@@ -1,52 +1,68 @@
-"""Values read from JSON as typed records: what a file from outside holds is checked before it is used."""
+"""JSON read as typed records: what a file from outside holds is checked before it is used."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+
+from pydantic import BeforeValidator, ConfigDict, Field, RootModel, ValidationError
 
 LARGEST = 1e300
-Record = TypeVar("Record")
+SHOWN, REASON = 40, 80
+Kind = TypeVar("Kind")
 
 
-def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    """Build a named tuple or a dataclass, every value checked against its annotation.
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
-    Numbers have to be finite and below 1e300. A whole number may stand as ``1.0``: ``int`` takes what ``float`` takes.
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+"""A number that sums of trials cannot make infinite."""
+Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+"""A whole number of 64 bits."""
+Whole = Annotated[Integer, BeforeValidator(_whole)]
+"""A whole number, which may stand as ``1.0``."""
+
+
+class _Strict(RootModel[Kind], Generic[Kind]):
+    """What is read, together with the rules that go for everything in it."""
+
+    # Without strictness "1" and true are numbers.
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+def parse(kind: type[Kind], text: str | bytes, *, extra: Literal["forbid", "ignore"] = "forbid") -> Kind:
+    """Build a named tuple, a dataclass or a container of them from JSON, every value checked against its annotation.
+
+    Args:
+        kind: what to build.
+        text: the JSON.
+        extra: what to do with fields that a dataclass does not have.
 
     Raises:
-        ValueError: a value is not of its type, or no field has its name.
-        TypeError: a field is missing, or ``values`` is no mapping.
+        ValueError: it is no JSON, a field is missing or not of its type, or there is no such field; one line says
+            which and why.
     """
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{kind.__name__} is made of an object, not of {type(values).__name__}")
-    hints = _annotations(cast(Hashable, kind))
-    for name, value in values.items():
-        if name not in hints:
-            raise ValueError(f"{kind.__name__} has no {str(name)[:40]!r}")
-        if not _is(value, hints[name]):
-            raise ValueError(f"{kind.__name__}.{name} is {str(value)[:40]!r}")
-    return kind(**values)
+    try:
+        return cast(Kind, _strict(cast(Hashable, kind)).model_validate_json(text, extra=extra).root)
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from error
 
 
 @cache
-def _annotations(kind: Hashable) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _strict(kind: Hashable) -> Any:  # noqa: ANN401  what mypy cannot say: _Strict of a kind known at run time
+    return _Strict[kind]  # type: ignore[valid-type]
 
 
-def _is(value: object, hint: Any) -> bool:  # noqa: ANN401
-    """Whether ``value`` is what the annotation ``hint`` says."""
-    if hint in (int, float):
-        # Whole numbers can be too large for a float; nan fails every comparison.
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-    inner = get_args(hint)
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        return any(_is(value, one) for one in inner)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is(item, inner[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _is(key, inner[0]) and _is(item, inner[1]) for key, item in value.items()
-        )
-    return isinstance(value, hint)
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    reason = problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "json_invalid":
+        return reason
+    where = ".".join(map(str, problem["loc"])) or "it"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{where} is missing"
+    return f"{where} is {_cut(repr(problem['input']), SHOWN)}: {_cut(reason, REASON)}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import stat
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from amc.config.recipe import Recipe
@@ -23,7 +21,8 @@ from amc.store.cache_folder import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
 from amc.training.sgd import fit
-from amc.weights.checkpoint import check_tensors, load_checkpoint
+from amc.weights.checkpoint import load_checkpoint
+from amc.weights.tensor_file import read_metadata, read_tensors
 from amc.zoo.data.dataset import Splits
 from amc.zoo.data.device_data import DeviceData
 from amc.zoo.models.building import new_network
@@ -31,7 +30,6 @@ from amc.zoo.models.building import new_network
 log = logging.getLogger(__name__)
 # Part of every key: it counts up when the code of training comes to other weights.
 FORMAT = 2
-MAX_BYTES = 4 << 30
 
 
 def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
@@ -110,14 +108,9 @@ def load_weights(path: Path, model: nn.Module, key: str) -> None:
         RefusedInput: the file is no regular file, damaged, made under another key, or does not fit the model.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise ValueError(f"not a regular file of at most {MAX_BYTES} bytes")
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("key") != key:
-                raise ValueError("it was made for another network or other data")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-        check_tensors(tensors, model.state_dict())
-    except (OSError, ValueError, SafetensorError) as error:
+        if read_metadata(path).get("key") != key:
+            raise ValueError("it was made for another network or other data")
+        tensors = read_tensors(path, model.state_dict())
+    except (OSError, ValueError) as error:
         raise RefusedInput(f"{path}: not a network trained before ({error}); delete it to train anew") from error
     model.load_state_dict(tensors)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amc.config.checkpoint_file import checkpoint_file
 from amc.errors import RefusedInput
+from amc.weights.tensor_file import check_tensors, read_tensors
 from envs.engine.network.isolation import first_line
 
 SAFETENSORS = ".safetensors"
@@ -31,32 +30,14 @@ def load_checkpoint(model: nn.Module, checkpoint: str) -> None:
     """
     path = checkpoint_file(checkpoint)
     try:
-        tensors = load_file(path) if path.suffix == SAFETENSORS else _load_torch(path)
-        check_tensors(tensors, model.state_dict())
-    except (OSError, ValueError, SafetensorError) as error:
+        wanted = model.state_dict()
+        tensors = read_tensors(path, wanted) if path.suffix == SAFETENSORS else _load_torch(path, wanted)
+    except (OSError, ValueError) as error:
         raise RefusedInput(f"model.checkpoint={checkpoint} is refused: {first_line(error)}") from error
     model.load_state_dict(tensors)
 
 
-def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Check that tensors are those of a network.
-
-    Raises:
-        ValueError: one is missing, too many, of another shape or type, or not finite.
-    """
-    if found.keys() != wanted.keys():
-        name = min(found.keys() ^ wanted.keys())
-        raise ValueError(f"tensor {name!r} is {'missing' if name in wanted else 'not part of the network'}")
-    for name, tensor in found.items():
-        like = wanted[name]
-        if tensor.shape != like.shape or tensor.dtype != like.dtype:
-            has, should = (f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (tensor, like))
-            raise ValueError(f"tensor {name!r} is {has}, the network's is {should}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"tensor {name!r} holds values that are not finite")
-
-
-def _load_torch(path: Path) -> dict[str, Tensor]:
+def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
@@ -65,4 +46,5 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
         isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
     ):
         raise ValueError("it holds no state dict; save model.state_dict()")
+    check_tensors(found, wanted)
     return dict(found)

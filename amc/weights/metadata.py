@@ -4,16 +4,20 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
+from amc.store.typed_records import parse
 from amc.zoo.data.dataset import Normalization
 
 FORMAT = 1
 KEY = "amc"
 MAX_DIMENSIONS = 6
 MAX_INPUT_ELEMENTS = 1 << 22
+_Size = Annotated[int, Field(ge=1, le=MAX_INPUT_ELEMENTS)]
+_Count = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class ModelSpec:
     """
 
     factory: str
-    num_classes: int
-    in_channels: int
-    width: float = 1.0
+    num_classes: _Count
+    in_channels: Annotated[int, Field(ge=1, le=1 << 12)]
+    width: Annotated[float, Field(ge=1e-3, le=16)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ class Header:
             in ``blocks.0.attention.num_heads``.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[_Size, ...]
     model: ModelSpec | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = ()
+    std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = ()
+    counts: Mapping[str, _Count] = field(default_factory=dict)
 
     @property
     def normalization(self) -> Normalization:
@@ -78,77 +82,32 @@ class Header:
         """
         if not metadata or KEY not in metadata:
             raise ValueError("it was not written by amc: its header has no amc entry")
-        fields = _mapping("header", _parse(metadata[KEY]))
-        if fields.get("format") != FORMAT:
-            raise ValueError(f"its format is {fields.get('format')!r}, this version of amc reads {FORMAT}")
-        return cls(
-            input_shape=_input_shape(fields.get("input_shape")),
-            model=None if fields.get("model") is None else _model_spec(fields["model"]),
-            **_mean_and_std(fields),
-            counts=_counts(fields.get("counts", {})),
-        )
+        try:
+            written = parse(_Formatted, metadata[KEY], extra="ignore").format
+            header = parse(cls, metadata[KEY], extra="ignore") if written == FORMAT else None
+        except ValueError as error:
+            raise ValueError(f"its header is refused: {error}") from error
+        if header is None:
+            raise ValueError(f"its format is {written!r:.40}, this version of amc reads {FORMAT}")
+        _check(header)
+        return header
 
 
-def _input_shape(value: object) -> tuple[int, ...]:
-    shape = tuple(_integer("input_shape", size, 1, MAX_INPUT_ELEMENTS) for size in _sequence("input_shape", value))
+@dataclass(frozen=True)
+class _Formatted:
+    """What tells whether the rest can be read."""
+
+    format: object = None
+
+
+def _check(header: Header) -> None:
+    """Refuse fields that are out of range together.
+
+    Raises:
+        ValueError: they are.
+    """
+    shape = header.input_shape
     if len(shape) > MAX_DIMENSIONS or math.prod(shape) > MAX_INPUT_ELEMENTS:
-        raise ValueError(f"its input_shape {list(shape)} is out of range")
-    return shape
-
-
-def _model_spec(value: object) -> ModelSpec:
-    fields = _mapping("model", value)
-    factory = fields.get("factory")
-    if not isinstance(factory, str):
-        raise ValueError("its model.factory is not a name")
-    return ModelSpec(
-        factory=factory,
-        num_classes=_integer("model.num_classes", fields.get("num_classes"), 1, 1 << 20),
-        in_channels=_integer("model.in_channels", fields.get("in_channels"), 1, 1 << 12),
-        width=_number("model.width", fields.get("width"), 1e-3, 16.0),
-    )
-
-
-def _counts(value: object) -> dict[str, int]:
-    counts = _mapping("counts", value)
-    return {name: _integer(f"count {name}", count, 1, 1 << 20) for name, count in counts.items()}
-
-
-def _mean_and_std(fields: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    mean = tuple(_number("mean", value, -1e6, 1e6) for value in _sequence("mean", fields.get("mean")))
-    std = tuple(_number("std", value, 1e-6, 1e6) for value in _sequence("std", fields.get("std")))
-    if len(mean) != len(std):
-        raise ValueError(f"its mean has {len(mean)} channels, its std {len(std)}")
-    return {"mean": mean, "std": std}
-
-
-def _parse(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its header is no JSON: {error}") from error
-
-
-def _mapping(name: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"its {name} is no JSON object")
-    return value
-
-
-def _sequence(name: str, value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise ValueError(f"its {name} is not a list")
-    return value
-
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"its {name} is {value!r}, not a whole number from {low} to {high}")
-    return value
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    # The comparison is false for NaN, so NaN is refused too.
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"its {name} is {value!r}, not a number from {low:g} to {high:g}")
-    return float(value)
+        raise ValueError(f"its input_shape {list(shape[:MAX_DIMENSIONS])} is out of range")
+    if len(header.mean) != len(header.std):
+        raise ValueError(f"its mean has {len(header.mean)} channels, its std {len(header.std)}")

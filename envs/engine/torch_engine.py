@@ -31,8 +31,9 @@ PRUNERS: dict[str, Callable[[nn.Module, Inputs, Samples, EngineSettings], Pruner
 class TorchEngine:
     """Carries strategies out on a network and scores the result.
 
-    ``evaluate`` is a pure function of the strategy, and looked up where a strategy with the same numbers of
-    units was scored before. The network given is copied and never touched.
+    ``evaluate`` is looked up where a strategy with the same numbers of units was scored before. It is a pure function
+    of the strategy if ``score`` is one of the network; a ``RacingScorer`` is not, it goes by what it scored before. The
+    network given is copied and never touched.
 
     Attributes:
         score: scores a network.
@@ -73,7 +74,7 @@ class TorchEngine:
         self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = take(calibration, slice(self.settings.adaptive_bn))
+        self._calibration = take(calibration, slice(self.settings.batch_norm_images))
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     @property

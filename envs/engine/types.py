@@ -65,10 +65,12 @@ class Cost(NamedTuple):
     """What a network takes for one sample; ``None`` where the engine does not know.
 
     Attributes:
-        flops: multiply-accumulates of convolutions and linear layers.
+        flops: multiply-accumulates. Where whole channels go, those of the whole network: convolutions, linear layers,
+            attention and other products of matrices; where masks are set, of convolutions and linear layers only.
         params: number of parameters.
         memory: bytes of parameters and buffers as shipped; of pruned weights the cheaper of sparse and dense storage.
-        latency: seconds of one forward pass.
+        latency: seconds of one forward pass. ``TorchEngine`` and ``AnalyticEngine`` do not know it, so that
+            ``resource="latency"`` is refused with them; an engine that fills it in can be searched by it.
     """
 
     flops: float
@@ -92,7 +94,11 @@ class Evaluation(NamedTuple):
 
 
 class PruningEngine(Protocol):
-    """What carries strategies out and scores them. ``evaluate`` is a pure function of the strategy."""
+    """What carries strategies out and scores them.
+
+    ``cost`` is a pure function of the strategy. So is ``evaluate``, unless candidates race against each other: then it
+    depends on what was scored before, too, and repeats where the same strategies come in the same order.
+    """
 
     @property
     def layers(self) -> tuple[Layer, ...]:

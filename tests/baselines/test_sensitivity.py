@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from baselines.sensitivity import SensitivityAnalysis, below_threshold, probing_order
+from baselines.sensitivity import SensitivityAnalysis, below_threshold, fit_curve, probing_order
 from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
@@ -155,7 +155,7 @@ def test_curves_are_isotonic_regressions_through_the_dense_network(rises: list[f
     keeps = np.linspace(0.9, 0.1, len(rises))
     points = [SensitivityPoint(1.0, Evaluation(0.9, 1.0, 10))]
     points += [SensitivityPoint(keep, Evaluation(0.5, 1.0 + rise, 10)) for keep, rise in zip(keeps, rises, strict=True)]
-    curve = SensitivityAnalysis()._fit(points[::-1])
+    curve = fit_curve(points[::-1], "loss")
     assert curve is not None
     squares = [0.0, *(1 - keeps) ** 2]
     expected = IsotonicRegression().fit_transform(squares, [0.0, *(max(0.0, rise) for rise in rises)])
@@ -170,7 +170,7 @@ def test_a_loss_that_overflowed_is_the_worst() -> None:
         SensitivityPoint(0.8, Evaluation(0.8, 1.2, 9)),
         SensitivityPoint(1.0, Evaluation(0.9, 1.0, 9)),
     ]
-    curve = SensitivityAnalysis()._fit(points)
+    curve = fit_curve(points, "loss")
     assert curve is not None
     assert curve.at([1.0, 0.8]) == pytest.approx([0.0, 0.2])
     assert curve.at([0.5])[0] > 10

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from envs.constraint import ResourceBudget, TargetError, bound, fill, increments, rescale, uniform_ratio
 from envs.engine.analytic import AnalyticEngine, Block
-from envs.engine.types import Strategy
+from envs.engine.types import Cost, Strategy
 
 ENGINES = (
     AnalyticEngine(),
@@ -164,6 +164,21 @@ def test_the_smallest_network_is_a_possible_target() -> None:
 def test_unknown_resources_and_bad_minimums_are_refused(resource: str, min_keep: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ResourceBudget(AnalyticEngine(), resource, 0.5, min_keep)
+
+
+class Stopwatch(AnalyticEngine):
+    """An engine that knows how long a network takes: a nanosecond a multiply-accumulate, a microsecond a call."""
+
+    def cost(self, strategy: Strategy) -> Cost:
+        cost = super().cost(strategy)
+        return cost._replace(latency=1e-6 + 1e-9 * cost.flops)
+
+
+def test_latency_is_limited_where_the_engine_knows_it() -> None:
+    engine = Stopwatch()
+    budget = ResourceBudget(engine, "latency", 0.5, 0.1)
+    strategy = rescale(budget, (1.0,) * len(engine.layers))
+    assert 0.45 < budget.usage(strategy) / budget.dense <= 0.5
 
 
 def test_min_keep_is_not_lost_to_floating_point() -> None:

@@ -1,14 +1,13 @@
 """Published files, fetched once and checked against the MD5 that their publisher states."""
 
-import hashlib
-import http.client
 import logging
-import os
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+import pooch
+
 from amc.errors import ConfigError, RefusedInput, StorageError
+from envs.engine.network.isolation import first_line
 
 log = logging.getLogger(__name__)
 
@@ -40,43 +39,29 @@ def find_files(folder: str, names: list[str], hint: str) -> Path:
 
 
 def fetch_files(files: list[Download], folder: Path, hint: str) -> Path:
-    """Return ``folder`` once it holds all files, downloading those that it lacks.
+    """Return ``folder`` once it holds all files as they were published, downloading those that it lacks.
 
     Raises:
         RefusedInput: a download is not what was published.
         StorageError: a download failed, or the folder cannot be written.
     """
     for file in files:
-        if not (folder / file.name).is_file():
-            _download(file, folder, hint)
+        _fetch(file, folder, hint)
     return folder
 
 
-def _download(file: Download, folder: Path, hint: str) -> None:
-    """Fetch one file beside its target and move it there once its digest is right."""
-    target = folder / file.name
-    partial = folder / f"{file.name}.{os.getpid()}.part"
-    log.info("downloading %s", file.url)
+def _fetch(file: Download, folder: Path, hint: str) -> None:
+    # It would write to the terminal by itself, between the lines of progress bars.
+    pooch.get_logger().setLevel(logging.WARNING)
+    if not (folder / file.name).is_file():
+        log.info("downloading %s", file.url)
+    # What is published may be compressed itself: unpacked on the way it would be another file.
+    download = pooch.HTTPDownloader(
+        chunk_size=BLOCK_BYTES, timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}
+    )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = _copy(file.url, partial)
-        if digest != file.md5:
-            raise RefusedInput(f"{file.url} is not what was published (MD5 {digest}, not {file.md5}): {hint}")
-        partial.replace(target)
-    except (OSError, http.client.HTTPException) as error:
-        raise StorageError(f"cannot download {file.url} to {folder} ({error}): {hint}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _copy(url: str, target: Path) -> str:
-    """Copy a URL's content to a file and return its MD5."""
-    digest = hashlib.md5(usedforsecurity=False)
-    # The URLs are constants of this package.
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as out:  # noqa: S310
-        while block := response.read(BLOCK_BYTES):
-            digest.update(block)
-            out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
+        pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=download)
+    except OSError as error:
+        raise StorageError(f"cannot download {file.url} to {folder} ({first_line(error)}): {hint}") from error
+    except ValueError as error:
+        raise RefusedInput(f"{file.url} is not what was published ({first_line(error)}): {hint}") from error

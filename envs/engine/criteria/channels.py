@@ -9,7 +9,14 @@ from envs.engine.criteria.lasso import entry_penalties
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side
-from envs.engine.network.modules import BatchNorm, blocks_of, is_depthwise, is_reconstructible, weight_of
+from envs.engine.network.modules import (
+    BatchNorm,
+    blocks_of,
+    channel_axis_of,
+    is_product,
+    is_reconstructible,
+    weight_of,
+)
 from envs.engine.network.samples import Samples
 from envs.engine.repair.calibration import InputMoments, collect_moments, watch_inputs
 from envs.engine.settings import EngineSettings
@@ -68,7 +75,7 @@ def apoz(model: nn.Module, groups: Sequence[ChannelGroup], samples: Samples, _: 
 
 
 def _reads(model: nn.Module, member: GroupMember) -> bool:
-    return member.side is Side.IN or (member.side is Side.BOTH and is_depthwise(model.get_submodule(member.module)))
+    return member.side is Side.IN or (member.side is Side.BOTH and is_product(model.get_submodule(member.module)))
 
 
 def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str, Tensor]:
@@ -86,7 +93,7 @@ def shares_of_zeros(model: nn.Module, names: Sequence[str], inputs: Inputs) -> d
     seen: dict[str, int] = dict.fromkeys(names, 0)
 
     def count(name: str, module: nn.Module, values: Tensor) -> None:
-        by_channel = values.flatten(0, -2).T if isinstance(module, nn.Linear) else values.transpose(0, 1).flatten(1)
+        by_channel = values.movedim(channel_axis_of(module, values), 0).flatten(1)
         counts[name] = counts.get(name, torch.zeros(())) + (by_channel == 0).sum(1).cpu()
         seen[name] += by_channel.shape[1]
 

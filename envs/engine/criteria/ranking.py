@@ -11,9 +11,10 @@ from envs.engine.criteria.weights import CRITERIA, reading_rows
 from envs.engine.network.channels import ChannelGroup, Side
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
+from envs.engine.network.weight_matrix import as_matrix
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compact import copy_structure
-from envs.engine.surgery.granularity import Cut, as_matrix
+from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import unmasked
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from envs.engine.criteria.gradients import WeightValues, fisher_diagonal, hutchinson_diagonal, mean_gradient
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side
-from envs.engine.network.modules import Transposed, blocks_of, weight_of
+from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
+from envs.engine.network.weight_matrix import by_input_channel
 from envs.engine.settings import EngineSettings
 
 Statistic = Callable[[nn.Module, Sequence[str], Samples, EngineSettings], WeightValues]
@@ -116,13 +117,8 @@ def reading_rows(model: nn.Module, group: ChannelGroup) -> list[Tensor]:
 
 def _input_rows(module: nn.Module, member: GroupMember, units: int) -> Tensor:
     weight = weight_of(module)
-    if isinstance(module, Transposed):
-        by_channel: Tensor = weight.flatten(1)
-    else:
-        blocks = weight.unflatten(0, (blocks_of(module), -1))
-        by_channel = blocks.transpose(1, 2).flatten(0, 1).flatten(1)
     order = member.unit.argsort(stable=True)[int((member.unit < 0).sum()) :].to(weight.device)
-    rows: Tensor = by_channel[order].unflatten(0, (units, -1)).flatten(1)
+    rows: Tensor = by_input_channel(weight, module)[order].unflatten(0, (units, -1)).flatten(1)
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import channel_dims_of
 
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -84,16 +85,12 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
         for name, module in model.named_modules()
         if channel_dims_of(name, module) or not any(True for _ in module.children())
     ]
-    handles = [
+    handles = (
         module.register_forward_hook(lambda _, args, output, name=name: hook(name, args, output))
         for name, module in leaves
-    ]
-    try:
-        with torch.no_grad():
-            outputs = flatten_outputs(forward(model, inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
+    )
+    with hooked(handles), torch.no_grad():
+        outputs = flatten_outputs(forward(model, inputs))
     return calls, outputs
 
 

@@ -1,28 +1,13 @@
-"""The kinds of modules that channels can be removed from."""
-
-from typing import TypeGuard
+"""Questions about single modules: their channels, their weights, whether they are what their class says."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from envs.engine.network.channels import ChannelDim, Side
+from envs.engine.network.channels import ChannelDim
+from envs.engine.network.kinds import kind_of
 
-Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
-Normalization = BatchNorm | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d
-"""Norms that treat every channel by itself, so that the others do not notice when one goes."""
 FORWARDS = ("forward", "_conv_forward")
-
-
-def is_depthwise(module: nn.Module) -> TypeGuard[Convolution]:
-    """Whether a module is a convolution that gives every channel filters of its own: one, or a fixed number."""
-    return isinstance(module, Convolution) and module.groups == module.in_channels > 1
-
-
-def multiplier_of(module: nn.Module) -> int:
-    """Return how many output channels a depthwise convolution makes of one input channel, 1 for all else."""
-    return module.out_channels // module.in_channels if is_depthwise(module) else 1
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -36,9 +21,41 @@ def is_plain(module: nn.Module) -> bool:
     return same and not any(name in vars(module) for name in FORWARDS)
 
 
+def is_product(module: nn.Module) -> bool:
+    """Whether a module multiplies its inputs with its weights: a convolution or a linear layer."""
+    kind = kind_of(module)
+    return kind is not None and kind.product is not None
+
+
 def is_reconstructible(module: nn.Module) -> bool:
     """Whether least squares can fit a layer's weights: its outputs are linear in windows of its inputs."""
-    return isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) and is_plain(module)
+    kind = kind_of(module)
+    product = kind.product if kind is not None else None
+    return product is not None and product.sample is not None and is_plain(module)
+
+
+def is_stored_by_input(module: nn.Module) -> bool:
+    """Whether a layer stores its weight by input channel, as transposed convolutions do."""
+    kind = kind_of(module)
+    return kind is not None and kind.product is not None and kind.product.by_input
+
+
+def multiplier_of(module: nn.Module) -> int:
+    """Return how many output channels a depthwise convolution makes of one input channel, 1 for all else."""
+    kind = kind_of(module)
+    return kind.multiplier(module) if kind is not None else 1
+
+
+def blocks_of(module: nn.Module) -> int:
+    """Return how many blocks a grouped convolution has, 1 for all else."""
+    kind = kind_of(module)
+    return kind.blocks(module) if kind is not None else 1
+
+
+def channel_axis_of(module: nn.Module, tensor: Tensor) -> int:
+    """Return the axis of an input or output of a module along which its channels lie."""
+    kind = kind_of(module)
+    return kind.channel_axis(module, tensor.ndim) if kind is not None else min(1, tensor.ndim - 1)
 
 
 def weight_of(module: nn.Module) -> Tensor:
@@ -53,11 +70,6 @@ def weight_of(module: nn.Module) -> Tensor:
     return weight.detach()
 
 
-def blocks_of(module: nn.Module) -> int:
-    """Return how many blocks a grouped convolution has, 1 for all else."""
-    return module.groups if isinstance(module, Convolution) else 1
-
-
 def computes_weights(module: nn.Module) -> bool:
     """Whether a module's weight is computed from other parameters: weight norm, spectral norm, parametrizations."""
     return "weight" in vars(module) or is_parametrized(module)
@@ -68,20 +80,7 @@ def channel_dims_of(name: str, module: nn.Module) -> dict[ChannelDim, int]:
 
     A depthwise convolution has one side, with its output channels; all that come from one input channel are tied.
     """
-    if computes_weights(module):
+    kind = kind_of(module)
+    if kind is None or computes_weights(module) or not kind.prunable(module):
         return {}
-    if is_depthwise(module):
-        return {(name, Side.BOTH): module.out_channels}
-    if isinstance(module, Convolution):
-        return {(name, Side.IN): module.in_channels, (name, Side.OUT): module.out_channels}
-    if isinstance(module, nn.Linear):
-        return {(name, Side.IN): module.in_features, (name, Side.OUT): module.out_features}
-    if isinstance(module, nn.Embedding):
-        return {(name, Side.OUT): module.embedding_dim}
-    if isinstance(module, Normalization):
-        return {(name, Side.BOTH): module.num_features}
-    if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
-        return {(name, Side.BOTH): module.num_channels}
-    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
-        return {(name, Side.BOTH): module.num_parameters}
-    return {}
+    return {(name, side): width for side, width in kind.widths(module).items()}

@@ -16,7 +16,7 @@ from envs.engine.network.samples import Samples
 from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.pruners.steps import describe
 from envs.engine.pruners.verification import keep_removable
-from envs.engine.repair.compensating import Compensation
+from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
@@ -74,9 +74,7 @@ class ChannelPruner:
             else None
         )
         self._compensation = (
-            Compensation(model, self.graph, samples.inputs, settings.seed)
-            if settings.reconstruct and settings.repair == "compensating"
-            else None
+            Compensation(model, self.graph, samples.inputs, settings.seed) if settings.compensates else None
         )
 
     @property

@@ -1,7 +1,7 @@
 """What a pruned network takes, by arithmetic on the numbers of kept units."""
 
 from collections.abc import Sequence
-from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,8 @@ from torch import nn
 
 from envs.engine.network.calls import Call
 from envs.engine.network.channels import ChannelGroup, Side
-from envs.engine.network.modules import Convolution, Transposed, computes_weights, is_depthwise
+from envs.engine.network.kinds import kind_of
+from envs.engine.network.modules import computes_weights
 from envs.engine.tracing.graph import NetworkGraph
 from envs.engine.types import Cost
 
@@ -23,16 +24,10 @@ def multiply_accumulates(module: nn.Module, call: Call) -> float:
         module: the layer.
         call: its call, with the shapes that it saw.
     """
-    if isinstance(module, nn.Linear):
-        return prod(call.outputs) * module.in_features / call.batch
-    if isinstance(module, Convolution):
-        # A transposed convolution applies its kernel at every pixel of its input, not of its output.
-        channels, shape = (
-            (module.in_channels, call.inputs) if isinstance(module, Transposed) else (module.out_channels, call.outputs)
-        )
-        per_pixel = module.in_channels * module.out_channels // module.groups * prod(module.kernel_size)
-        return prod(shape) // channels * per_pixel / call.batch
-    return 0.0
+    kind = kind_of(module)
+    if kind is None or kind.product is None:
+        return 0.0
+    return kind.product.macs(module, call.inputs, call.outputs) / call.batch
 
 
 class ResourceModel:
@@ -47,14 +42,11 @@ class ResourceModel:
         """Read shapes and members of the dense network."""
         names = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
         row = {name: index for index, name in enumerate(names)}
-        modules = [model.get_submodule(name) for name in names]
         self._per_unit = {side: _channels_per_unit(graph.groups, row, side) for side in (Side.IN, Side.OUT, Side.BOTH)}
         self._functional = np.array([group.flops for group in graph.groups], dtype=np.float64)
         self._units = np.array([group.units for group in graph.groups], dtype=np.float64)
-        products = [_product_terms(module, graph.calls.get(name)) for name, module in zip(names, modules, strict=True)]
-        self._inputs, self._outputs, self._flops, self._weights = np.array(products, dtype=np.float64).T
-        per_output = [_values_per_output(module) for module in modules]
-        self._parameters, self._buffers = np.array(per_output, dtype=np.float64).T
+        terms = [_terms(model.get_submodule(name), graph.calls.get(name)) for name in names]
+        self._inputs, self._outputs, self._flops, self._weights, self._parameters, self._buffers = np.array(terms).T
         self._bytes = float(next(model.parameters()).element_size())
         counted = float(self._weights @ (self._inputs * self._outputs) + self._parameters @ self._outputs)
         total = float(sum(parameter.numel() for parameter in model.parameters()))
@@ -83,46 +75,42 @@ def _channels_per_unit(groups: Sequence[ChannelGroup], row: dict[str, int], side
     return matrix
 
 
-def _product_terms(module: nn.Module, call: Call | None) -> tuple[float, float, float, float]:
-    """Return input and output channels, and FLOPs and weights per (input, output) pair of one module.
+class _Terms(NamedTuple):
+    """The figures of one module.
 
-    A depthwise convolution counts one input channel, as each of its filters reads one.
+    Attributes:
+        inputs: input channels that every output channel reads; 1 for a layer that treats channels by themselves.
+        outputs: output channels.
+        flops: multiply-accumulates per (input, output) pair.
+        weights: parameters per pair.
+        parameters: further parameters per output channel, such as biases.
+        buffers: buffer values per output channel.
     """
-    if computes_weights(module):
-        return 0.0, 0.0, 0.0, 0.0
-    if isinstance(module, nn.Linear):
-        inputs, outputs = module.in_features, module.out_features
-    elif isinstance(module, Convolution):
-        inputs = 1 if is_depthwise(module) else module.in_channels
-        outputs = module.out_channels
-    else:
-        return 0.0, float(_channels(module)), 0.0, 0.0
+
+    inputs: float = 0.0
+    outputs: float = 0.0
+    flops: float = 0.0
+    weights: float = 0.0
+    parameters: float = 0.0
+    buffers: float = 0.0
+
+
+def _terms(module: nn.Module, call: Call | None) -> _Terms:
+    """Return the figures of a module; what does not depend on its channels, or is of an unknown kind, is in none."""
+    kind = kind_of(module)
+    if kind is None or computes_weights(module):
+        return _Terms()
+    widths = kind.widths(module)
+    inputs, outputs = widths.get(Side.IN, 1), widths.get(Side.OUT, widths.get(Side.BOTH, 0))
     pairs = float(inputs * outputs)
+    weights, parameters, buffers = 0, 0, 0
+    for name, axes in kind.axes.items():
+        tensor = getattr(module, name, None)
+        if name in module._buffers and tensor is not None:
+            buffers += tensor.numel()
+        elif tensor is not None and Side.IN in axes:
+            weights += tensor.numel()
+        elif tensor is not None:
+            parameters += tensor.numel()
     flops = multiply_accumulates(module, call) if call is not None else 0.0
-    return float(inputs), float(outputs), flops / pairs, module.weight.numel() / pairs
-
-
-def _values_per_output(module: nn.Module) -> tuple[float, float]:
-    """Return the one-dimensional parameters (bias, gamma, ...) and buffer values per output channel of a module."""
-    channels = 0 if computes_weights(module) else _channels(module)
-    if channels == 0:
-        return 0.0, 0.0
-    if isinstance(module, nn.Embedding):
-        return float(module.num_embeddings), 0.0
-    vectors = sum(p.numel() for p in module.parameters(recurse=False) if p.shape == (channels,))
-    buffers = sum(b.numel() for b in module.buffers(recurse=False) if b.shape == (channels,))
-    return vectors / channels, buffers / channels
-
-
-def _channels(module: nn.Module) -> int:
-    for attribute in (
-        "out_channels",
-        "out_features",
-        "num_features",
-        "num_parameters",
-        "embedding_dim",
-        "num_channels",
-    ):
-        if hasattr(module, attribute):
-            return int(getattr(module, attribute))
-    return 0
+    return _Terms(inputs, outputs, flops / pairs, weights / pairs, parameters / outputs, buffers / outputs)

@@ -9,7 +9,7 @@ from torch import nn
 from envs.engine.criteria.ranking import rank_units
 from envs.engine.errors import nothing_to_prune
 from envs.engine.network.calls import Call, Inputs
-from envs.engine.network.modules import Convolution, weight_of
+from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
@@ -105,7 +105,7 @@ class MaskPruner:
 
 def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
     """Return the convolutions and linear layers that keep everything, with the reason."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, Convolution | nn.Linear)}
+    layers = {name: module for name, module in model.named_modules() if is_product(module)}
     found = {}
     for name, module in layers.items():
         if is_inside(name, ignore):
@@ -124,7 +124,7 @@ def _users(model: nn.Module, calls: Mapping[str, Call], unprunable: Mapping[str,
     users: dict[int, list[str]] = defaultdict(list)
     for name in sorted(calls, key=lambda name: calls[name].order):
         module = model.get_submodule(name)
-        if isinstance(module, Convolution | nn.Linear) and name not in unprunable:
+        if is_product(module) and name not in unprunable:
             users[id(module.weight)].append(name)
     return [tuple(names) for names in users.values()]
 

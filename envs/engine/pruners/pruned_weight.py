@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.calls import Call, Inputs, forward
-from envs.engine.network.modules import Convolution, weight_of
+from envs.engine.network.calls import Call, Inputs, batch_size, forward
+from envs.engine.network.hooks import hooked
+from envs.engine.network.modules import is_product, weight_of
+from envs.engine.network.weight_matrix import as_matrix, from_matrix
 from envs.engine.pruners.cost_model import multiply_accumulates
 from envs.engine.pruners.storage import csr_bytes, n_m_bytes
-from envs.engine.surgery.granularity import Cut, as_matrix, from_matrix
+from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import MASK, unmasked
 
 SHARES = 64
@@ -104,19 +106,17 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranks: Tens
 def count_macs(model: nn.Module, inputs: Inputs) -> dict[str, float]:
     """Return the multiply-accumulates of every convolution and linear layer for one sample, over all its calls."""
     macs: dict[str, float] = defaultdict(float)
+    samples = batch_size(inputs)
 
     def count(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        macs[name] += multiply_accumulates(module, Call(0, 1, tuple(args[0].shape), tuple(output.shape)))
+        call = Call(0, 1, tuple(args[0].shape), tuple(output.shape), samples)
+        macs[name] += multiply_accumulates(module, call)
 
-    handles = [
+    handles = (
         module.register_forward_hook(lambda module, args, output, name=name: count(name, module, args, output))
         for name, module in model.named_modules()
-        if isinstance(module, Convolution | nn.Linear)
-    ]
-    try:
-        with torch.no_grad():
-            forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+        if is_product(module)
+    )
+    with hooked(handles), torch.no_grad():
+        forward(model, inputs)
     return macs

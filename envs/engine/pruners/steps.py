@@ -3,6 +3,7 @@
 from torch import nn
 
 from envs.engine.network.calls import Call
+from envs.engine.network.kinds import kind_of
 from envs.engine.types import Layer
 
 
@@ -16,17 +17,19 @@ def describe(name: str, module: nn.Module, call: Call, choices: tuple[int, ...],
         choices: numbers of units that may stay, the last of them all.
         flops: multiply-accumulates of the dense step for one sample.
     """
-    linear = isinstance(module, nn.Linear)
-    pixels = (1, 1) if linear else (1, *call.inputs[2:])[-2:]
+    kind = kind_of(module)
+    if kind is None:
+        raise TypeError(f"{name}: a {type(module).__name__} is no step")
+    pixels = (1, 1, *call.inputs[kind.channel_axis(module, len(call.inputs)) + 1 :])
     return Layer(
         name=name,
         units=choices[-1],
         choices=choices,
-        outputs=int(module.out_features if linear else module.out_channels),  # type: ignore[arg-type]
-        inputs=int(module.in_features if linear else module.in_channels),  # type: ignore[arg-type]
-        height=pixels[0],
-        width=pixels[1],
-        stride=1 if linear else int(module.stride[-1]),  # type: ignore[index]
-        kernel=1 if linear else int(module.kernel_size[-1]),  # type: ignore[index]
+        outputs=int(getattr(module, kind.outputs)),
+        inputs=int(getattr(module, kind.inputs)),
+        height=pixels[-2],
+        width=pixels[-1],
+        stride=int(getattr(module, "stride", (1,))[-1]),
+        kernel=int(getattr(module, "kernel_size", (1,))[-1]),
         flops=flops,
     )

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from envs.engine.network.batches import split
 from envs.engine.network.calls import Inputs, forward
+from envs.engine.network.hooks import hooked
+from envs.engine.network.kinds import kind_of
 from envs.engine.network.modules import blocks_of, weight_of
 
 POINTS_PER_IMAGE = 10
@@ -79,30 +78,14 @@ def sample_inputs(module: nn.Module, inputs: Tensor, points: int, generator: tor
 
     Returns:
         Samples, shape ``(blocks, n * points, columns)``, columns in the order of ``weight.flatten(1)``.
+
+    Raises:
+        TypeError: no row of ``LAYER_KINDS`` says how.
     """
-    if isinstance(module, nn.Linear):
-        tokens = inputs.flatten(1, -2) if inputs.ndim > 2 else inputs.unsqueeze(1)
-        chosen = torch.randperm(tokens.shape[1], generator=generator)[:points].to(inputs.device)
-        return tokens[:, chosen].flatten(0, 1).unsqueeze(0)
-    views = windows(module, inputs)
-    axes = weight_of(module).ndim - 2
-    pixels = torch.tensor(list(product(*map(range, views.shape[2 : 2 + axes]))))
-    chosen = pixels[torch.randperm(len(pixels), generator=generator)[:points]].to(inputs.device)
-    everything: tuple[slice | Tensor, ...] = (slice(None), slice(None))
-    picked = views[everything + chosen.unbind(1)]
-    samples: Tensor = picked.unflatten(1, (blocks_of(module), -1)).movedim(1, 0).transpose(2, 3)
-    return samples.flatten(3).flatten(1, 2)
-
-
-def windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401
-    """View a convolution's padded input as the windows it reads, ``(n, channels, *pixels, *kernel)``."""
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    views = pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
-    for axis, (size, step, spread) in enumerate(
-        zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
-    ):
-        views = views.unfold(axis, spread * (size - 1) + 1, step)[..., ::spread]
-    return views
+    kind = kind_of(module)
+    if kind is None or kind.product is None or kind.product.sample is None:
+        raise TypeError(f"a {type(module).__name__} reads no windows of its input")
+    return kind.product.sample(module, inputs, points, generator)
 
 
 def collect_moments(
@@ -140,16 +123,12 @@ def watch_inputs(
         images: what it is called with, in batches.
         watch: called with the name, the module and its input, whenever one of them is called.
     """
-    handles = [
+    handles = (
         model.get_submodule(name).register_forward_pre_hook(
             lambda module, args, name=name: watch(name, module, args[0].detach())
         )
         for name in names
-    ]
-    try:
-        with torch.no_grad():
-            for batch in split(images, BATCH_SIZE):
-                forward(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    )
+    with hooked(handles), torch.no_grad():
+        for batch in split(images, BATCH_SIZE):
+            forward(model, batch)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from envs.engine.network.channels import GroupMember
 from envs.engine.network.modules import weight_of
+from envs.engine.network.weight_matrix import by_input_channel
 
 
 def lost_energy(weight: Tensor, factor: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def channels_left(position: Tensor, units: int) -> Tensor:
 
 
 def unrepaired_share(module: nn.Module, member: GroupMember, rank: Tensor) -> Tensor:
-    """Estimate what a transposed convolution loses, which is not repaired: the share of squared weights that go.
+    """Estimate what a layer loses that least squares does not repair: the share of its squared weights that go.
 
     That is its error if its inputs were uncorrelated and of one variance.
 
@@ -68,6 +69,6 @@ def unrepaired_share(module: nn.Module, member: GroupMember, rank: Tensor) -> Te
         Shares for 0 ... units kept, shape ``(units + 1,)``.
     """
     position = ranked_positions(member.unit, rank)
-    by_channel = weight_of(module).double().flatten(1).square().sum(1).cpu()
+    by_channel = by_input_channel(weight_of(module).double(), module).square().sum(1).cpu()
     energy = tail_sums(by_channel[position.argsort(stable=True)])
     return shares(energy)[channels_left(position, len(rank))]

@@ -7,13 +7,14 @@ on two cores MobileNet-V1 at half its FLOPs, 32x32, in bfloat16, is 1.07 times a
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
 
 import torch
 from torch import nn
+
+from envs.engine.threads import torch_threads
 
 
 def run_batches(
@@ -48,7 +49,8 @@ def run_batches(
         serve(model)
         return
     networks = [model, *(_shallow_copy(model) for _ in range(threads - 1))]
-    with _one_thread_each(), ThreadPoolExecutor(threads) as pool:
+    # Threads started in the block use one core: torch hands its setting on to them.
+    with torch_threads(1), ThreadPoolExecutor(threads) as pool:
         try:
             for served in [pool.submit(serve, network) for network in networks]:
                 served.result()
@@ -60,14 +62,3 @@ def run_batches(
 def _shallow_copy(model: nn.Module) -> nn.Module:
     """Copy the modules, not the tensors in them."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())})
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Threads started in the block use one core; torch hands its setting on to them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""The number format that candidates run in: bfloat16 where the hardware is made for it and the network bears it."""
+"""The number format that candidates run in: bfloat16 where the hardware has it and the network bears it; not timed."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 from envs.engine.network.calls import Inputs, flatten_outputs, forward
 
 TOLERANCE = 0.05
-"""How far outputs in bfloat16 may be from those in float32, relative to their size."""
+"""How far outputs in bfloat16 may be from those in float32: norm of the difference, relative to that of the latter."""
 
 
 def running_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
@@ -25,7 +25,7 @@ def full_precision() -> Iterator[None]:
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; without, it is slower than float32."""
+    """Whether the device multiplies bfloat16 in hardware, and does not emulate it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Older releases of torch cannot tell.
@@ -35,6 +35,8 @@ def has_native_bf16(device: torch.device) -> bool:
 
 def choose_precision(wanted: str, model: nn.Module, inputs: Inputs, device: torch.device) -> str:
     """Return ``fp32`` or ``bf16``; for ``auto`` bf16 if the device has it and the network's outputs hardly notice.
+
+    What the network gains by it is not measured: a small one may gain nothing.
 
     Args:
         wanted: one of ``envs.engine.choices.PRECISIONS``.

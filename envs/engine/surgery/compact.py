@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
-from envs.engine.network.modules import Transposed, blocks_of, is_depthwise, multiplier_of, weight_of
+from envs.engine.network.kinds import Product, kind_of
+from envs.engine.network.modules import weight_of
 from envs.engine.surgery.head_counts import set_counts
-
-PER_CHANNEL_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
 def copy_structure(model: nn.Module) -> nn.Module:
@@ -76,72 +74,28 @@ def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | Non
     """Remove channels from one module in place.
 
     Args:
-        module: a convolution, linear layer or module with one value a channel.
+        module: of one of the kinds in ``LAYER_KINDS``.
         sides: ascending numbers of the channels that stay.
         weight: a weight whose input side is already small, instead of the module's own.
+
+    Raises:
+        TypeError: the module is of no such kind.
     """
-    if Side.BOTH in sides:
-        _shrink_per_channel(module, sides[Side.BOTH])
-        return
-    if isinstance(module, nn.Embedding):
-        _replace(module, "weight", weight_of(module)[:, sides[Side.OUT].to(weight_of(module).device)])
-        module.embedding_dim = len(sides[Side.OUT])
-        return
-    small = weight_of(module) if weight is None else weight.clone()
-    groups, transposed = blocks_of(module), isinstance(module, Transposed)
-    if weight is None and Side.IN in sides:
-        small = take_inputs(small, sides[Side.IN], groups, transposed)
-    if Side.OUT in sides:
-        small = take_outputs(small, sides[Side.OUT], groups, transposed)
-        if isinstance(module.bias, Tensor):
-            _replace(module, "bias", module.bias[sides[Side.OUT].to(module.bias.device)])
-    _replace(module, "weight", small)
-    features = isinstance(module, nn.Linear)
-    for side, attribute in ((Side.IN, "in"), (Side.OUT, "out")):
-        if side in sides:
-            setattr(module, f"{attribute}_features" if features else f"{attribute}_channels", len(sides[side]))
-
-
-def take_inputs(weight: Tensor, index: Tensor, groups: int = 1, transposed: bool = False) -> Tensor:
-    """Keep the weights that read the input channels ``index``.
-
-    A convolution in blocks (``groups`` > 1) stores the channels of one block only; they are cut at the same
-    positions in every block, so those of the first block say which.
-    """
-    index = index.to(weight.device)
-    if transposed:
-        return weight[index]
-    return weight[:, index[: len(index) // groups]]
-
-
-def take_outputs(weight: Tensor, index: Tensor, groups: int = 1, transposed: bool = False) -> Tensor:
-    """Keep the weights that write the output channels ``index``; see :func:`take_inputs` for blocks."""
-    index = index.to(weight.device)
-    if transposed:
-        return weight[:, index[: len(index) // groups]]
-    return weight[index]
-
-
-def _shrink_per_channel(module: nn.Module, index: Tensor) -> None:
-    multiplier = multiplier_of(module)
-    for name in PER_CHANNEL_TENSORS:
+    kind = kind_of(module)
+    if kind is None:
+        raise TypeError(f"a {type(module).__name__} cannot lose channels")
+    for name, axes in kind.axes.items():
         tensor = getattr(module, name, None)
-        if isinstance(tensor, Tensor):
-            # A transposed depthwise weight is stored by input channels.
-            by_input = name == "weight" and isinstance(module, Transposed)
-            rows = index[::multiplier] // multiplier if by_input else index
-            _replace(module, name, tensor[rows.to(tensor.device)])
-    count = len(index)
-    if is_depthwise(module):
-        module.in_channels = module.groups = count // multiplier
-        module.out_channels = count
-    elif isinstance(module, nn.GroupNorm):
-        module.num_groups = count // (module.num_channels // module.num_groups)
-        module.num_channels = count
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = count
-    else:
-        module.num_features = count  # type: ignore[assignment]
+        if not isinstance(tensor, Tensor):
+            continue
+        given = weight if name == "weight" else None
+        small = (tensor if given is None else given.clone()).detach()
+        lost = {side: axis for side, axis in axes.items() if side in sides and (given is None or side is not Side.IN)}
+        for side, axis in lost.items():
+            small = small.index_select(axis.axis, axis.slices(module, sides[side]).to(small.device))
+        if lost or given is not None:
+            _replace(module, name, small)
+    kind.set_widths(module, {side: len(index) for side, index in sides.items()})
 
 
 def _replace(module: nn.Module, name: str, tensor: Tensor) -> None:
@@ -178,15 +132,16 @@ def fold_batch_norms(model: nn.Module, folds: Iterable[tuple[str, str]]) -> nn.M
     for layer_name, norm_name in folds:
         layer: Any = folded.get_submodule(layer_name)
         norm: Any = folded.get_submodule(norm_name)
-        fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else _fuse_convolution
-        _set_submodule(folded, layer_name, fuse(layer, norm))
+        _set_submodule(folded, layer_name, _product_of(layer).fold(layer, norm))
         _set_submodule(folded, norm_name, nn.Identity())
     return folded
 
 
-def _fuse_convolution(layer: Any, norm: Any) -> nn.Module:  # noqa: ANN401
-    fused: nn.Module = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, Transposed))
-    return fused
+def _product_of(layer: nn.Module) -> Product:
+    kind = kind_of(layer)
+    if kind is None or kind.product is None:
+        raise TypeError(f"a {type(layer).__name__} takes no batch norm in")
+    return kind.product
 
 
 def _set_submodule(model: nn.Module, name: str, module: nn.Module) -> None:
@@ -208,8 +163,11 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
 
 
 def _zero_inputs(module: nn.Module, index: Tensor) -> None:
+    kind = kind_of(module)
+    if kind is None:
+        raise TypeError(f"a {type(module).__name__} cannot lose inputs")
+    axis = kind.axes["weight"][Side.IN]
     weight = weight_of(module)  # shares its memory with the parameter
-    by_input = weight if isinstance(module, Transposed) else weight.transpose(0, 1)
-    gone = torch.ones(len(by_input), dtype=torch.bool)
-    gone[index if isinstance(module, Transposed) else index[: len(index) // blocks_of(module)]] = False
-    by_input[gone.to(weight.device)] = 0
+    gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
+    gone[axis.slices(module, index)] = False
+    weight.index_fill_(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0)

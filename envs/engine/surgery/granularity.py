@@ -21,10 +21,8 @@ from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
-from torch import Size, Tensor, nn
+from torch import Size, Tensor
 from torch.nn.functional import pad
-
-from envs.engine.network.modules import Transposed, blocks_of
 
 
 class Cut(NamedTuple):
@@ -82,19 +80,3 @@ def n_m(kernel: tuple[int, ...], vector_size: int, m: int) -> Cut:  # noqa: ARG0
 
 GRANULARITIES: dict[str, Granularity] = {"element": element, "vector": vector, "kernel": whole_kernel, "n_m": n_m}
 """Granularities that mask weights. Channels are cut by the network's graph, see ``envs.engine.tracing.graph``."""
-
-
-def as_matrix(weight: Tensor, module: nn.Module) -> Tensor:
-    """Return a layer's weight, or a tensor of its shape, as ``(outputs, columns)``."""
-    if isinstance(module, Transposed):
-        weight = weight.unflatten(0, (blocks_of(module), -1)).transpose(1, 2).flatten(0, 1)
-    return weight.flatten(1)
-
-
-def from_matrix(matrix: Tensor, module: nn.Module, shape: Size) -> Tensor:
-    """Return a matrix ``(outputs, columns)`` in the shape of the layer's weight: undoes :func:`as_matrix`."""
-    if not isinstance(module, Transposed):
-        return matrix.reshape(shape)
-    blocks = blocks_of(module)
-    by_block = matrix.reshape(blocks, shape[1], shape[0] // blocks, *shape[2:])
-    return by_block.transpose(1, 2).reshape(shape)

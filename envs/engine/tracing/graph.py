@@ -10,14 +10,8 @@ from envs.engine.errors import GraphError
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.network.isolation import copy_network, first_line, random_state_kept
-from envs.engine.network.modules import (
-    Convolution,
-    blocks_of,
-    channel_dims_of,
-    computes_weights,
-    is_depthwise,
-    multiplier_of,
-)
+from envs.engine.network.kinds import UNPRUNABLE, kind_of
+from envs.engine.network.modules import channel_dims_of, computes_weights
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
@@ -132,14 +126,11 @@ def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -
         for dim in channel_dims_of(name, modules[name]):
             ties.freeze(dim, reason)
     for dim in ties.widths:
-        module = modules[dim[0]]
-        if is_depthwise(module):
-            ties.tie_runs(dim, multiplier_of(module))
-        elif isinstance(module, Convolution):
-            ties.tie_positions(dim, blocks_of(module))
-        elif isinstance(module, nn.GroupNorm):
-            # What is normalised together goes together, or the statistics of what stays would change.
-            ties.tie_runs(dim, module.num_channels // module.num_groups)
+        kind = kind_of(modules[dim[0]])
+        if kind is not None and dim[1] is Side.BOTH:
+            ties.tie_runs(dim, kind.run(modules[dim[0]]))
+        elif kind is not None:
+            ties.tie_positions(dim, kind.blocks(modules[dim[0]]))
     return ties
 
 
@@ -161,10 +152,10 @@ def _whole_by_kind(model: nn.Module) -> dict[str, str]:
     for name, module in model.named_modules():
         if computes_weights(module):
             reasons[name] = "computes its weights (parametrization, weight norm): remove that before pruning"
-        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            reasons[name] = "is recurrent: its states feed back into all of its gates"
-        elif isinstance(module, nn.MultiheadAttention):
-            reasons[name] = "keeps all heads: its class wants them to add up to its width"
+            continue
+        reason = next((reason for layer, reason in UNPRUNABLE.items() if isinstance(module, layer)), None)
+        if reason is not None:
+            reasons[name] = reason
     return reasons
 
 

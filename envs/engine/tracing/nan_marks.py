@@ -4,7 +4,7 @@ A mark is NaN. A pass computes next to nothing: a layer whose channels are follo
 network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from envs.engine.network.calls import Call, Inputs, flatten_outputs, forward
 from envs.engine.network.channels import ChannelDim, Side
-from envs.engine.network.modules import Convolution, channel_dims_of, multiplier_of
+from envs.engine.network.hooks import hooked
+from envs.engine.network.modules import channel_axis_of, channel_dims_of, multiplier_of
 
 NAN = float("nan")
 RECORD_BYTES = 1 << 30
@@ -78,26 +80,43 @@ def nan_probe(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> It
     """
     outputs = _record(model, inputs, calls)
     probe = NanProbe(recorded=frozenset(outputs))
-    handles, before = [], []
-    for name, module in model.named_modules():
-        dims = channel_dims_of(name, module) if name in calls else {}
-        if name in outputs:
-            before.append((module, vars(module).get("forward")))
-            vars(module)["forward"] = partial(_answer, probe, module, tuple(dims), outputs[name])
-        elif dims:
-            handles.append(module.register_forward_pre_hook(partial(_read, probe, tuple(dims))))
-            handles.append(module.register_forward_hook(partial(_mark, probe, tuple(dims))))
-        elif any(True for _ in module.parameters(recurse=False)):
-            handles.append(module.register_forward_pre_hook(partial(_stop, probe, name), with_kwargs=True))
-    try:
+    layers = {name: tuple(channel_dims_of(name, module)) for name, module in model.named_modules() if name in calls}
+    answers = {
+        model.get_submodule(name): partial(_answer, probe, model.get_submodule(name), layers[name], output)
+        for name, output in outputs.items()
+    }
+    with _forwards_replaced(answers), hooked(_listen(probe, model, layers)):
         yield probe
+
+
+def _listen(
+    probe: NanProbe, model: nn.Module, layers: Mapping[str, tuple[ChannelDim, ...]]
+) -> Iterator[RemovableHandle]:
+    """Hook all that does not answer from its record."""
+    for name, module in model.named_modules():
+        dims = layers.get(name, ())
+        if name in probe.recorded:
+            continue
+        if dims:
+            yield module.register_forward_pre_hook(partial(_read, probe, dims))
+            yield module.register_forward_hook(partial(_mark, probe, dims))
+        elif any(True for _ in module.parameters(recurse=False)):
+            yield module.register_forward_pre_hook(partial(_stop, probe, name), with_kwargs=True)
+
+
+@contextmanager
+def _forwards_replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Give modules another forward inside the block."""
+    before = {module: vars(module).get("forward") for module in forwards}
+    try:
+        for module, replacement in forwards.items():
+            vars(module)["forward"] = replacement
+        yield
     finally:
-        for module, own in before:
-            del vars(module)["forward"]
+        for module, own in before.items():
+            vars(module).pop("forward", None)
             if own is not None:
                 vars(module)["forward"] = own
-        for handle in handles:
-            handle.remove()
 
 
 def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict[str, Tensor]:
@@ -111,16 +130,13 @@ def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict
             room -= output.nbytes
             outputs[name] = output.clone()  # what follows may change it in place
 
-    handles = [
+    handles = (
         module.register_forward_hook(lambda _, __, output, name=name: hook(name, output))
         for name, module in model.named_modules()
         if name in calls and calls[name].count == 1 and calls[name].inputs and channel_dims_of(name, module)
-    ]
-    try:
+    )
+    with hooked(handles):
         forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return outputs
 
 
@@ -140,7 +156,7 @@ def _answer(
     reading = _reading(dims)
     if not probe.begun or reading is None:
         return said
-    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
     if name == probe.last:
         raise PassIsOver
     return said if marks is None or reading[1] is not Side.BOTH else _with_nan(module, said, marks)
@@ -151,7 +167,7 @@ def _read(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, args
     reading = _reading(dims)
     if reading is None or not args or not isinstance(args[0], Tensor):
         return args
-    marks = probe.read(reading, multiplier_of(module), args[0], _channel_axis(module, args[0]))
+    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
     return args if marks is None else (args[0].nan_to_num(0.0), *args[1:])
 
 
@@ -180,14 +196,6 @@ def _reading(dims: tuple[ChannelDim, ...]) -> ChannelDim | None:
     return next((dim for dim in dims if dim[1] is not Side.OUT), None)
 
 
-def _channel_axis(module: nn.Module, tensor: Tensor) -> int:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        return tensor.ndim - 1
-    if isinstance(module, Convolution):
-        return tensor.ndim - len(module.kernel_size) - 1  # the batch may be missing
-    return min(1, tensor.ndim - 1)
-
-
 def _with_nan(module: nn.Module, output: Tensor, channels: Tensor) -> Tensor:
     index = channels.nonzero().flatten().to(output.device)
-    return output.index_fill(_channel_axis(module, output), index, NAN)
+    return output.index_fill(channel_axis_of(module, output), index, NAN)

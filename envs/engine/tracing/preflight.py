@@ -1,7 +1,6 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,9 +9,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
+from envs.engine.network.hooks import hooked
 from envs.engine.network.isolation import first_line
 
 READS = frozenset(
@@ -66,7 +67,7 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     path: list[str] = []
     reads = ValueReads(inputs, path)
     try:
-        with _followed(model, path), reads:
+        with hooked(_follow(model, path)), reads:
             record_calls(model, inputs)
         # Not the pass above: torch takes other kernels while it is watched.
         calls, outputs = record_calls(model, inputs)
@@ -118,15 +119,8 @@ def _reads_values(name: str) -> str:
     return f"{where} makes Python values of tensors (if, item(), ...), so that its path depends on the data: {advice}"
 
 
-@contextmanager
-def _followed(model: nn.Module, path: list[str]) -> Iterator[None]:
+def _follow(model: nn.Module, path: list[str]) -> Iterator[RemovableHandle]:
     """Keep the names of the modules being called in ``path``; after an error the last is the one that failed."""
-    handles = []
     for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda _, __, name=name: path.append(name)))
-        handles.append(module.register_forward_hook(lambda _, __, ___: path.__delitem__(-1)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        yield module.register_forward_pre_hook(lambda _, __, name=name: path.append(name))
+        yield module.register_forward_hook(lambda _, __, ___: path.__delitem__(-1))

@@ -6,14 +6,16 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from torch_pruning.ops import OPTYPE, TORCH_CONV, TORCH_LINEAR
+from torch_pruning.ops import OPTYPE
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelDim, ChannelTies, Side
-from envs.engine.network.modules import BatchNorm, Convolution, is_depthwise, is_plain, multiplier_of
+from envs.engine.network.kinds import LAYER_KINDS, kind_of
+from envs.engine.network.modules import BatchNorm, is_plain, is_product, multiplier_of
 
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
-ROOTS = (TORCH_CONV, TORCH_LINEAR, nn.Embedding)
+ROOTS = tuple(layer for kind in LAYER_KINDS if Side.OUT in kind.sides for layer in kind.types)
+"""Classes of layers that write channels of their own."""
 Folds = tuple[tuple[str, str], ...]
 
 
@@ -66,12 +68,10 @@ def _channel_dim_of(dep: Any, names: dict[nn.Module, str]) -> ChannelDim | None:
     module = dep.target.module
     if not isinstance(module, nn.Module) or module not in names:
         return None
-    name = names[module]
-    if is_depthwise(module):
-        return name, Side.BOTH
-    if isinstance(module, Convolution | nn.Linear | nn.Embedding):
-        return name, Side.OUT if dep.handler.__name__ == "prune_out_channels" else Side.IN
-    return name, Side.BOTH
+    kind = kind_of(module)
+    if kind is None or Side.BOTH in kind.sides:
+        return names[module], Side.BOTH
+    return names[module], Side.OUT if dep.handler.__name__ == "prune_out_channels" else Side.IN
 
 
 def _foldable(
@@ -84,7 +84,7 @@ def _foldable(
         if not isinstance(module, BatchNorm) or not is_plain(module) or len(node.inputs) != 1:
             continue
         source = node.inputs[0]
-        foldable = isinstance(source.module, Convolution | nn.Linear) and is_plain(source.module)
+        foldable = isinstance(source.module, nn.Module) and is_product(source.module) and is_plain(source.module)
         direct = foldable and len(source.outputs) == 1
         if direct and calls[names[module]].count == calls[names[source.module]].count == 1:
             pairs.append((names[source.module], names[module]))

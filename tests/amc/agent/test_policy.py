@@ -22,7 +22,13 @@ def make_env(constraint: str = "rescale", engine: AnalyticEngine | None = None) 
 
 
 def make_agent(policy: AMC, env: RecordTrials) -> AMCDDPG:
-    return policy._agent(env)
+    return policy.make_agent(env)
+
+
+def updates(optimizer: torch.optim.Optimizer) -> int:
+    """Return how many steps an optimizer has taken."""
+    (steps,) = {int(state["step"]) for state in optimizer.state.values()}
+    return steps
 
 
 PAPER = AMC(warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
@@ -112,7 +118,7 @@ def test_one_update_a_step_after_the_warm_up_at_two_learning_rates() -> None:
     steps = len(env.problem.engine.layers)
     agent = make_agent(AMC(warm_up=0.25, actor_lr=1e-4), env)
     agent.learn(EPISODES * steps)
-    assert agent._n_updates == (EPISODES - 2) * steps
+    assert updates(agent.actor.optimizer) == updates(agent.critic.optimizer) == (EPISODES - 2) * steps
     assert agent.actor.optimizer.param_groups[0]["lr"] == 1e-4
     assert agent.critic.optimizer.param_groups[0]["lr"] == 1e-3
 
@@ -162,7 +168,7 @@ def test_a_search_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_exploration_narrows_to_its_end_within_the_budget() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 200)
-    exploration = make_agent(AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02), env)._exploration
+    exploration = make_agent(AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02), env).exploration
     assert exploration.warm_up == 50
     assert exploration.sigma_at(50) == 0.5
     assert exploration.sigma_at(199) == pytest.approx(0.02)

@@ -19,6 +19,12 @@ def make_env(constraint: str = "rescale", engine: AnalyticEngine | None = None) 
     return RecordTrials(PruningEnv(engine or AnalyticEngine(), constraint=constraint, min_keep=0.2), EPISODES)
 
 
+def updates(optimizer: torch.optim.Optimizer) -> int:
+    """Return how many steps an optimizer has taken."""
+    (steps,) = {int(state["step"]) for state in optimizer.state.values()}
+    return steps
+
+
 class Drawing(AnalyticEngine):
     """Uses random numbers of torch in every evaluation."""
 
@@ -32,7 +38,7 @@ def test_what_an_evaluation_draws_changes_no_weight(policy: type[TD3Search | SAC
     weights = []
     for engine in (AnalyticEngine(), Drawing()):
         env = make_env(engine=engine)
-        agent = policy()._agent(env)
+        agent = policy().make_agent(env)
         agent.learn(EPISODES * len(env.problem.engine.layers))
         weights.append(torch.cat([weight.detach().ravel() for weight in agent.policy.parameters()]))
     assert torch.equal(*weights)
@@ -42,10 +48,10 @@ def test_what_an_evaluation_draws_changes_no_weight(policy: type[TD3Search | SAC
 def test_two_critics_and_one_update_a_step_after_the_warm_up(policy: type[TD3Search | SACSearch]) -> None:
     env = make_env()
     steps = len(env.problem.engine.layers)
-    agent = policy(warm_up=0.25)._agent(env)
+    agent = policy(warm_up=0.25).make_agent(env)
     assert len(agent.critic.q_networks) == 2
     agent.learn(EPISODES * steps)
-    assert agent._n_updates == (EPISODES - 2) * steps
+    assert updates(agent.critic.optimizer) == (EPISODES - 2) * steps
 
 
 @pytest.mark.parametrize("policy", AGENTS)
@@ -53,7 +59,7 @@ def test_two_critics_and_one_update_a_step_after_the_warm_up(policy: type[TD3Sea
 def test_the_replay_holds_what_was_executed(policy: type[TD3Search | SACSearch], constraint: str) -> None:
     env = make_env(constraint)
     steps = len(env.problem.engine.layers)
-    agent = policy()._agent(env)
+    agent = policy().make_agent(env)
     agent.learn(EPISODES * steps)
     replay = agent.replay_buffer
     assert replay is not None
@@ -65,13 +71,13 @@ def test_the_replay_holds_what_was_executed(policy: type[TD3Search | SACSearch],
 
 
 def test_td3_delays_its_actor_and_smooths_its_target_as_told() -> None:
-    agent = TD3Search(policy_delay=3, target_noise=0.1, target_clip=0.2)._agent(make_env())
+    agent = TD3Search(policy_delay=3, target_noise=0.1, target_clip=0.2).make_agent(make_env())
     assert (agent.policy_delay, agent.target_policy_noise, agent.target_noise_clip) == (3, 0.1, 0.2)
 
 
 def test_sac_learns_the_worth_of_entropy_from_where_it_is_told() -> None:
     env = make_env()
-    agent = SACSearch(entropy=0.1, target_entropy=-2.0)._agent(env)
+    agent = SACSearch(entropy=0.1, target_entropy=-2.0).make_agent(env)
     assert agent.log_ent_coef is not None
     start = agent.log_ent_coef.exp().item()
     assert start == pytest.approx(0.1)

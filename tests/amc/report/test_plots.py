@@ -31,7 +31,9 @@ def texts(figure: Figure) -> list[str]:
 def test_every_picture_is_a_png_on_its_paper(
     sample_result: Result, sample_trials: list[Trial], palette: Palette
 ) -> None:
-    for figure in figures(sample_result, sample_trials, palette).values():
+    drawn = figures(sample_result, sample_trials, palette)
+    assert {"reward", "resource", "channels"} <= set(drawn)
+    for figure in drawn.values():
         image = opened(figure)
         assert image.format == "PNG"
         assert image.width == 900

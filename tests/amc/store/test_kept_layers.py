@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
 from amc.store.kept_layers import LayerKept, StageKept, composed, positions
+from amc.store.typed_records import parse
 
 LEFT = (LayerKept("join", 0.5, 5, 10), LayerKept("join", 0.25, 1, 4), LayerKept("last", 0.75, 6, 8))
 STAGE = StageKept(0.5, 100, 20, 80, 3, 1.5, 0.9, 0.95, LEFT)
@@ -34,12 +37,12 @@ def test_other_layers_are_refused(layers: list[tuple[str, int]]) -> None:
 
 
 def test_a_stage_comes_back_as_it_was() -> None:
-    assert StageKept.from_dict(STAGE.as_dict()) == STAGE
+    assert parse(StageKept, json.dumps(STAGE.as_dict())) == STAGE
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("target", "half"), ("strategy", [{"layer": "a"}]), ("strategy", None), ("flops", None)]
 )
 def test_a_damaged_stage_is_refused(key: str, value: object) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        StageKept.from_dict(STAGE.as_dict() | {key: value})
+    with pytest.raises(ValueError, match=rf"^{key}\b"):
+        parse(StageKept, json.dumps(STAGE.as_dict() | {key: value}))

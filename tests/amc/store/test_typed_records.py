@@ -1,18 +1,19 @@
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
 
-from amc.store.typed_records import record
+from amc.store.typed_records import Integer, Number, Whole, parse
 
 
 class Row(NamedTuple):
     name: str
-    share: float
-    whole: int
+    share: Number
+    whole: Whole
     flag: bool = False
-    perhaps: float | None = None
+    perhaps: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,21 @@ class Nested:
     sizes: dict[str, int]
 
 
+Plain = str | Integer | float | bool | None
 GOOD = {"name": "a", "share": 0.5, "whole": 3}
 
 
 def test_a_record_holds_what_it_was_made_of() -> None:
-    row = record(Row, GOOD | {"flag": True, "perhaps": 2})
+    row = parse(Row, json.dumps(GOOD | {"flag": True, "perhaps": 2}))
     assert row == Row("a", 0.5, 3, True, 2)
-    assert record(Nested, {"rows": (row,), "sizes": {"test": 3}}) == Nested((row,), {"test": 3})
+    assert parse(Nested, json.dumps({"rows": [GOOD], "sizes": {"test": 3}})) == Nested((Row("a", 0.5, 3),), {"test": 3})
+
+
+def test_a_whole_number_may_have_a_point_and_no_more() -> None:
+    row = parse(Row, '{"name": "a", "share": 1, "whole": 3.0}')
+    assert (type(row.share), type(row.whole)) == (float, int)
+    with pytest.raises(ValueError, match=r"^whole is 3\.5: "):
+        parse(Row, '{"name": "a", "share": 1, "whole": 3.5}')
 
 
 @pytest.mark.parametrize(
@@ -39,26 +48,58 @@ def test_a_record_holds_what_it_was_made_of() -> None:
         {"share": math.inf},
         {"share": None},
         {"share": True},
+        {"share": 1e301},
+        {"share": 10**400},
         {"whole": [1]},
+        {"whole": True},
+        {"whole": "3"},
         {"whole": 10**400},
+        {"whole": 1e301},
+        {"whole": math.nan},
         {"flag": 1},
         {"perhaps": "x"},
         {"unknown": 1},
     ],
 )
-def test_a_wrong_value_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        record(Row, GOOD | wrong)
+def test_a_wrong_value_is_refused_in_one_line_that_names_it(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is ") as error:
+        parse(Row, json.dumps(GOOD | wrong))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("wrong", [{"rows": ({},), "sizes": {}}, {"rows": (), "sizes": {"a": "b"}}, {"rows": 1}])
-def test_what_stands_inside_is_checked_too(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Nested"):
-        record(Nested, wrong)
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"rows": [{}], "sizes": {}}, "rows.0.name is missing"),
+        ({"rows": [GOOD, GOOD | {"share": None}], "sizes": {}}, "rows.1.share is None"),
+        ({"rows": [], "sizes": {"a": "b"}}, "sizes.a is 'b'"),
+        ({"rows": 1, "sizes": {}}, "rows is 1"),
+        ({"rows": []}, "sizes is missing"),
+    ],
+)
+def test_what_stands_inside_is_checked_too(wrong: dict[str, Any], where: str) -> None:
+    with pytest.raises(ValueError, match=where):
+        parse(Nested, json.dumps(wrong))
 
 
 def test_a_missing_field_and_no_object_are_refused() -> None:
-    with pytest.raises(TypeError, match="share"):
-        record(Row, {"name": "a"})
-    with pytest.raises(TypeError, match="list"):
-        record(Row, [1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="share is missing"):
+        parse(Row, '{"name": "a"}')
+    with pytest.raises(ValueError, match=r"^it is \[1\]: input should be an object$"):
+        parse(Nested, "[1]")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"name": ' + "1" * 5000 + "}", b"\xff"])
+def test_what_is_no_json_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"^invalid JSON: [^\n]{1,100}$"):
+        parse(Nested, text)
+
+
+def test_a_value_of_several_types_keeps_its_own() -> None:
+    values = {"a": 30.0, "b": 3, "c": True, "d": None, "e": "30"}
+    read = parse(dict[str, Plain], json.dumps(values))
+    assert {key: (type(value), value) for key, value in read.items()} == {k: (type(v), v) for k, v in values.items()}
+    for wrong in ([], {}, math.nan, 10**400):
+        with pytest.raises(ValueError, match=r"^a\b"):
+            parse(dict[str, Plain], json.dumps({"a": wrong}))

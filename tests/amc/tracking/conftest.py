@@ -22,6 +22,7 @@ class Recorder:
     """Writes down what it is told."""
 
     def start(self, run):
+        (run.folder / "pid").write_text(str(os.getpid()))
         self.file = (run.folder / "told.jsonl").open("a")
         self.write("start", run.study, run.policy, run.name, list(run.tags))
 

@@ -32,6 +32,12 @@ def wait_for(run: TrackedRun, what: str) -> None:
     raise TimeoutError(what)
 
 
+def tracker_pid(run: TrackedRun) -> int:
+    """Return the process of a recorder, once it has started."""
+    wait_for(run, "start")
+    return int((run.folder / "pid").read_text())
+
+
 def test_a_tracker_is_told_everything_in_order(
     tracked_run: TrackedRun, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,9 +96,8 @@ def test_a_failure_is_noticed_during_the_search_and_only_once(
 
 def test_reporting_does_not_wait_for_a_tracker_that_never_reads(tracked_run: TrackedRun) -> None:
     with TrackerProcess(RECORDER, tracked_run, 0.1) as process:
-        assert process._process is not None
-        os.kill(process._process.pid, signal.SIGSTOP)
-        pid = process._process.pid
+        pid = tracker_pid(tracked_run)
+        os.kill(pid, signal.SIGSTOP)
         try:
             before = time.monotonic()
             # Many times what a pipe holds.
@@ -106,10 +111,8 @@ def test_reporting_does_not_wait_for_a_tracker_that_never_reads(tracked_run: Tra
 
 def test_signals_to_every_process_of_a_job_do_not_end_the_tracker(tracked_run: TrackedRun) -> None:
     with TrackerProcess(RECORDER, tracked_run, PATIENT) as process:
-        wait_for(tracked_run, "start")
-        assert process._process is not None
         for number in (signal.SIGINT, signal.SIGTERM):
-            os.kill(process._process.pid, number)
+            os.kill(tracker_pid(tracked_run), number)
         process.report(0, {"reward": 0.5})
         process.finish(ENDING)
     assert [line[0] for line in told(tracked_run)] == ["start", "trial", "finish"]
@@ -145,9 +148,10 @@ from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import TrackedRun
 
 run = TrackedRun(Path(sys.argv[1]), "study", "random", "name")
+(run.folder / "told.jsonl").touch()
 with TrackerProcess({"_target_": "fake_trackers.Recorder"}, run) as process:
     process.report(0, {"reward": 0.5})
-    while process._messages.qsize():
+    while "trial" not in (run.folder / "told.jsonl").read_text():
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -40,10 +40,13 @@ def test_a_tracker_is_told_of_trials_and_the_result(
 
 
 def test_there_is_no_best_reward_before_a_trial_is_within_the_target(
-    sample_trials: list[Trial], tracked_run: TrackedRun
+    sample_trials: list[Trial], sample_result: Result, tracked_run: TrackedRun
 ) -> None:
-    tracking = Tracked(TrackerProcess(RECORDER, tracked_run), tracked_run.folder, DENSE, "params")
-    figures = tracking._figures(sample_trials[-1])
+    process = TrackerProcess(RECORDER, tracked_run, patience=120)
+    with Tracked(process, tracked_run.folder, DENSE, "params") as tracking:
+        tracking(sample_trials[-1])
+        tracking.finish(sample_result)
+    _, (_, _, figures), _ = map(json.loads, (tracked_run.folder / "told.jsonl").read_text().splitlines())
     assert "best_reward" not in figures
     assert figures["resource_kept"] == 0.5
 

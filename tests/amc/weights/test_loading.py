@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from amc.config.checkpoint_file import MAX_BYTES
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import LoadError, load, read_header
 from amc.weights.metadata import Header, ModelSpec
@@ -205,7 +206,7 @@ def half_precision(tensors: Tensors) -> Tensors:
         (smaller_kernel, "layer blocks.0.conv1: kernel"),
         (layers_that_do_not_fit, "does not run on"),
         (fewer_classes, "outputs for 10 classes"),
-        (half_precision, "holds torch.float16 instead of torch.float32"),
+        (half_precision, r"is float16 \(10,\), the network\'s is float32 \(10,\)"),
     ],
 )
 def test_bad_tensors_are_refused_in_one_line(tmp_path: Path, damage: Callable[[Tensors], Tensors], reason: str) -> None:
@@ -263,7 +264,7 @@ def test_links_and_pipes_are_refused(tmp_path: Path) -> None:
 
 def test_an_oversized_file_is_refused(tmp_path: Path) -> None:
     with (tmp_path / WEIGHTS_FILE).open("wb") as file:
-        file.truncate((4 << 30) + 1)  # a hole: it takes no space
+        file.truncate(MAX_BYTES + 1)  # a hole: it takes no space
     with pytest.raises(LoadError, match="bytes, more than"):
         load(tmp_path)
 

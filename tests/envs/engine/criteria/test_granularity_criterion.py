@@ -110,13 +110,22 @@ def test_exactly_the_asked_share_is_kept(
         cost = engine.cost(strategy)
         assert cost.params == sum(int((parameter != 0).sum()) for parameter in pruned.parameters())
         if granularity == "channel":
-            assert all(pruned.get_submodule(layer.name).weight.ndim for layer in engine.layers)
+            left = [inputs_of(pruned, layer.name) / inputs_of(net, layer.name) for layer in engine.layers]
+            assert left == [count / layer.units for layer, count in zip(engine.layers, kept, strict=True)]
             continue
         for layer, count in zip(engine.layers, kept, strict=True):
             weight = pruned.get_submodule(layer.name).weight
             assert weight.shape == net.get_submodule(layer.name).weight.shape
             assert units_left(granularity, weight) == count
         assert len(masks(pruned)) == sum(count < layer.units for layer, count in zip(engine.layers, kept, strict=True))
+
+
+def inputs_of(model: nn.Module, name: str) -> int:
+    """Count the input channels that a layer's weight is made for."""
+    layer = model.get_submodule(name)
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.shape[1] * layer.groups if isinstance(layer, nn.Conv2d) else weight.shape[1]
 
 
 def units_left(granularity: str, weight: Tensor) -> int:

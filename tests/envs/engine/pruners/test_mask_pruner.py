@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from envs.engine.errors import GraphError
 from envs.engine.network.samples import Samples
+from envs.engine.network.weight_matrix import as_matrix, from_matrix
 from envs.engine.pruners.mask_pruner import MaskPruner
 from envs.engine.pruners.pruned_weight import unit_choices
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.granularity import Cut, as_matrix, from_matrix
+from envs.engine.surgery.granularity import Cut
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -103,6 +104,14 @@ def test_a_short_group_keeps_as_many_or_all() -> None:
     assert torch.equal(pruner.prune([1]).weight, torch.tensor([[0.0, 4, 0, 0, 6, 0]]))
     assert torch.equal(pruner.prune([3]).weight, torch.tensor([[0.0, 4, 3, 2, 6, 5]]))
     assert [pruner.cost([kept]).params for kept in (1, 2, 3, 4)] == [2, 4, 5, 6]
+
+
+def test_costs_are_for_one_sample_however_many_the_example_has() -> None:
+    settings = EngineSettings(granularity="element")
+    one, four = (MaskPruner(convolutions().eval(), IMAGES[:count], Samples(IMAGES), settings) for count in (1, 4))
+    kept = [layer.choices[0] for layer in one.layers]
+    assert four.cost(kept) == one.cost(kept)
+    assert four.layers == one.layers
 
 
 @pytest.mark.parametrize("granularity", ["element", "vector", "kernel", "n_m"])

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from envs.engine.network.calls import Inputs, flatten_outputs, forward
+from envs.engine.network.hooks import hooked
 
 ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
 CLIPS = {
@@ -110,7 +111,7 @@ def find_output_paths(
     """
     ends = {layer: folds.get(layer, layer) for layer in layers}
     readers = _Readers()
-    with torch.no_grad(), hooked(model, ends, lambda layer, tensor: readers.watch(layer, tensor)), readers:
+    with torch.no_grad(), hooked(watching(model, ends, readers.watch)), readers:
         forward(model, inputs)
     summed = set()
     for candidates in readers.additions:
@@ -125,17 +126,14 @@ def find_output_paths(
     return paths
 
 
-@contextmanager
-def hooked(model: nn.Module, ends: Mapping[str, str], show: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Show, while the block runs, the output of every layer's end."""
+def watching(
+    model: nn.Module, ends: Mapping[str, str], show: Callable[[str, Tensor], None]
+) -> Iterator[RemovableHandle]:
+    """Have the output of every layer's end shown, see ``envs.engine.network.hooks.hooked``."""
 
     def hook(layer: str, _: nn.Module, __: Any, output: Any) -> None:  # noqa: ANN401
         if isinstance(output, Tensor):
             show(layer, output)
 
-    handles = [model.get_submodule(end).register_forward_hook(partial(hook, layer)) for layer, end in ends.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    for layer, end in ends.items():
+        yield model.get_submodule(end).register_forward_hook(partial(hook, layer))

@@ -1,13 +1,10 @@
 """What layers read and give at chosen places: the same in the dense network and in all that is left of it."""
 
-from math import prod
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.modules import blocks_of, weight_of
-from envs.engine.repair.calibration import windows
+from envs.engine.network.kinds import kind_of
+from envs.engine.network.modules import channel_axis_of
 
 
 def choose_places(module: nn.Module, outputs: Tensor, most: int, generator: torch.Generator) -> Tensor:
@@ -20,18 +17,18 @@ def choose_places(module: nn.Module, outputs: Tensor, most: int, generator: torc
         generator: on the CPU.
 
     Returns:
-        Numbers of places, counted over all axes but that of the channels, int64, shape ``(places,)``.
+        Numbers of places, counted over all axes but that of the channels, ascending, int64, shape ``(places,)``.
     """
-    count = prod(outputs.shape[:-1]) if isinstance(module, nn.Linear) else len(outputs) * prod(outputs.shape[2:])
+    count = outputs.numel() // outputs.shape[channel_axis_of(module, outputs)]
     chosen = torch.randperm(count, generator=generator)[:most]
-    return chosen.sort().values.to(outputs.device)  # neighbours are read together
+    return chosen.sort().values.to(outputs.device)  # ascending: neighbours are read together
 
 
 def outputs_at(module: nn.Module, outputs: Tensor, places: Tensor) -> Tensor:
     """Return a layer's outputs, or what has their shape, at some places, shape ``(places, channels)``."""
-    if isinstance(module, nn.Linear):
-        return outputs.flatten(0, -2)[places]
-    pixels = outputs.flatten(2)
+    axis = channel_axis_of(module, outputs)
+    outside = outputs.flatten(0, axis - 1) if axis else outputs.unsqueeze(0)
+    pixels = outside.flatten(2) if outside.ndim > 2 else outside.unsqueeze(2)
     return pixels[places // pixels.shape[2], :, places % pixels.shape[2]]
 
 
@@ -40,14 +37,11 @@ def inputs_at(module: nn.Module, inputs: Tensor, places: Tensor) -> Tensor:
 
     Returns:
         Shape ``(blocks, places, columns)``, columns in the order of ``weight.flatten(1)``.
+
+    Raises:
+        TypeError: no row of ``LAYER_KINDS`` says how.
     """
-    if isinstance(module, nn.Linear):
-        return inputs.flatten(0, -2)[places].unsqueeze(0)
-    views = windows(module, inputs)
-    pixels = views.shape[2 : weight_of(module).ndim]
-    where: tuple[Any, ...] = (
-        places // prod(pixels),
-        slice(None),
-        *torch.unravel_index(places % prod(pixels), pixels),
-    )
-    return views[where].unflatten(1, (blocks_of(module), -1)).flatten(2).transpose(0, 1)
+    kind = kind_of(module)
+    if kind is None or kind.product is None or kind.product.read is None:
+        raise TypeError(f"a {type(module).__name__} reads no windows of its input")
+    return kind.product.read(module, inputs, places)

@@ -15,7 +15,6 @@ References:
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -23,20 +22,21 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.batches import count_samples, take
+from envs.engine.network.batches import take
 from envs.engine.network.calls import Call, Inputs, forward
 from envs.engine.network.channels import ChannelDim, Side
+from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import computes_weights, is_reconstructible
-from envs.engine.repair.layer_fit import fit_layer
-from envs.engine.repair.output_paths import OutputPath, find_output_paths, hooked
-from envs.engine.repair.sampling import choose_places, inputs_at, outputs_at
-from envs.engine.repair.sums import Sums
+from envs.engine.repair.compensating.layer_fit import fit_layer
+from envs.engine.repair.compensating.output_paths import OutputPath, find_output_paths, watching
+from envs.engine.repair.compensating.sampling import choose_places, inputs_at, outputs_at
+from envs.engine.repair.compensating.sums import Sums
 from envs.engine.tracing.graph import NetworkGraph
 
 SAMPLES = 1000
 """Calibration samples at most."""
-PLACES = 16
-"""Places of its output that a layer is fitted on, for each sample."""
+PLACES = 16_000
+"""Places of its output that a layer is fitted on, in all samples together."""
 MEMORY = 1 << 29
 """Bytes that the largest feature map of all samples may have; fewer samples are taken where it has more."""
 
@@ -103,12 +103,8 @@ class Compensation:
 
         sums = Sums(add, lambda _, __: None)
         summed = {layer: target.path.end for layer, target in self._targets.items() if target.path.summed}
-        with ExitStack() as stack:
-            for layer in self._targets:
-                stack.callback(_get(small, layer).register_forward_pre_hook(partial(read, layer)).remove)
-            stack.enter_context(hooked(small, summed, sums.expect))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(sums)
+        reading = (_get(small, layer).register_forward_pre_hook(partial(read, layer)) for layer in self._targets)
+        with torch.no_grad(), hooked(reading), hooked(watching(small, summed, sums.expect)), sums:
             forward(small, self._inputs)
 
     def _fit(
@@ -158,7 +154,7 @@ def _dense_targets(model: nn.Module, paths: Mapping[str, OutputPath], inputs: In
     targets: dict[str, Target] = {}
 
     def record(layer: str, output: Tensor) -> None:
-        places = choose_places(_get(model, layer), output, PLACES * count_samples(inputs), generator)
+        places = choose_places(_get(model, layer), output, PLACES, generator)
         targets[layer] = Target(paths[layer], places, outputs_at(_get(model, layer), output, places).float())
 
     def show(layer: str, output: Tensor) -> None:
@@ -169,6 +165,6 @@ def _dense_targets(model: nn.Module, paths: Mapping[str, OutputPath], inputs: In
 
     sums = Sums(lambda _, __, ___: None, record)
     ends = {layer: path.end for layer, path in paths.items()}
-    with torch.no_grad(), hooked(model, ends, show), sums:
+    with torch.no_grad(), hooked(watching(model, ends, show)), sums:
         forward(model, inputs)
     return targets

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from envs.engine.repair.output_paths import is_sum_of_two
+from envs.engine.repair.compensating.output_paths import is_sum_of_two
 
 
 class Sums(TorchFunctionMode):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.modules import blocks_of, weight_of
-from envs.engine.repair.ridge_regression import Correction, RidgeRegression
+from envs.engine.repair.compensating.ridge_regression import Correction, RidgeRegression
 
 RIDGE = 0.01
 """Relative to the mean variance of a layer's inputs."""

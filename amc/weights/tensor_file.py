@@ -1,0 +1,108 @@
+"""Safetensors files from outside: the only place that opens them, with one set of limits.
+
+Files are data: sizes, names, shapes, types and finiteness are checked, and no code in them runs.
+"""
+
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from amc.config.checkpoint_file import MAX_BYTES
+from envs.engine.network.isolation import first_line
+
+
+def read_metadata(path: Path, *, links: bool = True) -> Mapping[str, str]:
+    """Return what a file says about itself; arguments and errors are those of :func:`read_tensors`."""
+    with _opened(path, links) as file:
+        return dict(file.metadata() or {})
+
+
+def read_tensors(
+    path: Path, wanted: Mapping[str, Tensor], *, pruned: bool = False, links: bool = True
+) -> dict[str, Tensor]:
+    """Read the tensors of a network, on the CPU; none of them shares memory with the file.
+
+    Args:
+        path: where the file is.
+        wanted: the network's own, which say what to expect.
+        pruned: whether those of the file may be smaller.
+        links: whether the file may be a symbolic link, as a user's own may; in a folder from somebody else it could
+            lead anywhere.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no regular file, is larger than any network, is damaged, or its tensors are not those of the
+            network; one line says which.
+    """
+    with _opened(path, links) as file:
+        _check_names(set(file.keys()), set(wanted))
+        tensors = {}
+        for name, like in wanted.items():
+            mapped = file.get_tensor(name)
+            _check_kind(name, mapped, like, pruned)
+            # Cloned before its values are looked at: the file is mapped into memory, and may change or go.
+            tensors[name] = _finite(name, mapped.clone())
+        return tensors
+
+
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Check that tensors are those of a network.
+
+    Raises:
+        ValueError: one is missing, too many, of another shape or type, or not finite.
+    """
+    _check_names(set(found), set(wanted))
+    for name, tensor in found.items():
+        _check_kind(name, tensor, wanted[name], pruned=False)
+        _finite(name, tensor)
+
+
+@contextmanager
+def _opened(path: Path, links: bool) -> Iterator[Any]:
+    status = path.stat() if links else path.lstat()
+    # A pipe would block, and a device may never end.
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"it has {status.st_size} bytes, more than {MAX_BYTES}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(first_line(error)) from error
+
+
+def _check_names(found: set[str], wanted: set[str]) -> None:
+    if found != wanted:
+        name = min(found ^ wanted)
+        raise ValueError(f"tensor {name!r} is {'missing' if name in wanted else 'not part of the network'}")
+
+
+def _check_kind(name: str, tensor: Tensor, like: Tensor, pruned: bool) -> None:
+    """Check shape and type, which a file says of a tensor before its values are read."""
+    if pruned and not _is_cut_from(tensor, like):
+        shape, limit = list(tensor.shape), list(like.shape)
+        raise ValueError(f"tensor {name!r} has shape {shape}, which is not cut from {limit}")
+    if tensor.dtype != like.dtype or not (pruned or tensor.shape == like.shape):
+        raise ValueError(f"tensor {name!r} is {_kind(tensor)}, the network's is {_kind(like)}")
+
+
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"tensor {name!r} holds values that are not finite")
+    return tensor
+
+
+def _is_cut_from(tensor: Tensor, dense: Tensor) -> bool:
+    sizes = zip(tensor.shape, dense.shape, strict=False)
+    return tensor.ndim == dense.ndim and all(1 <= size <= most for size, most in sizes)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,63 @@
+"""A network with noise on its weights and inputs, so that nothing hides what removing channels does to its outputs."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.modules import BatchNorm
+
+NOISE = 0.1
+
+
+def with_noise(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    """Return network and input with as much noise as the network stands without failing or overflowing."""
+    for candidate, example in (
+        (with_noisy_weights(model), map_tensors(inputs, _with_noise)),
+        (with_noisy_weights(model), inputs),
+    ):
+        try:
+            with torch.no_grad():
+                outputs = flatten_outputs(forward(candidate, example))
+        except Exception:  # noqa: S112  the network may accept certain values only
+            continue
+        if not any(bool(output.isnan().any()) for output in outputs):
+            return candidate, example
+    return model, inputs
+
+
+def _with_noise(tensor: Tensor) -> Tensor:
+    """Make an example input of zeros or ones show more."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor + NOISE * _noise(tensor, torch.Generator().manual_seed(0))
+
+
+def with_noisy_weights(model: nn.Module) -> nn.Module:
+    """Return a copy of ``model`` with noise on all weights and statistics.
+
+    A fault shows in the output only if nothing hides it: branches that start at zero, fresh batch norms to which a
+    channel of zeros and an absent one are the same, biases of zero.
+    """
+    noisy = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in noisy.parameters():
+            if tensor.is_floating_point() and tensor.numel():
+                tensor.add_(_noise(tensor, generator), alpha=NOISE * _scale(tensor))
+        for module in noisy.modules():
+            if isinstance(module, BatchNorm) and module.running_mean is not None and module.running_var is not None:
+                module.running_mean.add_(module.running_var.sqrt() * _noise(module.running_mean, generator))
+                module.running_var.mul_(1 + _noise(module.running_var, generator).abs())
+    return noisy
+
+
+def _scale(tensor: Tensor) -> float:
+    """Return the size that a weight has or, where it is smaller than usual, that it usually has."""
+    usual = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 1.0
+    return max(usual, float(tensor.square().mean().sqrt()))
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator).to(like)

@@ -1,0 +1,112 @@
+"""Does removing channels do what masking them does? Tried on the network itself."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.channels import ChannelDim, ChannelGroup
+from envs.engine.network.isolation import first_line
+from envs.engine.network.modules import BatchNorm
+from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
+from envs.engine.surgery.head_counts import kept_counts
+
+TOLERANCE = 1e-4
+"""Largest difference between masked and compact network, relative to the largest output; more for short floats."""
+MIXED = "is mixed with other channels on the way"
+ROUNDS = 2
+
+
+def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, rounds: int = ROUNDS) -> str:
+    """Remove half of every group and compare with a masked network; return what is wrong, or nothing.
+
+    Args:
+        model: the dense network in eval mode; better with weights that hide nothing (:func:`with_noisy_weights`).
+        groups: the groups to cut; those of one unit stay whole.
+        inputs: an example input.
+        rounds: how many random halves are tried.
+    """
+    generator = torch.Generator().manual_seed(0)
+    faults = (_fault(model, groups, inputs, generator) for _ in range(rounds))
+    return next((fault for fault in faults if fault), "")
+
+
+def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, generator: torch.Generator) -> str:
+    kept = [_half(group.units, generator) for group in groups]
+    channels, counts = kept_channels(groups, kept), kept_counts(groups, kept)
+    try:
+        small = compact(model, channels, counts=counts)
+        fault = _difference(model, small, channels, inputs)
+    except Exception as error:  # whatever the user's forward raises on smaller tensors
+        return f"fails when made smaller ({first_line(error)})"
+    if fault == MIXED and _rounding_alone(model, channels, counts, inputs):
+        fault = ""
+    return fault or _training_fault(model, small, inputs)
+
+
+@torch.no_grad()
+def _difference(model: nn.Module, small: nn.Module, channels: Mapping[ChannelDim, Tensor], inputs: Inputs) -> str:
+    """Return in what the small network differs from the masked one, or nothing."""
+    expected = flatten_outputs(forward(mask_inputs(model, channels), inputs))
+    found = flatten_outputs(forward(small, inputs))
+    if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
+        return "changes the shape of the output when made smaller"
+    return "" if all(_close(a, b) for a, b in zip(found, expected, strict=True)) else MIXED
+
+
+def _rounding_alone(
+    model: nn.Module, channels: Mapping[ChannelDim, Tensor], counts: Mapping[str, int], inputs: Inputs
+) -> bool:
+    """Whether the difference goes in double precision, as rounding errors of a deep network do and others do not."""
+    precise = copy.deepcopy(model).double()
+    try:
+        small = compact(precise, channels, counts=counts)
+        return not _difference(precise, small, channels, map_tensors(inputs, _in_double))
+    except Exception:  # a network that makes tensors of its own may not run in another precision
+        return False
+
+
+def _in_double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _half(units: int, generator: torch.Generator) -> Tensor:
+    kept = torch.ones(units, dtype=torch.bool)
+    kept[torch.randperm(units, generator=generator)[: units // 2]] = False
+    return kept
+
+
+def _training_fault(model: nn.Module, small: nn.Module, inputs: Inputs) -> str:
+    """Return what goes wrong in training mode, where networks may have other paths, such as auxiliary heads.
+
+    A network that does not run in training mode on the example input (as one that wants targets then) is not tried.
+    """
+    try:
+        _run_in_training(small, inputs)
+    except Exception as error:  # whatever the user's forward raises on smaller tensors
+        try:
+            _run_in_training(copy.deepcopy(model), inputs)
+        except Exception:  # the user's forward wants something else in training
+            return ""
+        return f"fails in training mode when made smaller ({first_line(error)})"
+    return ""
+
+
+def _run_in_training(model: nn.Module, inputs: Inputs) -> None:
+    model.train()
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.eval()  # statistics of a single sample may not exist
+    with torch.no_grad():
+        forward(model, inputs)
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    if not expected.is_floating_point():
+        return bool(torch.equal(found, expected))
+    finite = expected[expected.isfinite()]
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    tolerance = max(TOLERANCE, 8 * torch.finfo(expected.dtype).eps)
+    return bool(torch.allclose(found, expected, rtol=0.0, atol=tolerance * scale, equal_nan=True))

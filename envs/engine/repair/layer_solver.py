@@ -1,0 +1,153 @@
+"""Least squares for one layer that reads fewer channels.
+
+With X the inputs of a layer, W its dense weights and S the columns that stay, what keeps its outputs best is
+
+    W' = argmin || (X - mean) W^T - (X_S - mean_S) W'^T ||^2 + ridge ||W' - W_S||^2
+       = W_S + W_R G_RS (G_SS + ridge I)^-1,        G = cov(X), R the columns that go,
+
+with the means absorbed by the bias. A criterion ranks channels once, so the columns that stay are always the first
+of one order. With G + ridge I = L L^T in that order, G_SS is the product of L's leading block, and
+G_RS = L_RS L_SS^T, so
+
+    W' = W_S + W_R L_RS L_SS^-1:
+
+one Cholesky factor a layer at start-up, then one triangular solve for each number of kept channels, remembered.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from envs.engine.network.modules import blocks_of, weight_of
+from envs.engine.repair.calibration import InputMoments
+from envs.engine.repair.readers import Reader
+from envs.engine.repair.reconstruction_error import channels_left, lost_energy, ranked_positions, shares
+
+RIDGE = 1e-6
+"""Ridge relative to the mean variance of a layer's inputs; it grows tenfold until redundant inputs can be factored."""
+
+
+class Solution(NamedTuple):
+    """Least-squares weights of a layer.
+
+    Attributes:
+        weight: weights for the inputs that stay, in ascending order of channels, all outputs, dense dtype.
+        shift: what must be added to the outputs, shape ``(outputs,)``; ``None`` where the layer has no intercept.
+    """
+
+    weight: Tensor
+    shift: Tensor | None
+
+
+class LayerSolver:
+    """Least squares for one layer; every number of kept channels is a leading block of one factor.
+
+    A layer that reads several groups at once, such as one behind a concatenation, has no single order: its blocks
+    are factored when asked for.
+    """
+
+    def __init__(self, module: nn.Module, reader: Reader, moments: InputMoments, intercept: bool) -> None:
+        """Factor the inputs' covariance (second moment without ``intercept``).
+
+        Raises:
+            ValueError: the moments are not finite.
+        """
+        weight = weight_of(module)
+        self.reader = reader
+        self.shape, self.dtype = weight.shape, weight.dtype
+        self.blocks = blocks_of(module)
+        self.kernel = weight[0, 0].numel()
+        # (blocks, outputs of a block, columns)
+        self.weight = weight.double().flatten(1).unflatten(0, (self.blocks, -1))
+        self.mean = moments.mean if intercept else None
+        gram = moments.second_moment(centered=intercept)
+        if not gram.isfinite().all():
+            raise ValueError("the calibration data makes the network's activations infinite or NaN")
+        self.order = self._columns(self._positions(0).argsort(stable=True)) if len(reader.groups) == 1 else None
+        if self.order is not None:
+            gram = gram[:, self.order.unsqueeze(1), self.order]
+        self.factor = cholesky_with_ridge(gram)  # of no use without an order, but it settles the ridge
+        if self.order is None:
+            self.gram = gram
+            del self.factor
+
+    def _positions(self, entry: int) -> Tensor:
+        """Return the rank of every channel of a block in one of the groups, -1 for what that group leaves alone."""
+        unit = self.reader.members[entry].unit
+        return ranked_positions(unit[: len(unit) // self.blocks], self.reader.ranks[entry])
+
+    def _columns(self, channels: Tensor) -> Tensor:
+        """Expand channels of a block to columns."""
+        return (channels.unsqueeze(1) * self.kernel + torch.arange(self.kernel)).flatten()
+
+    def solve(self, kept: Sequence[int]) -> Solution:
+        """Return the weights for ``kept`` units left in each of the groups that the layer reads."""
+        mask = self.reader.channels(kept)
+        channels = mask[: len(mask) // self.blocks].nonzero().flatten()
+        stay = self._columns(channels)
+        if len(stay) == self.weight.shape[2]:
+            return self._solution(self.weight, stay)
+        correction = self._direct(stay) if self.order is None else self._nested(stay, self.order)
+        return self._solution(self.weight[:, :, stay] + correction, stay)
+
+    def errors(self, group: int) -> Tensor:
+        """Return the share of the outputs' energy that is lost with 0 ... units left of one group.
+
+        All other groups that the layer reads are whole: with several, what they lose together is left out.
+
+        Returns:
+            Shares in [0, 1], float64 on the CPU, shape ``(units + 1,)``.
+        """
+        entry = self.reader.groups.index(group)
+        position = self._positions(entry)
+        order = self._columns(position.argsort(stable=True))
+        factor = self.factor if self.order is not None else cholesky_with_ridge(self.gram[:, order.unsqueeze(1), order])
+        share = shares(lost_energy(self.weight[:, :, order], factor)).cpu()
+        return share[channels_left(position, len(self.reader.ranks[entry])) * self.kernel]
+
+    def _nested(self, stay: Tensor, order: Tensor) -> Tensor:
+        """Return W_R L_RS L_SS^-1 with columns in ascending order."""
+        count = len(stay)
+        lost = self.weight[:, :, order[count:]] @ self.factor[:, count:, :count]
+        leading = self.factor[:, :count, :count]
+        ranked: Tensor = torch.linalg.solve_triangular(leading, lost, upper=False, left=False)
+        return ranked[:, :, order[:count].argsort()]
+
+    def _direct(self, stay: Tensor) -> Tensor:
+        """Return W_R G_RS (G_SS + ridge I)^-1 from the covariance itself."""
+        gone = torch.ones(self.weight.shape[2], dtype=torch.bool)
+        gone[stay] = False
+        cross = self.gram[:, gone][:, :, stay]
+        factor = torch.linalg.cholesky(self.gram[:, stay][:, :, stay])
+        lost = (self.weight[:, :, gone] @ cross).transpose(1, 2)
+        solved: Tensor = torch.cholesky_solve(lost, factor)
+        return solved.transpose(1, 2)
+
+    def _solution(self, weight: Tensor, stay: Tensor) -> Solution:
+        shift = None
+        if self.mean is not None:
+            before = self.weight @ self.mean.unsqueeze(2)
+            after = weight @ self.mean[:, stay].unsqueeze(2)
+            shift = (before - after).flatten().to(self.dtype)
+        shape = (self.shape[0], len(stay) // self.kernel, *self.shape[2:])
+        return Solution(weight.reshape(shape).to(self.dtype), shift)
+
+
+def cholesky_with_ridge(gram: Tensor) -> Tensor:
+    """Add the least ridge to ``gram``, in place, with which it can be factored, and return its lower factors.
+
+    Args:
+        gram: positive semi-definite up to rounding, float64, shape ``(blocks, columns, columns)``.
+    """
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    unit = diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    ridge = 0.0
+    while True:
+        wanted = max(RIDGE, 10 * ridge)
+        diagonal += (wanted - ridge) * unit
+        factor, fault = torch.linalg.cholesky_ex(gram)
+        if not fault.any():
+            return factor
+        ridge = wanted

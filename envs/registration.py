@@ -1,0 +1,53 @@
+"""Makes ``amc/Pruning-v0`` known to Gymnasium, without importing Gymnasium.
+
+Since Gymnasium 1.0 a package registers its environments when it is imported; the entry points of before are not read
+any more. The engine lies in this package and is used alone, too, so what is imported here must not bring Gymnasium
+along: where Gymnasium is not there yet, the environment is registered as soon as somebody imports it.
+
+References:
+    Release notes of Gymnasium 1.0.0a1, "Removing the plugin system".
+    PEP 302 and 451, the finders and loaders that an import is made of.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+ENV_ID = "amc/Pruning-v0"
+REGISTRY = "gymnasium.envs.registration"
+
+
+def register_with_gymnasium() -> None:
+    """Register the environment, now or when Gymnasium is imported."""
+    if REGISTRY in sys.modules:
+        _register(sys.modules[REGISTRY])
+    else:
+        sys.meta_path.insert(0, _OnImportOfRegistry())
+
+
+def _register(registry: ModuleType) -> None:
+    from envs.engine.analytic import AnalyticEngine
+
+    registry.register(id=ENV_ID, entry_point="envs.pruning_env:PruningEnv", kwargs={"engine": AnalyticEngine()})
+
+
+class _OnImportOfRegistry(MetaPathFinder):
+    """Finds Gymnasium's registry where it lies, and registers the environment once the registry is executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == REGISTRY else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            sys.meta_path.remove(self)
+            _register(module)
+
+        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
