@@ -61,7 +61,7 @@ def make_policy(name: str, seed: int) -> SearchPolicy:
     """Build a policy with the settings of its file."""
     stem, _, sampler = name.partition("-")
     chosen = OmegaConf.load(CONF / "policy" / f"{stem}.yaml")
-    settings = OmegaConf.create({"seed": seed, "policy": chosen.get("policy", chosen)}).policy
+    settings = OmegaConf.create({"seed": seed, "policy": OmegaConf.select(chosen, "policy", default=chosen)}).policy
     policy: SearchPolicy = instantiate(settings, **({"sampler": sampler} if sampler else {}))
     return policy
 

@@ -11,6 +11,7 @@ References:
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.channels import Side, first_units
+from envs.engine.network.hooks import hooked
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.repair.calibration import sample_inputs, watch_inputs
 
@@ -71,7 +73,7 @@ class ReferenceProcedure:
         return masked
 
     def _fit(self, masked: nn.Module, name: str, channels: Tensor) -> None:
-        layer = masked.get_submodule(name)
+        layer: Any = masked.get_submodule(name)  # a convolution or a linear layer
         weight = layer.weight.detach().flatten(1)
         columns = channels.repeat_interleave(weight.shape[1] // len(channels)).numpy()
         x = self.inputs[name]
@@ -88,23 +90,23 @@ class ReferenceProcedure:
             if layer.bias is not None:
                 layer.bias += shift
             else:
-                masked.get_submodule(self.norm_behind[name]).running_mean -= shift
+                masked.get_buffer(f"{self.norm_behind[name]}.running_mean").sub_(shift)
 
     @torch.no_grad()
     def accuracy(self, masked: nn.Module, images: Tensor, labels: Tensor) -> float:
         """Score the dense-sized network, features being recorded all along."""
         features: dict[str, tuple[Tensor, Tensor]] = {}
-        handles = []
-        for name, module in masked.named_modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
 
-                def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor, name: str = name) -> None:
-                    features[name] = (args[0].clone(), output.clone())
+        def record(name: str, args: tuple[Tensor, ...], output: Tensor) -> None:
+            features[name] = (args[0].clone(), output.clone())
 
-                handles.append(module.register_forward_hook(hook))
+        hooks = (
+            module.register_forward_hook(lambda _, args, output, name=name: record(name, args, output))
+            for name, module in masked.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+        )
         correct = 0
-        for batch, target in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
-            correct += int((masked(batch).argmax(1) == target).sum())
-        for handle in handles:
-            handle.remove()
+        with hooked(hooks):
+            for batch, target in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
+                correct += int((masked(batch).argmax(1) == target).sum())
         return correct / len(labels)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -28,13 +28,31 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+class Untracked(NamedTuple):
+    """A search that nobody follows: its trials, and the names of the modules that it imported."""
+
+    trials: bytes
+    imported: set[str]
+
+
 @pytest.fixture(scope="module")
-def untracked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> bytes:
-    """The trials of a search that nobody follows."""
+def untracked_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Untracked:
     folder = tmp_path_factory.mktemp("untracked")
-    process = run(SMOKE, folder, cache)
+    process = run(SMOKE, folder, cache, PYTHONPROFILEIMPORTTIME="1")
     assert process.returncode == 0, process.stderr
-    return (folder / FOLDER / "trials.jsonl").read_bytes()
+    lines = [line for line in process.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    return Untracked((folder / FOLDER / "trials.jsonl").read_bytes(), imported)
+
+
+@pytest.fixture(scope="module")
+def untracked(untracked_run: Untracked) -> bytes:
+    return untracked_run.trials
+
+
+def test_trackers_are_imported_only_when_they_are_asked_for(untracked_run: Untracked) -> None:
+    assert "torch" in untracked_run.imported
+    assert not [name for name in untracked_run.imported if name.partition(".")[0] in ("wandb", "tensorboard")]
 
 
 def expected(folder: Path) -> list[dict[str, float]]:

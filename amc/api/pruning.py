@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches, as_inputs, join
-from amc.api.result import Network, PruneRequest, PruneResult
+from amc.api.request import Network, PruneRequest
+from amc.api.result import PruneResult
 from amc.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
@@ -16,8 +17,9 @@ from amc.store.kept_layers import layers_kept
 from baselines.uniform import uniform_trial
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs
-from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.samples import Loss
+from envs.engine.network.usable_device import usable_device
 from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.top1 import Score, Top1Scorer, metric_scorer
 from envs.engine.settings import EngineSettings
@@ -146,9 +148,9 @@ def _find_device(model: nn.Module, device: str | torch.device | None) -> torch.d
     if device is None:
         return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        return torch.zeros(1, device=device).device
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"device={str(device)!r} cannot be used here ({first_line(error)}); take cpu") from error
+        return usable_device(device)
+    except ValueError as error:
+        raise ValueError(f"device={str(device)!r} cannot be used here ({error}); take cpu") from error
 
 
 def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
@@ -182,6 +184,7 @@ def _result(
         found=_network(engine, best.strategy, best.evaluation),
         request=request,
         score=engine.score,
+        teacher=engine.model,
     )
 
 

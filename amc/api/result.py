@@ -1,17 +1,17 @@
 """What one Python call found, and what can be done with it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import Batches
-from amc.api.finetuning import fit_batches
+from amc.api.finetuning import Objective, beside, fit_batches
+from amc.api.request import Network, PruneRequest
 from amc.progress import TrainingProgress
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
@@ -24,7 +24,6 @@ from envs.engine.choices import UNITS
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
-from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
 if TYPE_CHECKING:
@@ -35,45 +34,6 @@ if TYPE_CHECKING:
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
 PICTURES = ("reward", "channels")
-
-
-class Network(NamedTuple):
-    """One of the networks compared.
-
-    Attributes:
-        evaluation: how good it is, on the data that trials were scored on.
-        cost: what it takes.
-        layers: what it keeps of every layer.
-    """
-
-    evaluation: Evaluation
-    cost: Cost
-    layers: tuple[LayerKept, ...]
-
-
-@dataclass(frozen=True)
-class PruneRequest:
-    """What was asked of a search, for those who read its outcome.
-
-    Attributes:
-        name: class of the network.
-        policy: who searched.
-        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``.
-        granularity: what was removed.
-        criterion: how it was ranked.
-        resource: what was limited.
-        target: to which fraction.
-        seed: of the search.
-    """
-
-    name: str
-    policy: str
-    metric: str
-    granularity: str
-    criterion: str
-    resource: str
-    target: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -92,6 +52,7 @@ class PruneResult:
         found: the smaller network.
         request: what was asked.
         score: what trials were scored by.
+        teacher: a copy of the network given, in eval mode: what fine-tuning learns from.
     """
 
     model: nn.Module = field(repr=False)
@@ -104,6 +65,7 @@ class PruneResult:
     found: Network = field(repr=False)
     request: PruneRequest
     score: Score = field(repr=False)
+    teacher: nn.Module = field(repr=False)
 
     def table(self) -> Table:
         """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
@@ -156,31 +118,42 @@ class PruneResult:
 
     def finetune(
         self,
-        batches: Batches,
+        batches: Iterable[Any],
         *,
         epochs: int = 10,
         lr: float = 0.01,
         loss: Loss = cross_entropy,
+        distill: float | None = None,
+        temperature: float = 2.0,
+        class_dim: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> "PruneResult":
         """Train a copy of the smaller network, by SGD on a cosine, and return the result with it; zeros stay zero.
 
         Args:
-            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch.
+            batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch;
+                or inputs alone (tensors, dicts of arguments, ``(inputs,)``) to learn from the dense network alone.
             epochs: how often.
             lr: the highest learning rate; about a tenth of what the network was trained with.
             loss: ``(outputs, targets) -> mean loss``.
+            distill: how much is learnt from the dense network, from 0 to 1: the weight of the KL divergence from its
+                softened logits; by default 0.5, but 0 beside a ``loss`` of one's own.
+            temperature: what logits are divided by to soften them.
+            class_dim: the dimension of the classes; 1 for ``cross_entropy``, to be given for what else has more than
+                two dimensions.
             seed: of dropout and of a loader that shuffles.
             progress: show a bar.
 
         Raises:
-            ValueError: an argument is out of range, batches are no pairs, or the loss is not finite.
+            ValueError: an argument is out of range, batches or outputs are not what they should be, or the loss is
+                not finite.
         """
         tuned = copy.deepcopy(self.model)
+        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
-            fit_batches(tuned, batches, epochs, lr, loss, bar if progress else None)
+            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
             evaluation = self.score(tuned)
         return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
 

@@ -1,7 +1,7 @@
 """Pictures of a problem: best so far, accuracy against resource, and the strategies side by side."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -115,8 +115,7 @@ def strategies_figure(problem: Problem, palette: Palette = LIGHT) -> Figure:
     axes.tick_params(labeltop=True, labelbottom=False)
     axes.spines["bottom"].set_visible(False)
     axes.grid(visible=False)
-    axes.set_title("Channels kept per layer, in percent", loc="left", fontsize=11, fontweight="bold", color=palette.ink)
-    return cast(Figure, axes.figure)
+    return finish(axes, "Channels kept per layer, in percent", (), palette)
 
 
 def _curves(policy: Policy) -> Curves:

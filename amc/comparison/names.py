@@ -1,21 +1,6 @@
-"""Names that come from folders and files, made harmless for each place they are shown in. HTML is escaped by jinja2."""
+"""Names that come from folders and files, made harmless for pictures. HTML is escaped by jinja2."""
 
-import re
-
-LONGEST = 80
-_MARKDOWN = re.compile(r"([\\`*\[\]<>|#~$])")
-
-
-def printable(name: object, longest: int = LONGEST) -> str:
-    """Return a name on one line, at most ``longest`` characters, without what a terminal would act on."""
-    text = str(name)
-    short = text if len(text) <= longest else f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
-    return "".join(character if character.isprintable() else "?" for character in short)
-
-
-def markdown(name: str) -> str:
-    """Return a text in which nothing means anything to Markdown."""
-    return _MARKDOWN.sub(r"\\\1", name)
+from amc.names import LONGEST, printable
 
 
 def drawn(name: str, longest: int = LONGEST) -> str:

@@ -6,7 +6,7 @@ from amc.comparison.cells import NOTHING, Table, mean_cell, reached_cell
 from amc.comparison.rivals import final_metric, mean_over_seeds, search_metric
 from amc.comparison.statistics import estimate, rank_correlation, reached, threshold
 from amc.comparison.study import Policy, Problem, Run, setting_text
-from amc.report.tables import RESOURCES, Cell, milliseconds, percent
+from amc.report.tables import RESOURCES, Cell, milliseconds, percent, times
 from amc.store.results import PrunedScores, Result, Scores
 
 UNIFORM = "uniform"
@@ -70,11 +70,6 @@ def kept(scores: Scores, result: Result) -> float:
 def best_run(policy: Policy) -> Run:
     """Return the run whose network is best on the search split, after fine-tuning."""
     return max(policy.runs, key=lambda run: run.result.pruned.search_top1)
-
-
-def times(value: float) -> str:
-    """Write a speed-up."""
-    return f"{value:.2f}x"
 
 
 def _policy_row(policy: Policy, top: float) -> tuple[Cell, ...]:

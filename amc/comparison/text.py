@@ -1,6 +1,6 @@
 """A comparison for the terminal and as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,11 +8,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from amc.comparison.cells import Table
-from amc.comparison.names import markdown
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import LeftOut, Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
 from amc.comparison.wording import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT, LEGEND, LEGEND_TITLE, one_line
+from amc.report.markdown_text import markdown, markdown_table
 from amc.report.tables import Cell
 
 # What rich puts between two columns, and around them all.
@@ -82,19 +82,13 @@ def markdown_page(study: Study, pictures: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(table: Table) -> str:
-    """Return a table as Markdown, intervals behind the means."""
-    lines = [_line(table.columns), "|---|" + "---:|" * (len(table.columns) - 1)]
-    return "\n".join([*lines, *(_line(map(str, row)) for row in table.rows)])
-
-
 def _section(problem: Problem, pictures: Mapping[str, str]) -> list[str]:
     table, against = policy_table(problem), paired_table(problem)
     parts = [f"## {markdown(problem.title)}", f"**{markdown(verdict(problem))}**"]
     parts += ["\n".join(f"- {name}: {markdown(fact)}" for name, fact in facts(problem))]
-    parts += [markdown_table(table), *map(markdown, table.notes)]
+    parts += [markdown_table(table.columns, table.rows), *map(markdown, table.notes)]
     if against is not None:
-        parts += [f"### {AGAINST_TITLE}", markdown_table(against), *map(markdown, against.notes)]
+        parts += [f"### {AGAINST_TITLE}", markdown_table(against.columns, against.rows), *map(markdown, against.notes)]
     parts += [f"{CORRELATION}: {markdown(correlation(problem))}."]
     captions = {name: one_line(CAPTIONS[name]) for name in pictures}
     return parts + [f"![{captions[name]}]({file})\n\n{captions[name]}" for name, file in pictures.items()]
@@ -102,10 +96,6 @@ def _section(problem: Problem, pictures: Mapping[str, str]) -> list[str]:
 
 def _left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
     return [f"- {markdown(left.name)}: {markdown(left.reason)}" for left in left_out]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
 def _note(sentence: str) -> Text:

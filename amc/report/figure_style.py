@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import cast
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,8 +13,6 @@ WIDTH_INCHES = 5.0
 DOTS_PER_INCH = 180
 NORMAL, SMALL = 10, 9
 SERIES_A_LINE = 3
-# Points: the width that names of series may take, that of a letter, and that of what else belongs to a series.
-LEGEND_WIDTH, LETTER_WIDTH, HANDLE_WIDTH = 315.0, 5.0, 32.0
 LONGEST_NAME = 28
 Points = Sequence[tuple[float, float]]
 
@@ -84,41 +81,35 @@ def finish(axes: Axes, title: str, series: Sequence[str], palette: Palette) -> F
     """Put the title and the names of the series above the picture, and return its figure.
 
     Args:
-        axes: what :func:`new_axes` gave.
+        axes: what :func:`new_axes` gave, or one of several that hold the same series.
         title: what the picture shows.
         series: labels in the order to name them; those that were not drawn are left out.
         palette: the figure's colours.
     """
+    figure = cast(Figure, axes.figure)
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     named = [label for label in series if label in drawn]
-    columns = _legend_columns(named)
-    lines = math.ceil(len(named) / columns)
-    pad = NORMAL + lines * 1.5 * SMALL
-    axes.set_title(title, loc="left", fontsize=NORMAL + 1, fontweight="bold", color=palette.ink, pad=pad)
-    axes.legend(
-        [drawn[label] for label in named],
-        named,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        frameon=False,
-        fontsize=SMALL,
-        labelcolor=palette.ink,
-        handletextpad=0.4,
-        columnspacing=1.2,
-        borderpad=0.2,
-        borderaxespad=0.2,
-    )
-    return cast(Figure, axes.figure)
-
-
-def _legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of labels fit beside each other; matplotlib fills the first columns first."""
-    for columns in range(min(SERIES_A_LINE, len(labels)), 1, -1):
-        longest = [max(map(len, column)) for column in np.array_split(np.array(labels, dtype=object), columns)]
-        if sum(HANDLE_WIDTH + LETTER_WIDTH * letters for letters in longest) <= LEGEND_WIDTH:
-            return columns
-    return 1
+    for columns in range(SERIES_A_LINE, 0, -1):
+        legend = figure.legend(
+            [drawn[label] for label in named],
+            named,
+            title=title,
+            title_fontproperties={"size": NORMAL + 1, "weight": "bold"},
+            alignment="left",
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=SMALL,
+            labelcolor=palette.ink,
+            handletextpad=0.4,
+            columnspacing=1.2,
+            borderaxespad=0.2,
+        )
+        legend.get_title().set_color(palette.ink)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    return figure
 
 
 def cut_the_bottom(axes: Axes, points: Points, palette: Palette, judged: Points = ()) -> str:

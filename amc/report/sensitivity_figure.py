@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from amc.report.figure_style import LIGHT, NORMAL, SMALL, Palette, new_panels, short
+from amc.report.figure_style import LIGHT, NORMAL, SMALL, Palette, finish, new_panels, short
 from amc.store.kept_layers import LayerKept
 from envs.search import Trial
 from envs.sensitivity import SensitivityCurve, sensitivity_curves
@@ -16,6 +16,7 @@ from envs.sensitivity import SensitivityCurve, sensitivity_curves
 COLUMNS = 3
 ROW_INCHES, MARGIN_INCHES = 1.05, 1.1
 LONGEST_TITLE = 20
+ALONE, FOUND = "pruned alone", "kept in the network found"
 
 
 def sensitivity_figure(trials: Sequence[Trial], found: Sequence[LayerKept], palette: Palette = LIGHT) -> Figure | None:
@@ -38,8 +39,8 @@ def sensitivity_figure(trials: Sequence[Trial], found: Sequence[LayerKept], pale
     panels = new_panels(MARGIN_INCHES + ROW_INCHES * rows, len(drawn), min(COLUMNS, len(drawn)), palette)
     for number, (axes, (curve, layer)) in enumerate(zip(panels, drawn, strict=True)):
         keeps, metrics = zip(*((point.keep, point.evaluation.metric) for point in curve.points), strict=True)
-        axes.plot(keeps, metrics, color=palette.ink, linewidth=1.3, marker="o", markersize=3, label="pruned alone")
-        axes.axvline(layer.keep, color=palette.found, linewidth=1.6, linestyle="--", label="kept in the network found")
+        axes.plot(keeps, metrics, color=palette.ink, linewidth=1.3, marker="o", markersize=3, label=ALONE)
+        axes.axvline(layer.keep, color=palette.found, linewidth=1.6, linestyle="--", label=FOUND)
         # Names are drawn as they are: a dollar sign in the name of a user's layer starts no formula.
         name = short(layer.layer, LONGEST_TITLE)
         axes.set_title(name, loc="left", fontsize=SMALL - 1, color=palette.ink, parse_math=False)
@@ -64,16 +65,4 @@ def _labelled(axes: Axes, palette: Palette) -> Figure:
     figure = cast(Figure, axes.figure)
     figure.supxlabel("channels kept of the layer", color=palette.ink, fontsize=NORMAL)
     figure.supylabel("top-1 on the search split", color=palette.ink, fontsize=NORMAL)
-    legend = figure.legend(
-        *axes.get_legend_handles_labels(),
-        title="Accuracy with one layer pruned",
-        title_fontproperties={"size": NORMAL + 1, "weight": "bold"},
-        alignment="left",
-        loc="outside upper left",
-        ncols=2,
-        frameon=False,
-        fontsize=SMALL,
-        labelcolor=palette.ink,
-    )
-    legend.get_title().set_color(palette.ink)
-    return figure
+    return finish(axes, "Accuracy with one layer pruned", (ALONE, FOUND), palette)

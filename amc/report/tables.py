@@ -1,4 +1,4 @@
-"""The figures of a run side by side, dense | uniform | found: as rows, for the terminal, and as Markdown."""
+"""The figures of a run side by side, dense | uniform | found: as rows, and for the terminal."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from amc.names import printable
 from amc.store.results import Result
 
 NETWORKS = ("dense", "uniform", "found")
@@ -53,9 +54,14 @@ def share(value: float, dense: float) -> str:
     return f"{value / dense:.1%}"
 
 
+def times(ratio: float) -> str:
+    """Write how many times faster a network is than another."""
+    return f"{ratio:.2f}x"
+
+
 def speedup(value: float, dense: float) -> str:
     """Write how many times faster than dense."""
-    return f"{dense / value:.2f}x"
+    return times(dense / value)
 
 
 def count(value: float) -> str:
@@ -120,7 +126,7 @@ def stage_rows(result: Result) -> list[Row]:
 
 def terminal_table(result: Result) -> Table:
     """Return the comparison for rich to print."""
-    return rows_table(f"{result.model} on {result.data}", NETWORKS, figure_rows(result))
+    return rows_table(printable(f"{result.model} on {result.data}", 200), NETWORKS, figure_rows(result))
 
 
 def terminal_stages(result: Result) -> Table:
@@ -139,22 +145,11 @@ def rows_table(title: str, networks: Sequence[str], rows: Sequence[Row]) -> Tabl
     return table
 
 
-def markdown_table(result: Result) -> str:
-    """Return the comparison as a Markdown table."""
-    lines = [_markdown_line(["", *NETWORKS]), "|---|" + "---:|" * len(NETWORKS)]
-    lines += [_markdown_line([row.label, *map(str, row.cells)]) for row in figure_rows(result)]
-    return "\n".join(lines) + "\n"
-
-
 def make_row(label: str, values: Sequence[float], quantity: Quantity) -> Row:
     """Return a quantity of several networks, the dense one first."""
     dense, *pruned = values
     cells = [Cell(quantity.figure(value), quantity.relative(value, dense)) for value in pruned]
     return Row(label, (Cell(quantity.figure(dense)), *cells))
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _scaled(value: float) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from amc.weights.metadata import Header
 from amc.weights.resize import resize
 from amc.weights.tensor_file import read_metadata, read_tensors
 from amc.zoo.models.registry import build_model
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 from envs.engine.surgery.head_counts import set_counts
 
 # Of packages' networks, which take memory before their shapes are known.

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import get_object
 
 from amc.errors import ConfigError, UserError
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 
 def call_target(

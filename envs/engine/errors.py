@@ -8,6 +8,11 @@ class GraphError(ValueError):
 
 
 def nothing_to_prune(unprunable: Mapping[str, str]) -> GraphError:
-    """Return the error for a network of which everything stays whole, for the reasons given by module."""
+    """Return the error for a network in which every module is unprunable, for the reasons given by module."""
     reasons = "; ".join(f"{name} {reason}" for name, reason in unprunable.items())
     return GraphError(f"the model has nothing to prune: {reasons or 'it has no layers with weights'}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

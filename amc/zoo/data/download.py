@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pooch
 
 from amc.errors import ConfigError, RefusedInput, StorageError
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from amc.errors import ConfigError, StorageError
-from envs.engine.network.isolation import first_line
+from envs.engine.errors import first_line
 
 INSTALL = "pip install 'amc-search[zoo]'"
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.isolation import first_line, random_state_kept
+from envs.engine.errors import first_line
+from envs.engine.network.isolation import random_state_kept
 
 
 def fault(network: nn.Module, image: Tensor, num_classes: int) -> str:

@@ -1,4 +1,4 @@
-"""What the loss says about every weight: gradients sample by sample, and two estimates of the Hessian's diagonal."""
+"""Derivatives of the loss by every weight: gradients by sample, and the diagonal of the Hessian by two estimates."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +109,7 @@ def hutchinson_diagonal(
 
 
 Add = Callable[[list[Tensor], Tensor, list[Tensor], int], None]
-"""Adds to ``totals`` what one batch's loss says of ``weights``, times its number of samples."""
+"""Adds one batch's derivatives by ``weights`` to ``totals``, times its number of samples."""
 
 
 def _average(model: nn.Module, names: Sequence[str], samples: Samples, most: int, add: Add) -> WeightValues:

@@ -13,7 +13,7 @@ from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.network.weight_matrix import as_matrix
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import copy_structure
+from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import unmasked
 
@@ -66,7 +66,7 @@ def _set_weights(model: nn.Module, values: WeightValues) -> None:
 def rank_units(
     model: nn.Module, cuts: Mapping[str, Cut], samples: Samples, settings: EngineSettings
 ) -> dict[str, Tensor]:
-    """Return the place of every unit in the order of its group, 0 for the most important.
+    """Return the rank of every unit in its group, 0 for the most important.
 
     Args:
         model: the dense network in eval mode.

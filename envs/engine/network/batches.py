@@ -7,11 +7,11 @@ from torch import Tensor
 
 from envs.engine.network.calls import Inputs, flatten_outputs, map_tensors
 
-Samples = slice | Tensor
+SampleIndex = slice | Tensor
 """Which samples: a slice of them, or their numbers, int64, shape ``(n,)``."""
 
 
-def take(inputs: Inputs, samples: Samples) -> Inputs:
+def take(inputs: Inputs, samples: SampleIndex) -> Inputs:
     """Return some of the samples, a slice of them as a view."""
     return inputs[samples] if isinstance(inputs, Tensor) else map_tensors(inputs, lambda tensor: tensor[samples])
 

@@ -151,16 +151,16 @@ class ChannelTies:
             self._parent[self._root(start + index)] = self._root(start + index - index % length)
 
     def freeze_channel(self, dim: ChannelDim, index: int, reason: str) -> None:
-        """Leave one channel, and what is tied to it."""
+        """Keep one channel, and what is tied to it."""
         self._frozen.setdefault(self._start[dim] + index, reason)
 
     def freeze(self, dim: ChannelDim, reason: str) -> None:
-        """Leave all channels of a dimension whole, and what is tied to them."""
+        """Keep all channels of a dimension, and what is tied to them."""
         for index in range(self.widths[dim]):
             self._frozen.setdefault(self._start[dim] + index, reason)
 
     def groups(self) -> tuple[list[ChannelGroup], dict[str, str]]:
-        """Return the groups, and the modules whose outputs stay whole with the reason."""
+        """Return the groups, and the modules that keep some of their outputs, with the reason."""
         frozen = self._frozen_roots()
         members: dict[int, list[tuple[ChannelDim, int]]] = defaultdict(list)
         unprunable: dict[str, str] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.engine.errors import GraphError
+from envs.engine.errors import GraphError, first_line
 
 
 @contextmanager
@@ -23,11 +23,6 @@ def random_state_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an exception says in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def copy_network(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Questions about single modules: their channels, their weights, whether they are what their class says."""
+"""Questions about single modules: their channels, their weights, whether they compute what their class does."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized

@@ -20,7 +20,7 @@ from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import compact, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 from envs.engine.tracing.graph import NetworkGraph, trace
 from envs.engine.types import Cost, Layer
@@ -43,7 +43,7 @@ class ChannelPruner:
 
     Attributes:
         layers: one a channel group.
-        graph: the groups, and what was left whole.
+        graph: the groups, and what is unprunable.
         ranks: for every group its units from most to least important.
     """
 
@@ -83,7 +83,7 @@ class ChannelPruner:
         return self.graph.unprunable
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
-        """Return what the criterion says of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
+        """Return the criterion's scores of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""
         return tuple(self._scores[step].tolist())
 
     def cost(self, kept: Sequence[int]) -> Cost:

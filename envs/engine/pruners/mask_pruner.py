@@ -14,7 +14,7 @@ from envs.engine.network.samples import Samples
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import fold_batch_norms
+from envs.engine.surgery.compaction import fold_batch_norms
 from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import mask_weight, without_masks
 from envs.engine.tracing.graph import find_folds
@@ -35,7 +35,7 @@ class MaskPruner:
 
     Attributes:
         layers: one a weight tensor, in the order in which they are first used.
-        unprunable: convolutions and linear layers that keep everything, with the reason.
+        unprunable: convolutions and linear layers that cannot be pruned, with the reason.
     """
 
     def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
@@ -54,7 +54,7 @@ class MaskPruner:
         check_names(model, settings.ignore)
         calls = screen(model, example_inputs, settings.ignore)
         macs = count_macs(model, example_inputs)
-        self.unprunable = _left_whole(model, calls, settings.ignore)
+        self.unprunable = _unprunable(model, calls, settings.ignore)
         users = _users(model, calls, self.unprunable)
         if not users:
             raise nothing_to_prune(self.unprunable)
@@ -103,8 +103,8 @@ class MaskPruner:
         return fold_batch_norms(without_masks(model), self._folds)
 
 
-def _left_whole(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
-    """Return the convolutions and linear layers that keep everything, with the reason."""
+def _unprunable(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[str]) -> dict[str, str]:
+    """Return the convolutions and linear layers that cannot be pruned, with the reason."""
     layers = {name: module for name, module in model.named_modules() if is_product(module)}
     found = {}
     for name, module in layers.items():

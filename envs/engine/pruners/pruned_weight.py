@@ -34,7 +34,7 @@ class PrunedWeight:
     Attributes:
         modules: names of the layers that use it, in the order of their calls; it is named after the first.
         cut: its units.
-        ranks: every unit's place in the order of its group, 0 for the most important, ``(groups, units)``.
+        ranks: every unit's rank in its group, 0 for the most important, ``(groups, units)``.
         outputs: rows of the weight's matrix.
         values: weights that stay with 1, 2, ... units left in every group, float64, shape ``(units,)``.
         size: weights of the tensor, those that were masked before among them.

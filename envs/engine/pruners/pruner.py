@@ -19,7 +19,7 @@ class Pruner(Protocol):
 
     @property
     def unprunable(self) -> Mapping[str, str]:
-        """Modules that keep everything, with the reason."""
+        """Modules that cannot be pruned, with the reason."""
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what the network takes with ``kept`` units left in every layer, without running it."""

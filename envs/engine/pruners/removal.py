@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
-from envs.engine.network.isolation import first_line
 from envs.engine.network.modules import BatchNorm
-from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 
 TOLERANCE = 1e-4
@@ -24,7 +24,7 @@ def removal_fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inpu
 
     Args:
         model: the dense network in eval mode; better with weights that hide nothing (:func:`with_noisy_weights`).
-        groups: the groups to cut; those of one unit stay whole.
+        groups: the groups to cut; those of one unit keep it.
         inputs: an example input.
         rounds: how many random halves are tried.
     """

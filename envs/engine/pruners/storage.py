@@ -29,5 +29,5 @@ def csr_bytes(values: float, units: int, outputs: int, columns: int, value_bytes
 
 
 def n_m_bytes(values: float, m: int, value_bytes: int) -> float:
-    """Return the bytes of an N:M pattern: the kept weights, each with its place among ``m``, 2 bits where m is 4."""
+    """Return the bytes of an N:M pattern: the kept weights, each with its position among ``m``, 2 bits where m is 4."""
     return values * value_bytes + ceil(values * ceil(log2(m)) / 8)

@@ -15,7 +15,7 @@ from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.pruners.cost_model import ResourceModel
 from envs.engine.pruners.noisy_network import with_noise
 from envs.engine.pruners.removal import removal_fault
-from envs.engine.surgery.compact import compact, kept_channels
+from envs.engine.surgery.compaction import compact, kept_channels
 from envs.engine.surgery.head_counts import candidate_counts, kept_counts
 from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
 from envs.engine.tracing.preflight import count_flops
@@ -25,7 +25,7 @@ COUNT_SECONDS = 60.0
 
 
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    """Drop the groups whose removal does not do what the graph says, and list their producers as left whole.
+    """Drop the groups whose removal does not do what the graph says, and list their producers as unprunable.
 
     All groups are tried at once, fewer only where that fails. If a group of torch-pruning's graph is at fault,
     the network is probed, and the graph that leaves more to prune is taken.

@@ -95,7 +95,7 @@ class LayerSolver:
     def errors(self, group: int) -> Tensor:
         """Return the share of the outputs' energy that is lost with 0 ... units left of one group.
 
-        All other groups that the layer reads are whole: with several, what they lose together is left out.
+        Of all other groups that the layer reads every unit stays: with several, what they lose together is left out.
 
         Returns:
             Shares in [0, 1], float64 on the CPU, shape ``(units + 1,)``.

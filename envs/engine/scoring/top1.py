@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from envs.engine.network.batches import Samples, count_samples, device_of, take
-from envs.engine.network.calls import Inputs, forward, map_tensors
+from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.isolation import copy_network
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
 
 Score = Callable[[nn.Module], Evaluation]
 ALL = slice(None)
+LARGEST_METRIC = 1e15
+"""Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
 
 
 class Answers(NamedTuple):
@@ -44,7 +47,7 @@ class Top1Scorer:
             batch_size: images a forward pass.
 
         Raises:
-            ValueError: there is no image, or not one class number an image.
+            ValueError: there is no image, one that holds NaN, or not one class number an image.
         """
         count = count_samples(images)
         if count == 0 or count != len(labels):
@@ -53,7 +56,12 @@ class Top1Scorer:
             raise ValueError(
                 f"labels {tuple(labels.shape)} of {labels.dtype}: accuracy needs one class number an image"
             )
+        if int(labels.min()) < 0:
+            raise ValueError(f"labels go down to {int(labels.min())}: class numbers start at 0")
+        if any(bool(tensor.isnan().any()) for tensor in flatten_outputs(images) if tensor.is_floating_point()):
+            raise ValueError("images to score on hold NaN: every accuracy would be a wrong number")
         self._images = map_tensors(images, _channels_last)
+        self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
         self._batch_size = batch_size
 
@@ -66,7 +74,7 @@ class Top1Scorer:
         correct, loss, _ = self.answers(model)
         return Evaluation(int(correct.sum()) / len(self), float(loss.sum()) / len(self), len(self))
 
-    def answers(self, model: nn.Module, samples: Samples = ALL) -> Answers:
+    def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
@@ -74,7 +82,7 @@ class Top1Scorer:
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(images, part))).float()
+            scores = _class_scores(forward(network, take(images, part)), self._classes).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
             correct[part] = scores.argmax(1) == labels[part]
             loss[part] = cross_entropy(scores, labels[part], reduction="none")
@@ -89,8 +97,11 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
-def _class_scores(outputs: object) -> Tensor:
+def _class_scores(outputs: object, classes: int) -> Tensor:
     if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        # By shape alone: looking at labels here would have the host wait for the device.
+        if outputs.shape[1] < classes:
+            raise ValueError(f"labels go up to {classes - 1}, and the network knows {outputs.shape[1]} classes from 0")
         return outputs
     what = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     raise ValueError(f"the network returns {what}, accuracy needs (samples, classes): give a score function instead")
@@ -99,18 +110,28 @@ def _class_scores(outputs: object) -> Tensor:
 def metric_scorer(score: Callable[[nn.Module], float | Evaluation]) -> Score:
     """Turn any function of a network into a scorer; where it returns a bare metric, loss and images are unknown.
 
-    The function always sees float32: what it does with a network's outputs is not known to bear less.
+    The function always sees float32: what it does with a network's outputs is not known to bear less. It is handed a
+    copy: what it does to the network changes nothing else.
 
     Raises:
-        ValueError: when called, if the score is not a finite number.
+        ValueError: when called, if the score is not a finite number of usual size.
     """
 
     def evaluate(model: nn.Module) -> Evaluation:
+        # Copied outside of inference mode, in which copies would be of no use to functions that take gradients.
+        copied = copy_network(model)
         with torch.inference_mode(), full_precision():
-            scored = score(model)
-        evaluation = scored if isinstance(scored, Evaluation) else Evaluation(float(scored), math.nan, 0)
-        if not math.isfinite(evaluation.metric):
-            raise ValueError(f"score(model) returned {evaluation.metric}: it must be a finite number")
-        return evaluation
+            return _as_evaluation(score(copied))
 
     return evaluate
+
+
+def _as_evaluation(scored: object) -> Evaluation:
+    metric = scored.metric if isinstance(scored, Evaluation) else scored
+    try:
+        number = float(metric)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"score(model) returned a {type(metric).__name__}: it must be a number") from error
+    if not abs(number) <= LARGEST_METRIC:
+        raise ValueError(f"score(model) returned {number}: it must be a finite number, of at most {LARGEST_METRIC:g}")
+    return scored._replace(metric=number) if isinstance(scored, Evaluation) else Evaluation(number, math.nan, 0)

@@ -1,1 +1,25 @@
 """Cuts channels out of a network, or masks finer parts of its weights."""
+
+from envs.engine.surgery.compaction import compact, copy_structure, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.granularity import GRANULARITIES, Cut
+from envs.engine.surgery.head_counts import candidate_counts, counts_of, kept_counts, set_counts
+from envs.engine.surgery.masking import MASK, mask_weight, masks, unmasked, without_masks
+
+__all__ = [
+    "GRANULARITIES",
+    "MASK",
+    "Cut",
+    "candidate_counts",
+    "compact",
+    "copy_structure",
+    "counts_of",
+    "fold_batch_norms",
+    "kept_channels",
+    "kept_counts",
+    "mask_inputs",
+    "mask_weight",
+    "masks",
+    "set_counts",
+    "unmasked",
+    "without_masks",
+]

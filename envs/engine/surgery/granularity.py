@@ -50,7 +50,7 @@ class Cut(NamedTuple):
         return self.rows(there.long()).sum(2)
 
     def spread(self, units: Tensor, shape: Size) -> Tensor:
-        """Return for every weight of a matrix of ``shape`` what ``units``, ``(groups, units)``, says of its unit."""
+        """Return for every weight of a matrix of ``shape`` the value of its unit in ``units``, ``(groups, units)``."""
         return units.unsqueeze(2).expand(-1, -1, self.run).reshape(shape[0], -1)[:, : shape[1]]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.modules import weight_of
-from envs.engine.surgery.compact import copy_structure
+from envs.engine.surgery.compaction import copy_structure
 
 MASK = "weight_mask"
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from envs.engine.errors import GraphError
+from envs.engine.errors import GraphError, first_line
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
-from envs.engine.network.isolation import copy_network, first_line, random_state_kept
+from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.kinds import UNPRUNABLE, kind_of
 from envs.engine.network.modules import channel_dims_of, computes_weights
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
-from envs.engine.tracing.torch_pruning_graph import Folds, tie_by_autograd
+from envs.engine.tracing.torch_pruning_graph import Folds, knows_kind, tie_by_autograd
 
 TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
 
@@ -46,8 +46,9 @@ class NetworkGraph:
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
     """Find what can be pruned in ``model`` and what each removal takes with it.
 
-    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, or takes longer than
-    ``TRACE_SECONDS``, channels are followed by experiment (:mod:`envs.engine.tracing.nan_probing`).
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes longer than
+    ``TRACE_SECONDS`` or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
+    (:mod:`envs.engine.tracing.nan_probing`).
 
     Args:
         model: the network, which is not touched.
@@ -74,6 +75,8 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
             return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
+    if not all(knows_kind(model.get_submodule(name)) for name, _ in ties.widths):
+        return replace(group_by_nan_probing(model, example_inputs, calls, flops, ignore), folds=folds)
     return _graph(model, ties, NetworkGraph((), calls, folds, {}, flops, tuple(ignore)))
 
 
@@ -135,7 +138,7 @@ def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -
 
 
 def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkGraph:
-    """Fill in the groups and what stays whole."""
+    """Fill in the groups, and what is unprunable."""
     groups, unprunable = ties.groups()
     for group in groups:
         if group.units == 1:  # nothing to choose from
@@ -143,10 +146,10 @@ def _graph(model: nn.Module, ties: ChannelTies, empty: NetworkGraph) -> NetworkG
             unprunable.update({member.module: mixed for member in group.members if member.side is not Side.IN})
     readable = [group for group in groups if group.units > 1 and group.at(Side.IN)]
     ordered = sorted(readable, key=lambda group: min(empty.calls[member.module].order for member in group.at(Side.IN)))
-    return replace(empty, groups=tuple(ordered), unprunable=unprunable | _whole_by_kind(model))
+    return replace(empty, groups=tuple(ordered), unprunable=unprunable | _unprunable_kinds(model))
 
 
-def _whole_by_kind(model: nn.Module) -> dict[str, str]:
+def _unprunable_kinds(model: nn.Module) -> dict[str, str]:
     """Return the modules that are never made smaller, with the reason."""
     reasons = {}
     for name, module in model.named_modules():
@@ -160,7 +163,7 @@ def _whole_by_kind(model: nn.Module) -> dict[str, str]:
 
 
 def _unsafe_modules(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Yield modules whose channels must stay whole, with the reason."""
+    """Yield modules whose channels must stay, with the reason."""
     users: dict[int, list[str]] = defaultdict(list)
     for path, parameter in model.named_parameters(remove_duplicate=False):
         users[id(parameter)].append(path.rpartition(".")[0])

@@ -1,7 +1,7 @@
 """Marks in the channels of a layer's output, and who reads them: one forward pass of ``nan_probing``.
 
-A mark is NaN. A pass computes next to nothing: a layer whose channels are followed answers with what it said when the
-network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.
+A mark is NaN. A pass computes next to nothing: a layer whose channels are followed returns the output recorded when
+the network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +36,7 @@ class NanProbe:
         source: the layer whose output is marked.
         channels: the channels that are marked.
         last: the reader behind which the pass may end; none where it has to go to its end.
-        recorded: the layers that answer with what they said before.
+        recorded: the layers that return their recorded output.
         begun: whether the source was called.
         seen: for every channel dimension that is read, which of its channels were marked.
         stops: modules with parameters that cannot be made smaller and read a marked channel.
@@ -81,18 +81,18 @@ def nan_probe(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> It
     outputs = _record(model, inputs, calls)
     probe = NanProbe(recorded=frozenset(outputs))
     layers = {name: tuple(channel_dims_of(name, module)) for name, module in model.named_modules() if name in calls}
-    answers = {
-        model.get_submodule(name): partial(_answer, probe, model.get_submodule(name), layers[name], output)
+    replays = {
+        model.get_submodule(name): partial(_replay, probe, model.get_submodule(name), layers[name], output)
         for name, output in outputs.items()
     }
-    with _forwards_replaced(answers), hooked(_listen(probe, model, layers)):
+    with _forwards_replaced(replays), hooked(_listen(probe, model, layers)):
         yield probe
 
 
 def _listen(
     probe: NanProbe, model: nn.Module, layers: Mapping[str, tuple[ChannelDim, ...]]
 ) -> Iterator[RemovableHandle]:
-    """Hook all that does not answer from its record."""
+    """Hook all modules that do not return a recorded output."""
     for name, module in model.named_modules():
         dims = layers.get(name, ())
         if name in probe.recorded:
@@ -120,7 +120,7 @@ def _forwards_replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iter
 
 
 def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict[str, Tensor]:
-    """Return what the layers whose channels are followed say, of those that are called once with a tensor."""
+    """Return the outputs of the layers whose channels are followed, of those that are called once with a tensor."""
     outputs: dict[str, Tensor] = {}
     room = RECORD_BYTES
 
@@ -140,7 +140,7 @@ def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict
     return outputs
 
 
-def _answer(
+def _replay(
     probe: NanProbe,
     module: nn.Module,
     dims: tuple[ChannelDim, ...],
@@ -149,17 +149,17 @@ def _answer(
     **_: Any,  # noqa: ANN401
 ) -> Tensor:
     """Stand in for a layer's forward."""
-    name, said = dims[0][0], output.clone()
+    name, recorded = dims[0][0], output.clone()
     if name == probe.source:
         probe.begun = True
-        return _with_nan(module, said, probe.channels)
+        return _with_nan(module, recorded, probe.channels)
     reading = _reading(dims)
     if not probe.begun or reading is None:
-        return said
+        return recorded
     marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
     if name == probe.last:
         raise PassIsOver
-    return said if marks is None or reading[1] is not Side.BOTH else _with_nan(module, said, marks)
+    return recorded if marks is None or reading[1] is not Side.BOTH else _with_nan(module, recorded, marks)
 
 
 def _read(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Which channels go together, found by experiment: NaN is put into channels and looked for where they are read.
 
 This needs no graph, so it works for any code, whatever views, permutations and loops lie between a layer that writes
-channels and those that read them. NaN survives arithmetic, and spreads to all that a channel has a say in.
+channels and those that read them. NaN survives arithmetic, and spreads to all that depends on a channel.
 
 A layer's channels are numbered in digits. For every digit and every value of it a forward pass marks the channels that
 have that value there. A channel that a reader reads has, for every digit, the value under which its mark arrived. Where

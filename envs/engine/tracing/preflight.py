@@ -11,10 +11,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from envs.engine.errors import GraphError
+from envs.engine.errors import GraphError, first_line
 from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
 from envs.engine.network.hooks import hooked
-from envs.engine.network.isolation import first_line
 
 READS = frozenset(
     {"__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__"}
@@ -59,7 +58,7 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     Args:
         model: the network, in eval mode.
         inputs: its example input.
-        ignore: modules that stay whole; what these make of values is theirs.
+        ignore: modules that are not pruned; these may depend on values.
 
     Raises:
         GraphError: the forward pass fails, gives no tensor or NaN, is random, or its path depends on values.
@@ -115,7 +114,7 @@ def is_inside(name: str, modules: Sequence[str]) -> bool:
 
 def _reads_values(name: str) -> str:
     where = name or "the model's own forward"
-    advice = f"ignore=[{name!r}] leaves it whole" if name else "move that into a module of its own and ignore it"
+    advice = f"ignore=[{name!r}] leaves it unpruned" if name else "move that into a module of its own and ignore it"
     return f"{where} makes Python values of tensors (if, item(), ...), so that its path depends on the data: {advice}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from torch_pruning.ops import OPTYPE
+from torch_pruning.ops import OPTYPE, module2type
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelDim, ChannelTies, Side
@@ -22,8 +22,8 @@ Folds = tuple[tuple[str, str], ...]
 def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: dict[str, Call]) -> Folds:
     """Tie channels that torch-pruning couples, in place, and return the batch norms that can be folded.
 
-    torch-pruning reads autograd's graph and takes operations that it does not know for elementwise ones, so what it
-    says has to be checked. It raises whatever its own code and the user's raise, and may not end.
+    torch-pruning reads autograd's graph and takes operations that it does not know for elementwise ones, so its
+    groups have to be checked. It raises whatever its own code and the user's raise, and may not end.
     """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
@@ -35,8 +35,13 @@ def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: 
     return _foldable(dependencies, names, calls)
 
 
+def knows_kind(module: nn.Module) -> bool:
+    """Whether torch-pruning knows how channels pass a module; what it does not know it takes for elementwise."""
+    return module2type(module) is not OPTYPE.ELEMENTWISE
+
+
 def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401
-    """Tie what one group of torch-pruning couples; freeze it where it reaches what must stay whole."""
+    """Tie what one group of torch-pruning couples; freeze it where it reaches what is unprunable."""
     members: dict[int, list[tuple[ChannelDim, int]]] = {}
     reason = ""
     for item in group:

@@ -1,6 +1,8 @@
 import pytest
 
-from amc.comparison.names import drawn, markdown, printable
+from amc.comparison.names import drawn
+from amc.names import printable
+from amc.report.markdown_text import markdown
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "\ud800", "a\u202eb", "x" * 500, 7])

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from amc.comparison.study import LeftOut, Problem, Study, read_study
 from amc.comparison.summary import policy_table
-from amc.comparison.text import markdown_page, markdown_table, print_study
+from amc.comparison.text import markdown_page, print_study
+from amc.report.markdown_text import markdown_table
 
 
 def printed(study: Study, width: int) -> list[str]:
@@ -46,7 +47,7 @@ def test_markup_in_names_means_nothing(problem: Problem) -> None:
 
 def test_markdown_has_a_row_a_policy(problem: Problem) -> None:
     table = policy_table(problem)
-    head, rule, *body = markdown_table(table).splitlines()
+    head, rule, *body = markdown_table(table.columns, table.rows).splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == list(table.columns)
     assert {line.count("|") for line in (head, rule, *body)} == {len(table.columns) + 1}
     assert [line.split("|")[1].strip() for line in body] == [str(row[0]) for row in table.rows]
@@ -64,6 +65,7 @@ def test_names_of_strangers_break_no_table(add_run: Callable[..., Path], tmp_pat
     content = (folder / "result.json").read_text()
     (folder / "result.json").write_text(content.replace('"policy": "amc"', '"policy": "a|b\\n<i>\\u001b[31m"'))
     study = read_study(tmp_path)
-    lines = markdown_table(policy_table(study.problems[0])).splitlines()
+    table = policy_table(study.problems[0])
+    lines = markdown_table(table.columns, table.rows).splitlines()
     assert any(line.startswith(r"| a\|b?\<i\>?\[31m |") for line in lines)
     assert all("\x1b" not in line for line in printed(study, 100))

@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from PIL import Image
 
 from amc.report.figure_style import DARK, LIGHT, Palette, finish, new_axes
@@ -22,8 +21,7 @@ def opened(figure: Figure) -> Image.Image:
 
 def texts(figure: Figure) -> list[str]:
     axes = figure.axes[0]
-    legend = axes.get_legend()
-    assert isinstance(legend, Legend)
+    (legend,) = figure.legends
     return [text.get_text() for text in (*axes.texts, *axes.get_yticklabels(), *legend.get_texts())]
 
 
@@ -129,6 +127,7 @@ def test_the_names_of_the_series_stay_inside_the_picture(number: int, letters: i
     axes.set_ylabel("a name")
     figure = finish(axes, "title", labels, LIGHT)
     opened(figure)
-    legend = axes.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
+    assert figure.bbox.x0 <= legend.get_window_extent().x0
     assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1

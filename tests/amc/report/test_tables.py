@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from amc.report.tables import NETWORKS, count, figure_rows, markdown_table, size, terminal_table
+from amc.report.markdown_text import markdown_table
+from amc.report.tables import NETWORKS, count, figure_rows, size, terminal_table
 from amc.store.results import Result
 
 
@@ -43,6 +44,7 @@ def test_the_terminal_table_fits_80_columns(sample_result: Result) -> None:
 
 
 def test_markdown_has_a_column_a_network(sample_result: Result) -> None:
-    head, rule, *body = markdown_table(sample_result).splitlines()
+    rows = [(row.label, *row.cells) for row in figure_rows(sample_result)]
+    head, rule, *body = markdown_table(["", *NETWORKS], rows).splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["", *NETWORKS]
     assert {line.count("|") for line in (head, rule, *body)} == {len(NETWORKS) + 2}

@@ -25,7 +25,7 @@ LINEAR = LayerKind(
 )
 EMBEDDING = LayerKind(
     name="embedding",
-    types=(nn.Embedding,),
+    types=(nn.Embedding, nn.EmbeddingBag),
     axes={"weight": {Side.OUT: ChannelAxis(1)}},
     outputs="embedding_dim",
     channel_axis=last_axis,

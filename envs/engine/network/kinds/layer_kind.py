@@ -153,8 +153,11 @@ class LayerKind:
         for name, shape in shapes.items():
             old = getattr(module, name).shape
             sides = {axis.axis: (side, axis) for side, axis in self.axes.get(name, {}).items()}
-            if len(shape) != len(old) or any(size != old[axis] for axis, size in enumerate(shape) if axis not in sides):
+            if len(shape) != len(old):
                 raise ValueError(f"{name} of shape {tuple(shape)} instead of {tuple(old)}")
+            if any(size != old[axis] for axis, size in enumerate(shape) if axis not in sides):
+                what = "kernel" if self.product is not None and len(old) > 2 else name
+                raise ValueError(f"{what} of {tuple(shape)} instead of {tuple(old)}")
             for number, (side, axis) in sides.items():
                 width = axis.width(module, shape[number])
                 if widths.setdefault(side, width) != width:

@@ -22,7 +22,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.batches import take
+from envs.engine.network.batches import count_samples, take
 from envs.engine.network.calls import Call, Inputs, forward
 from envs.engine.network.channels import ChannelDim, Side
 from envs.engine.network.hooks import hooked
@@ -37,6 +37,8 @@ SAMPLES = 1000
 """Calibration samples at most."""
 PLACES = 16_000
 """Places of its output that a layer is fitted on, in all samples together."""
+PRIOR = 100
+"""How many samples the weights that are there weigh as much as: the ridge is this over the number of samples."""
 MEMORY = 1 << 29
 """Bytes that the largest feature map of all samples may have; fewer samples are taken where it has more."""
 
@@ -120,7 +122,7 @@ class Compensation:
         kept = channels.get((name, Side.OUT), channels.get((name, Side.BOTH)))
         wanted = target.values if kept is None else target.values[:, kept.to(target.values.device)]
         norm = _get(small, target.path.end) if target.path.end != name else None
-        fit_layer(layer, norm, read, wanted, other, target.path.bounds)
+        fit_layer(layer, norm, read, wanted, PRIOR / count_samples(self._inputs), other, target.path.bounds)
 
 
 def _get(model: nn.Module, name: str) -> nn.Module:

@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from envs.engine.network.modules import blocks_of, weight_of
 from envs.engine.repair.compensating.ridge_regression import Correction, RidgeRegression
 
-RIDGE = 0.01
-"""Relative to the mean variance of a layer's inputs."""
 ROUNDS = 2
 """How often the values that a ReLU makes zero anyway are given free, and the layer fitted again."""
 NEGLIGIBLE = 1e-5
@@ -19,6 +17,7 @@ def fit_layer(
     norm: nn.Module | None,
     read: Tensor,
     wanted: Tensor,
+    ridge: float,
     other: Tensor | None = None,
     bounds: tuple[float, float] | None = None,
 ) -> None:
@@ -33,6 +32,7 @@ def fit_layer(
         norm: the batch norm in eval mode that alone reads it.
         read: what the layer reads, shape ``(blocks, samples, columns)``.
         wanted: shape ``(samples, channels)``.
+        ridge: towards the weights that are there, relative to the mean variance of what the layer reads.
         other: what is added behind the norm, of that shape.
         bounds: what the result is clipped to, then.
     """
@@ -50,7 +50,7 @@ def fit_layer(
     intercept = norm is not None or isinstance(layer.bias, Tensor)
     alive = scale.abs() > NEGLIGIBLE * scale.abs().mean()
     inverse = torch.where(alive, 1 / scale, 0)
-    regression = RidgeRegression(read, RIDGE, intercept)
+    regression = RidgeRegression(read, ridge, intercept)
     correction = regression.fit(_by_block(error * inverse, blocks))
     for _ in range(ROUNDS if bounds is not None else 0):
         change = _joined(read @ correction.weight.transpose(1, 2) + correction.shift.unsqueeze(1)) * scale

@@ -159,6 +159,11 @@ def language() -> nn.Module:
     return net
 
 
+def bag_of_words() -> nn.Module:
+    """A sentence as the mean of its words: torch-pruning does not know the layer that takes it."""
+    return nn.Sequential(nn.EmbeddingBag(20, 16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+
+
 def convnext() -> nn.Module:
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 4))
     return nn.Sequential(nn.Conv2d(3, 16, 4, 4), ConvNeXt(16), ConvNeXt(16), *head)
@@ -177,4 +182,5 @@ ATTENTION: dict[str, Case] = {
     "convnext": Case(convnext, PICTURE),
     "mixer": Case(mixer, TOKENS),
     "language_model": Case(language, ((12,),), target=0.6, classes=20),
+    "bag_of_words": Case(bag_of_words, ((12,),), classes=20),
 }

@@ -15,7 +15,7 @@ from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.kinds import LAYER_KINDS, UNPRUNABLE, kind_of
 from envs.engine.network.modules import channel_dims_of, is_product
 from envs.engine.pruners.cost_model import ResourceModel
-from envs.engine.surgery.compact import compact, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.tracing.graph import NetworkGraph
 
 IN, OUT, BOTH = Side.IN, Side.OUT, Side.BOTH
@@ -75,6 +75,7 @@ EXAMPLES = {
         "linear layer", lambda: nn.Linear(4, 3), (2, 5, 4), {IN: [0, 0, 1, 1], OUT: [0, 1, 2]}, axis=-1
     ),
     "embedding": Example("embedding", lambda: nn.Embedding(5, 4), (2, 3), {OUT: [0, 1, 2, 3]}, axis=-1),
+    "embedding bag": Example("embedding", lambda: nn.EmbeddingBag(5, 4), (2, 3), {OUT: [0, 1, 2, 3]}),
     "batch norm": Example("batch or instance norm", lambda: nn.BatchNorm2d(4), (2, 4, 3, 3), {BOTH: [0, 1, 2, 3]}),
     "batch norm, plain": Example(
         "batch or instance norm", lambda: nn.BatchNorm1d(4, affine=False), (2, 4), {BOTH: [0, 1, 2, 3]}

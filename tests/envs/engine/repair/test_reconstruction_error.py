@@ -1,7 +1,10 @@
 """The reference runs plain least squares on the very samples, once for every number of kept channels."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from own_layers import SamePadded
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
@@ -15,7 +18,7 @@ from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError
 
 SAMPLES = 400
-LAYERS = {
+LAYERS: dict[str, Callable[[], nn.Module]] = {
     "1x1": lambda: nn.Conv2d(8, 6, 1),
     "3x3 strided": lambda: nn.Conv2d(8, 6, 3, stride=2, padding=1),
     "3x3 without bias": lambda: nn.Conv2d(8, 6, 3, padding=1, bias=False),
@@ -114,6 +117,14 @@ def test_a_transposed_convolution_counts_its_squared_weights() -> None:
     energy = module.weight.detach().square().sum((1, 2, 3)).tolist()
     found = unrepaired_share(module, GroupMember("layer", Side.IN, torch.tensor([1, 0, -1])), torch.tensor([1, 0]))
     expected = [energy[0] + energy[1], energy[1], 0.0]  # channel 2 always stays
+    assert found.tolist() == pytest.approx([lost / sum(energy) for lost in expected])
+
+
+def test_a_convolution_that_is_not_repaired_counts_them_by_input_channel() -> None:
+    module = SamePadded(3, 2, 2)  # its own forward: least squares does not know what its outputs read
+    energy = module.weight.detach().square().sum((0, 2, 3)).tolist()
+    found = unrepaired_share(module, GroupMember("layer", Side.IN, torch.arange(3)), torch.tensor([2, 0, 1]))
+    expected = [sum(energy), energy[0] + energy[1], energy[1], 0.0]
     assert found.tolist() == pytest.approx([lost / sum(energy) for lost in expected])
 
 

@@ -8,11 +8,11 @@ from torch.nn.functional import unfold
 from envs.engine.network.calls import flatten_outputs
 from envs.engine.network.channels import Side, first_units
 from envs.engine.pruners.channel_pruner import ChannelPruner
-from envs.engine.repair.compensating.compensation import Compensation
-from envs.engine.repair.compensating.layer_fit import RIDGE, ROUNDS
+from envs.engine.repair.compensating.compensation import PRIOR, Compensation
+from envs.engine.repair.compensating.layer_fit import ROUNDS
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compact import kept_channels
+from envs.engine.surgery.compaction import kept_channels
 from envs.engine.torch_engine import TorchEngine
 
 
@@ -67,7 +67,7 @@ def slow_fit(
     else:
         columns = inputs.unsqueeze(1)
     columns = columns.flatten(0, 1).unflatten(1, (groups, -1))
-    intercept = layer.bias is not None or norm is not None
+    intercept = isinstance(layer.bias, Tensor) or norm is not None
     before = end_of(layer, norm, inputs) + other
     goal = wanted
     changes: dict[int, Tensor] = {}
@@ -80,7 +80,7 @@ def slow_fit(
             read = columns[:, channel // (len(layer.weight) // groups)]
             slope = 1.0 if norm is None else float(slope_of(norm)[channel])
             error = ((goal - before).movedim(1, -1).reshape(-1, len(layer.weight))[:, channel]) / slope
-            ridge = RIDGE * read.var(0, unbiased=False).mean() if intercept else RIDGE * read.square().mean()
+            ridge = PRIOR / 40 * read.var(0, unbiased=False).mean() if intercept else PRIOR / 40 * read.square().mean()
             extra = math.sqrt(len(read) * ridge) * torch.eye(read.shape[1], dtype=torch.float64)
             if intercept:
                 read = torch.cat([read, torch.ones_like(read[:, :1])], 1)
@@ -100,18 +100,18 @@ def end_of(layer: nn.Module, norm: nn.Module | None, inputs: Tensor) -> Tensor:
 
 
 def slope_of(norm: nn.Module) -> Tensor:
-    weight = 1.0 if norm.weight is None else norm.weight.detach()
+    weight = norm.weight.detach() if isinstance(norm.weight, Tensor) else 1.0
     return weight / (norm.running_var + norm.eps).sqrt()
 
 
 def offset_of(layer: nn.Module, norm: nn.Module | None) -> Tensor:
-    if layer.bias is not None:
+    if isinstance(layer.bias, Tensor):
         return layer.bias.detach().clone()
     return torch.zeros(len(layer.weight)) if norm is None else -norm.running_mean.clone()
 
 
 def set_offset(layer: nn.Module, norm: nn.Module | None, channel: int, value: Tensor) -> None:
-    if layer.bias is not None:
+    if isinstance(layer.bias, Tensor):
         layer.bias.data[channel] = value
     elif norm is not None:
         norm.running_mean[channel] = -value

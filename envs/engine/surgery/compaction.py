@@ -49,7 +49,7 @@ def compact(
 
     Args:
         model: the dense network, which is not touched.
-        channels: the channels that stay, by dimension; dimensions that are not named stay whole.
+        channels: the channels that stay, by dimension; dimensions that are not named keep all.
         weights: weights to use in place of the dense ones for some modules, by name. They have their final
             number of input channels but still all output channels.
         counts: numbers that the network's code goes by, see ``envs.engine.surgery.head_counts``.
