@@ -94,3 +94,15 @@ def test_weights_rank_as_the_loss_grows_without_them(trained: tuple[nn.Module, S
     assert isinstance(scores, Tensor)
     found = spearmanr(scores.flatten(), growth.flatten()).statistic
     assert found > 0.7
+
+
+def test_taylor_sees_a_weight_whose_gradients_cancel_in_the_mean() -> None:
+    model = nn.Linear(2, 1, bias=False).double()
+    inputs = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[5.0, 0.1]]))
+    labels = model(inputs).detach().flatten() + torch.tensor([1.0, -1.0])
+    samples = Samples(inputs, labels, lambda outputs, wanted: (outputs.flatten() - wanted).square().mean())
+    cuts = {"": GRANULARITIES["element"]((), 4, 4)}
+    found = rank_units(model, cuts, samples, EngineSettings(granularity="element", criterion="taylor"))
+    assert found[""].tolist() == [[1, 0]]
