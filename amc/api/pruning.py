@@ -66,7 +66,8 @@ def prune(
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
         resource: ``flops``, ``params`` or ``memory``.
-        reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
+        reward: ``accuracy``, ``accuracy_flops``, ``accuracy_params``, ``loss`` or ``divergence``: that of the
+            candidate's class probabilities from the network's on ``validation``, whatever its class numbers say.
         constraint: ``rescale`` or ``bound``.
         policy: one of ``amc.policies.policy_names()``, or an object with a method ``search(env)``. ``pareto`` needs
             ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
@@ -98,6 +99,8 @@ def prune(
         scorer = _make_scorer(validation, score, place)
         example = to_device(as_inputs(example_inputs), place)
         engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, loss)
+        if isinstance(scorer, Top1Scorer):
+            engine.score = scorer = scorer.compared_with(engine.model)
         problem = PruningEnv(
             engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
         )
