@@ -5,6 +5,7 @@ import torch
 from amc.config.schema import TrainConfig
 from amc.errors import ConfigError
 from amc.seeding import seed_everything
+from envs.engine.network.usable_device import usable_device
 
 
 def prepare_torch(cfg: TrainConfig) -> torch.device:
@@ -18,6 +19,6 @@ def prepare_torch(cfg: TrainConfig) -> torch.device:
     seed_everything(cfg.seed)
     name = cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.zeros(1, device=name).device
-    except (AssertionError, RuntimeError) as error:
+        return usable_device(name)
+    except ValueError as error:
         raise ConfigError(f"device={cfg.device} cannot be used here; take cpu or auto") from error

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from envs.constraint import fill
+from envs.engine.fields import OneOf, check_settings, setting
 from envs.engine.types import KnowsUnitScores
 from envs.search import RecordTrials, play_strategy
 
@@ -43,11 +44,10 @@ class GlobalThreshold:
 
     needs: ClassVar[Mapping[str, object]] = {"granularity": "channel"}
 
-    normalize: str = "mean"
+    normalize: str = setting("mean", OneOf(tuple(NORMALIZE)))
 
     def __post_init__(self) -> None:
-        if self.normalize not in NORMALIZE:
-            raise ValueError(f"normalize={self.normalize!r}: must be one of {', '.join(NORMALIZE)}")
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Play the one episode.

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from envs.engine.fields import OneOf, check_settings, setting
+from envs.engine.settings import SEEDS
 from envs.search import RecordTrials, Trial, play_strategy
 
 if TYPE_CHECKING:
@@ -40,13 +42,12 @@ class OptunaSearch:
 
     needs: ClassVar[Mapping[str, object]] = {}
 
-    sampler: str = "tpe"
-    seed: int = 0
+    sampler: str = setting("tpe", OneOf(SAMPLERS))
+    seed: int = setting(0, SEEDS)
     tell_executed: bool = False
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise ValueError(f"sampler={self.sampler!r}: must be one of {', '.join(SAMPLERS)}")
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Play the sampler's proposals until no episode is left."""

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from baselines.optuna_search import make_sampler, quiet_optuna, ratio_space
 from envs.constraint import ROUNDING_ERROR, rescale
+from envs.engine.fields import check_settings, setting
+from envs.engine.settings import SEEDS
 from envs.search import RecordTrials, play_strategy
 
 SHARE = "share"
@@ -30,7 +32,10 @@ class ParetoSearch:
 
     needs: ClassVar[Mapping[str, object]] = {"constraint": "bound"}
 
-    seed: int = 0
+    seed: int = setting(0, SEEDS)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Play the sampler's proposals until no episode is left.

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from envs.engine.fields import check_settings, setting
+from envs.engine.settings import SEEDS
 from envs.search import RecordTrials, run_episode
 
 
@@ -19,7 +21,10 @@ class RandomSearch:
 
     needs: ClassVar[Mapping[str, object]] = {}
 
-    seed: int = 0
+    seed: int = setting(0, SEEDS)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Play random episodes."""

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.least_error import NEEDS, LeastError
+from envs.engine.fields import Interval, check_settings, setting
+from envs.engine.settings import SEEDS
 from envs.engine.types import Strategy
 from envs.search import RecordTrials, play_strategy, quality
 
@@ -46,18 +48,17 @@ class Reconstruction:
         step: standard deviation of the change of a weight's logarithm.
 
     Raises:
-        ValueError: ``step`` is not positive.
+        ValueError: a value is out of range.
     """
 
     needs: ClassVar[Mapping[str, object]] = NEEDS
 
-    seed: int = 0
+    seed: int = setting(0, SEEDS)
     local_search: bool = True
-    step: float = 1.0
+    step: float = setting(1.0, Interval(0, 100, low_open=True))
 
     def __post_init__(self) -> None:
-        if not self.step > 0:
-            raise ValueError(f"step={self.step}: must be above 0")
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Play until no episode is left, or until no new strategy is found.

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from envs.constraint import ROUNDING_ERROR, ResourceBudget, fill, uniform_ratio
+from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.types import Evaluation, Strategy
 from envs.search import EpisodesExhausted, RecordTrials, Trial, play_strategy, quality, run_episode
 from envs.sensitivity import SensitivityPoint, sensitivity_curves
@@ -74,15 +75,12 @@ class SensitivityAnalysis:
     # Probes of one layer keep more than the best so far, and would win every race.
     needs: ClassVar[Mapping[str, object]] = {"scoring": "full"}
 
-    probing: float = 0.5
-    watch: str = "loss"
+    probing: float = setting(0.5, Interval(0, 1, high_open=True))
+    watch: str = setting("loss", OneOf(WATCHED))
     refine: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probing < 1:
-            raise ValueError(f"probing={self.probing}: must be from 0, below 1")
-        if self.watch not in WATCHED:
-            raise ValueError(f"watch={self.watch!r}: must be one of {', '.join(WATCHED)}")
+        check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Score layers, play the strategy of the threshold, and improve on it until no episode is left."""

@@ -134,7 +134,7 @@ class Comparison:
         """Train for the steps asked for, as ``amc.search`` fine-tunes."""
         if self.steps == 0:
             return
-        recipe = finetuning_recipe(self.cfg.train, 1, self.cfg.finetune.lr_factor)
+        recipe = finetuning_recipe(self.cfg.train, replace(self.cfg.finetune, epochs=1))
         count = self.steps * recipe.batch_size
         # Over and over, where the split is smaller than that.
         order = torch.arange(count) % len(self.splits.train.labels)

@@ -183,22 +183,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def of(target: float, *names: str) -> float:
         return sum(rows[target][name] for name in names)
 
-    ours = ("least squares and slicing", "folding", "scoring")
-    theirs = ("least squares by SVD", "masked scoring")
+    our_parts = ("least squares and slicing", "folding", "scoring")
+    their_parts = ("least squares by SVD", "masked scoring")
     print_json(
         {
-            "speedup": round(of(0.5, *theirs) / of(0.5, *ours), 2),
-            "speedup_target_0.2": round(of(0.2, *theirs) / of(0.2, *ours), 2),
-            "speedup_racing": round(of(0.5, *theirs) / search["racing"], 2),
+            "speedup": round(of(0.5, *their_parts) / of(0.5, *our_parts), 2),
+            "speedup_target_0.2": round(of(0.2, *their_parts) / of(0.2, *our_parts), 2),
+            "speedup_racing": round(of(0.5, *their_parts) / search["racing"], 2),
             "over_floor": round((episode + search["policy"]) / min(floor.values()), 3),
             "accuracy_difference": round(max(map(abs, differences)), 5),
-            "adaptive_share": round(of(0.5, "adaptive") / of(0.5, "adaptive", *ours), 3),
+            "adaptive_share": round(of(0.5, "adaptive") / of(0.5, "adaptive", *our_parts), 3),
             "racing_images": round(search["images"]),
             "racing_over_full": round(search["racing"] / search["full"], 3),
             "racing_best_difference": round(search["difference"], 5),
             "policy_seconds": round(search["policy"], 4),
-            "reference_seconds": round(of(0.5, *theirs), 3),
-            "episode_seconds": round(of(0.5, *ours), 3),
+            "reference_seconds": round(of(0.5, *their_parts), 3),
+            "episode_seconds": round(of(0.5, *our_parts), 3),
         }
     )
 

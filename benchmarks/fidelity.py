@@ -115,10 +115,7 @@ def figures_of(rows: Sequence[Row], seed: int) -> tuple[dict[str, Row], dict[str
     """Return the figures of every reward of a cell, and the resampled correlations behind their intervals."""
     after = np.array([np.mean(row["after"]) for row in rows])
     columns = {name: np.array([row["rewards"][name] for row in rows]) for name in rows[0]["rewards"]}
-    samples = {
-        name: resampled(len(rows), seed, lambda drawn, reward=reward: ranking(reward[drawn], after[drawn]))
-        for name, reward in columns.items()
-    }
+    samples = {name: resampled(reward, after, seed) for name, reward in columns.items()}
     figures = {
         name: ranked(ranking(reward, after), samples[name], samples["accuracy"])
         | {"seconds": round(float(np.median([row["seconds"][name] for row in rows])), 3)}
@@ -167,7 +164,8 @@ def main(given: Sequence[str] | None = None) -> None:
     args = arguments(given)
     wanted = {name: (*CELLS[name], SEARCH) for name in args.cells or ([] if args.cell else CELLS)}
     wanted |= {name: tuple(keys) for name, *keys in args.cell}
-    cells, samples = {}, {}
+    cells: dict[str, dict[str, Row]] = {}
+    samples: dict[str, dict[str, Values]] = {}
     for name, keys in wanted.items():
         rows = measure(name, keys, args)
         cells[name], samples[name] = figures_of(rows, len(cells))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import process_time
 from typing import Any
 
@@ -94,13 +95,13 @@ class Cell:
     def _ways(self, strategy: Strategy, training: Training) -> Iterator[tuple[str, Callable[[], Evaluation]]]:
         """Yield the name of every way to an evaluation, and the way."""
         for name, engine in self.engines.items():
-            yield name, lambda engine=engine: engine.score_again(strategy)
+            yield name, partial(engine.score_again, strategy)
         for name in training.learns_from:
             teacher = self.dense if name == "distilled" else None
-            yield (
-                f"after {training.short} {name} steps",
-                lambda teacher=teacher: self.search(self._trained(strategy, training, training.short, -1, teacher)),
-            )
+            yield f"after {training.short} {name} steps", partial(self._after_few, strategy, training, teacher)
+
+    def _after_few(self, strategy: Strategy, training: Training, teacher: nn.Module | None) -> Evaluation:
+        return self.search(self._trained(strategy, training, training.short, -1, teacher))
 
     def _trained(
         self, strategy: Strategy, training: Training, steps: int, seed: int, teacher: nn.Module | None

@@ -5,7 +5,6 @@ References:
     Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", the percentile interval.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -50,14 +49,15 @@ def ranking(reward: Values, after: Values) -> Ranking:
     return Ranking(spearman(reward, after), spearman(reward[half], after[half]))
 
 
-def resampled(count: int, seed: int, statistic: Callable[[NDArray[np.int64]], Ranking]) -> Values:
-    """Return a statistic of samples of strategies drawn with replacement, shape ``(RESAMPLES, 2)``.
+def resampled(reward: Values, after: Values, seed: int) -> Values:
+    """Return ``ranking`` of samples of strategies drawn with replacement, shape ``(RESAMPLES, 2)``.
 
-    The same count and seed draw the same samples, so that two rewards can be compared sample by sample. The better
-    half is found anew in each.
+    The same seed draws the same samples, so that two rewards can be compared sample by sample. The better half is
+    found anew in each.
     """
-    rng = np.random.default_rng(seed)
-    return np.array([statistic(rng.integers(count, size=count)) for _ in range(RESAMPLES)])
+    rng, count = np.random.default_rng(seed), len(after)
+    drawn = (rng.integers(count, size=count) for _ in range(RESAMPLES))
+    return np.array([ranking(reward[sample], after[sample]) for sample in drawn])
 
 
 def interval(values: Values) -> list[float]:

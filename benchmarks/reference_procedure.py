@@ -11,6 +11,7 @@ References:
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -71,7 +72,7 @@ class ReferenceProcedure:
         return masked
 
     def _fit(self, masked: nn.Module, name: str, channels: Tensor) -> None:
-        layer = masked.get_submodule(name)
+        layer: Any = masked.get_submodule(name)  # a convolution or a linear layer
         weight = layer.weight.detach().flatten(1)
         columns = channels.repeat_interleave(weight.shape[1] // len(channels)).numpy()
         x = self.inputs[name]

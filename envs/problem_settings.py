@@ -31,7 +31,7 @@ class ProblemSettings:
     constraint: str = setting("rescale", OneOf(tuple(CONSTRAINTS)))
     reward: str = setting("accuracy", OneOf(tuple(REWARDS)))
     min_keep: float = setting(0.1, Interval(0, 0.99, low_open=True))
-    episodes: int = setting(150, Interval(1, 10**9))
+    episodes: int = setting(150, Interval(1, 10**6))
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -42,6 +42,9 @@ def two_heads():
 def too_large(num_classes):
     return nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, num_classes))
 
+def leaves(num_classes):
+    exit(0)
+
 def no_labels():
     return torch.zeros(10, 1, 8, 8)
 """
@@ -146,6 +149,8 @@ def test_a_network_of_ones_own_is_trained_where_there_are_no_weights(folder: Pat
         (["data._target_=my_pkg.no_labels"], 2, "must return (train, test)"),
         (["model._target_=my_pkg.two_heads"], 3, "returns [1, 12] for 1 image of 10 classes"),
         (["model._target_=my_pkg.too_large"], 3, "fails on images of [1, 8, 8]"),
+        (["model._target_=my_pkg.leaves"], 2, "called exit(0)"),
+        (["--foo"], 2, "unrecognized arguments: --foo"),
         ([*OWN, *SMALL, "model.checkpoint=nowhere.pt"], 2, "model.checkpoint=nowhere.pt is no file"),
         ([*OWN, *SMALL, "model.checkpoint=net.safetensors", "model.args={depth: 2}"], 4, "'4.bias' is missing"),
         ([*OWN, *SMALL, "model.checkpoint=my_pkg.py"], 4, "model.checkpoint=my_pkg.py is refused"),

@@ -289,7 +289,8 @@ def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
     args = ["amc.search", "experiment=smoke", "episodes=40", *more]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir(), cut.mkdir()
+    whole.mkdir()
+    cut.mkdir()
     assert run(args, whole, cache).returncode == 0
     (folder,) = (path.parent.relative_to(whole) for path in whole.rglob("trials.jsonl"))
     with subprocess.Popen(command(args, cache), cwd=cut, env=environment(cut), stdout=subprocess.DEVNULL) as process:
@@ -347,3 +348,24 @@ def test_a_stopped_search_goes_on(tmp_path: Path, cache: Path) -> None:
     assert again.returncode == 0, again.stderr
     result = json.loads((tmp_path / FOLDER / "result.json").read_text())
     assert (result["trials"], result["stopped"]) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("name", "../../x"), ("name", "/x"), ("model.name", "../../x"), ("data.name", "a/b"), ("name", "'a\x1b[2Jb'")],
+)
+def test_no_name_leaves_the_outputs(key: str, value: str, tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", *SMOKE, f"{key}={value}"], tmp_path, cache)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert process.stderr.startswith(f"amc.search: {key}=")
+    assert len(process.stderr.splitlines()) == 1
+    assert process.stderr.rstrip("\n").isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interpolation_error_names_its_key(tmp_path: Path, cache: Path) -> None:
+    process = run(["amc.search", *SMOKE, "min_keep=${nowhere}"], tmp_path, cache)
+    assert process.returncode == 2
+    assert "min_keep" in process.stderr
+    assert "nowhere" in process.stderr
+    assert len(process.stderr.splitlines()) == 1

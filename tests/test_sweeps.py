@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,69 @@ def test_a_signal_ends_all_jobs_side_by_side(number: signal.Signals, tmp_path: P
     assert err.count("amc.search: interrupted") == 1
     assert "Traceback" not in err
     assert len(trials(tmp_path)) == 2
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process started, from the process table."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def jobs_of(sweep: int) -> list[tuple[int, int]]:
+    """The processes of the jobs of a sweep, each with the launcher's process that waits for it."""
+    return [(job, worker) for worker in children(sweep) for job in children(worker)]
+
+
+@contextmanager
+def two_jobs(episodes: int, folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
+    """A sweep side by side, once both of its jobs have recorded a trial."""
+    with start(["seed=0,1", f"episodes={episodes}", *SIDE_BY_SIDE], folder, cache) as process:
+        for _ in range(1200):
+            if process.poll() is not None or len([found for found in trials(folder).values() if found]) == 2:
+                break
+            time.sleep(0.1)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a process table")
+@pytest.mark.usefixtures("joblib")
+def test_no_job_outlives_a_sweep_that_is_killed(tmp_path: Path, cache: Path) -> None:
+    with two_jobs(1_000_000, tmp_path, cache) as process:
+        assert len(jobs_of(process.pid)) == 2
+        process.kill()
+        # It returns when the last process that may write there has ended.
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a process table")
+@pytest.mark.usefixtures("joblib")
+def test_what_kills_a_job_ends_that_job_alone(tmp_path: Path, cache: Path) -> None:
+    with two_jobs(300, tmp_path, cache) as process:
+        os.kill(jobs_of(process.pid)[0][0], signal.SIGKILL)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 1, err
+    assert "1 of 2 jobs failed" in err
+    assert "its process was ended by SIGKILL" in err
+    assert "Traceback" not in err
+    assert len(list(tmp_path.rglob("result.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a process table")
+@pytest.mark.usefixtures("joblib")
+def test_a_launcher_that_loses_a_process_goes_on(tmp_path: Path, cache: Path) -> None:
+    with two_jobs(300, tmp_path, cache) as process:
+        os.kill(jobs_of(process.pid)[0][1], signal.SIGKILL)
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "going on with what is not finished" in out
+    assert len(list(tmp_path.rglob("result.json"))) == 2

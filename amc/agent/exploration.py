@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
+from envs.engine.fields import Interval
+
+SPREADS = Interval(0, 10, low_open=True)
+"""Standard deviations that exploration may have; ratios are from 0 to 1."""
 NEGLIGIBLE = 1e-6
 # Above 0, of which there is no logarithm.
 TINY = sys.float_info.min

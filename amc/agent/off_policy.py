@@ -14,10 +14,15 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from amc.agent.replay import EpisodeReturnBuffer, MovingBaseline
+from envs.engine.fields import Interval, check_settings, setting
+from envs.engine.settings import SEEDS
 from envs.engine.threads import torch_threads
 from envs.search import RecordTrials
 
 Array = NDArray[Any]
+FRACTION = Interval(0, 1)
+RATES = Interval(0, 10, low_open=True)
+"""Learning rates of Adam."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,21 @@ class Learning:
             hundredths, far below what the learning rates are made for.
 
     Raises:
-        ValueError: ``warm_up`` is out of range.
+        ValueError: a value is out of range.
     """
 
-    seed: int = 0
-    warm_up: float = 0.25
-    gamma: float = 1.0
-    tau: float = 0.01
-    batch_size: int = 64
-    replay_size: int = 2000
-    hidden: int = 300
-    baseline_decay: float = 0.95
+    seed: int = setting(0, SEEDS)
+    warm_up: float = setting(0.25, FRACTION)
+    gamma: float = setting(1.0, FRACTION)
+    tau: float = setting(0.01, Interval(0, 1, low_open=True))
+    batch_size: int = setting(64, Interval(1, 10**5))
+    replay_size: int = setting(2000, Interval(1, 10**7))
+    hidden: int = setting(300, Interval(1, 4096))
+    baseline_decay: float = setting(0.95, Interval(0, 1, high_open=True))
     normalize: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warm_up <= 1:
-            raise ValueError(f"warm_up={self.warm_up}: must be a fraction of the episodes, in [0, 1]")
+        check_settings(self)
 
     def warm_up_episodes(self, episodes: int) -> int:
         """Return how many of the episodes are spent on the warm-up."""

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
-from amc.agent.exploration import check_narrowing, narrowing
+from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
-from amc.agent.off_policy import Learning, agent_settings, learn
+from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.least_error import NEEDS, LeastError
+from envs.engine.fields import Interval, OneOf, setting
 from envs.search import RecordTrials, play_strategy
 
 SIGMAS = {"random": 0.3, "reconstruction": 0.1}
@@ -59,23 +60,19 @@ class AMC(Learning):
         He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
     """
 
-    start: str = "random"
-    warm_up: float = 0.1
-    sigma: float | None = None
-    sigma_end: float = 0.02
-    gamma: float = 0.0
-    actor_lr: float = 1e-3
-    critic_lr: float = 1e-3
-    imitation: float = 100.0
-    elites: int = 4
+    start: str = setting("random", OneOf(tuple(SIGMAS)))
+    warm_up: float = setting(0.1, FRACTION)
+    sigma: float | None = setting(None, SPREADS)
+    sigma_end: float = setting(0.02, SPREADS)
+    gamma: float = setting(0.0, FRACTION)
+    actor_lr: float = setting(1e-3, RATES)
+    critic_lr: float = setting(1e-3, RATES)
+    imitation: float = setting(100.0, Interval(0, 10**6))
+    elites: int = setting(4, Interval(1, 10**6))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start not in SIGMAS:
-            raise ValueError(f"start={self.start!r}: must be one of {', '.join(SIGMAS)}")
         check_narrowing(self.first_sigma, self.sigma_end)
-        if self.imitation < 0 or self.elites < 1:
-            raise ValueError(f"imitation={self.imitation}, elites={self.elites}: must be 0 or more, and 1 or more")
 
     @property
     def needs(self) -> Mapping[str, object]:

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 from stable_baselines3 import SAC
 
-from amc.agent.off_policy import IsolatedAgent, Learning, agent_settings, learn
+from amc.agent.off_policy import RATES, IsolatedAgent, Learning, agent_settings, learn
+from envs.engine.fields import Interval, setting
 from envs.search import RecordTrials
 
 
@@ -25,7 +26,7 @@ class SACSearch(Learning):
         target_entropy: entropy of the actions, which span [-1, 1], that the coefficient is learned for.
 
     Raises:
-        ValueError: ``warm_up`` or ``entropy`` is out of range.
+        ValueError: a value is out of range.
 
     References:
         Haarnoja et al., 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 1812.05905.
@@ -33,14 +34,9 @@ class SACSearch(Learning):
 
     needs: ClassVar[Mapping[str, object]] = {}
 
-    lr: float = 1e-3
-    entropy: float = 1.0
-    target_entropy: float = -1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.entropy > 0:
-            raise ValueError(f"entropy={self.entropy}: must be above 0")
+    lr: float = setting(1e-3, RATES)
+    entropy: float = setting(1.0, Interval(0, 10**6, low_open=True))
+    target_entropy: float = setting(-1.0, Interval(-1000, 1000))
 
     def search(self, env: RecordTrials) -> None:
         """Learn until no episode is left: one update a step, at the end of each episode."""

@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 from stable_baselines3 import TD3
 
-from amc.agent.exploration import check_narrowing, narrowing
+from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.exploring import Exploring
-from amc.agent.off_policy import Learning, agent_settings, learn
+from amc.agent.off_policy import RATES, Learning, agent_settings, learn
+from envs.engine.fields import Interval, setting
 from envs.search import RecordTrials
 
 
@@ -30,7 +31,7 @@ class TD3Search(Learning):
         target_clip: largest size of that noise.
 
     Raises:
-        ValueError: ``warm_up`` or ``sigma_end`` is out of range.
+        ValueError: a value is out of range.
 
     References:
         Fujimoto et al., 2018, "Addressing Function Approximation Error in Actor-Critic Methods", arXiv 1802.09477.
@@ -38,12 +39,12 @@ class TD3Search(Learning):
 
     needs: ClassVar[Mapping[str, object]] = {}
 
-    sigma: float = 0.5
-    sigma_end: float = 0.02
-    lr: float = 1e-3
-    policy_delay: int = 2
-    target_noise: float = 0.2
-    target_clip: float = 0.5
+    sigma: float = setting(0.5, SPREADS)
+    sigma_end: float = setting(0.02, SPREADS)
+    lr: float = setting(1e-3, RATES)
+    policy_delay: int = setting(2, Interval(1, 10**6))
+    target_noise: float = setting(0.2, Interval(0, 10))
+    target_clip: float = setting(0.5, Interval(0, 10))
 
     def __post_init__(self) -> None:
         super().__post_init__()

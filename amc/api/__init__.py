@@ -1,1 +1,5 @@
 """``amc.prune`` and its result: the search in one Python call."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

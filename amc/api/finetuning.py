@@ -1,34 +1,95 @@
-"""Fine-tuning on a caller's own batches."""
+"""Fine-tuning on a caller's own batches, with or without labels."""
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from amc.api.batches import Batches, as_pair
+from amc.api.batches import as_example
 from amc.config.recipe import Recipe
+from amc.training.distillation import Distillation
 from amc.training.sgd import Descent, Progress
 from envs.engine.network.batches import to_device
-from envs.engine.network.calls import forward
+from envs.engine.network.calls import Inputs, forward
 from envs.engine.network.samples import Loss
+
+DISTILL = 0.5
+"""How much is learnt from the dense network where labels are class numbers."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What fine-tuning lowers.
+
+    Attributes:
+        teacher: the dense network, in eval mode on the device of the one that is trained.
+        loss: ``(outputs, targets) -> mean loss``.
+        distill: how much is learnt from the teacher, the rest from targets; none for ``DISTILL`` where the loss is
+            cross-entropy, and for nothing where it is one's own. Without targets everything is.
+        temperature: of both networks' outputs.
+        class_dim: the dimension of the classes in them; none for cross-entropy's, and where the loss is one's own for
+            the only one that there is.
+    """
+
+    teacher: nn.Module
+    loss: Loss = cross_entropy
+    distill: float | None = None
+    temperature: float = 2.0
+    class_dim: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is out of range.
+        """
+        if self.distill is not None and not 0 <= self.distill <= 1:
+            raise ValueError(
+                f"distill={self.distill}: must be from 0 for labels alone to 1 for the dense network alone"
+            )
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature}: must be above 0")
+
+    def __call__(self, outputs: Any, inputs: Inputs, targets: Tensor | None) -> Tensor:  # noqa: ANN401
+        """Return the loss of a batch.
+
+        Raises:
+            ValueError: there is nothing to learn from, or outputs that it cannot be learnt from.
+        """
+        supervised = None if targets is None else self.loss(outputs, targets)
+        entropy = targets is not None and self.loss is cross_entropy
+        weight = self.distill if self.distill is not None else DISTILL * entropy
+        if supervised is not None and weight == 0:
+            return supervised
+        if self.distill == 0:
+            raise ValueError("there are no targets, and distill=0: give pairs (inputs, targets), or leave distill out")
+        class_dim = 1 if self.class_dim is None and entropy else self.class_dim
+        return Distillation(self.teacher, weight, self.temperature, class_dim)(inputs, outputs, supervised)
 
 
 def fit_batches(
-    model: nn.Module, batches: Batches, epochs: int, lr: float, loss: Loss, progress: Progress | None = None
+    model: nn.Module,
+    batches: Iterable[Any],
+    epochs: int,
+    lr: float,
+    objective: Objective,
+    progress: Progress | None = None,
 ) -> None:
     """Train ``model`` in place by SGD, on the device it is on, and leave it in eval mode.
 
     Args:
         model: the network; its masks stay.
-        batches: a list or data loader, gone through once an epoch.
+        batches: a list or data loader, gone through once an epoch; see :func:`as_example` for what they may be.
         epochs: how often.
         lr: the highest learning rate; it rises over the first tenth of all steps and falls to zero on a cosine.
-        loss: ``(outputs, targets) -> mean loss``.
+        objective: what is lowered.
         progress: called after every step with the step, the number of steps and the loss.
 
     Raises:
-        ValueError: an argument is out of range, or the loss is not finite.
+        ValueError: an argument is out of range, batches are not what they should be, or training diverged.
     """
     count = _number_of(batches)
     if epochs < 1 or not lr > 0:
@@ -43,17 +104,19 @@ def fit_batches(
     with torch.enable_grad():
         for _ in range(epochs):
             for number, batch in enumerate(batches):
-                value = _loss(model, as_pair("batches", number, batch), loss, parameters[0].device)
+                value = _loss(model, batch, number, objective, parameters[0].device)
                 if not value.isfinite():
                     raise ValueError(f"the loss of batch {number} is {value.item()}: try a lower lr than {lr}")
                 descent.step(value)
                 step += 1
                 if progress is not None:
                     progress(step, steps, value.item())
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise ValueError(f"fine-tuning left weights that are no numbers: try a lower lr than {lr}")
     model.eval()
 
 
-def _number_of(batches: Batches) -> int:
+def _number_of(batches: Iterable[Any]) -> int:
     """Return how many batches an epoch has."""
     try:
         count = len(batches) if isinstance(batches, Sized) else None
@@ -66,6 +129,8 @@ def _number_of(batches: Batches) -> int:
     return count
 
 
-def _loss(model: nn.Module, pair: tuple[Any, Tensor], loss: Loss, device: torch.device) -> Tensor:
-    inputs, targets = pair
-    return loss(forward(model, to_device(inputs, device)), targets.to(device))
+def _loss(model: nn.Module, batch: Any, number: int, objective: Objective, device: torch.device) -> Tensor:  # noqa: ANN401
+    inputs, targets = as_example("batches", number, batch)
+    inputs = to_device(inputs, device)
+    outputs = forward(model, inputs)
+    return objective(outputs, inputs, None if targets is None else targets.to(device))

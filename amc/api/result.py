@@ -1,17 +1,17 @@
 """What one Python call found, and what can be done with it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import Batches
-from amc.api.finetuning import fit_batches
+from amc.api.finetuning import Objective, fit_batches
+from amc.api.request import Network, PruneRequest
 from amc.progress import TrainingProgress
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
@@ -24,7 +24,6 @@ from envs.engine.choices import UNITS
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
-from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
 if TYPE_CHECKING:
@@ -35,45 +34,6 @@ if TYPE_CHECKING:
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
 PICTURES = ("reward", "channels")
-
-
-class Network(NamedTuple):
-    """One of the networks compared.
-
-    Attributes:
-        evaluation: how good it is, on the data that trials were scored on.
-        cost: what it takes.
-        layers: what it keeps of every layer.
-    """
-
-    evaluation: Evaluation
-    cost: Cost
-    layers: tuple[LayerKept, ...]
-
-
-@dataclass(frozen=True)
-class PruneRequest:
-    """What was asked of a search, for those who read its outcome.
-
-    Attributes:
-        name: class of the network.
-        policy: who searched.
-        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``.
-        granularity: what was removed.
-        criterion: how it was ranked.
-        resource: what was limited.
-        target: to which fraction.
-        seed: of the search.
-    """
-
-    name: str
-    policy: str
-    metric: str
-    granularity: str
-    criterion: str
-    resource: str
-    target: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -92,6 +52,7 @@ class PruneResult:
         found: the smaller network.
         request: what was asked.
         score: what trials were scored by.
+        teacher: a copy of the network given, in eval mode: what fine-tuning learns from.
     """
 
     model: nn.Module = field(repr=False)
@@ -104,6 +65,7 @@ class PruneResult:
     found: Network = field(repr=False)
     request: PruneRequest
     score: Score = field(repr=False)
+    teacher: nn.Module = field(repr=False)
 
     def table(self) -> Table:
         """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
@@ -156,31 +118,46 @@ class PruneResult:
 
     def finetune(
         self,
-        batches: Batches,
+        batches: Iterable[Any],
         *,
         epochs: int = 10,
         lr: float = 0.01,
         loss: Loss = cross_entropy,
+        distill: float | None = None,
+        temperature: float = 2.0,
+        class_dim: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> "PruneResult":
         """Train a copy of the smaller network, by SGD on a cosine, and return the result with it; zeros stay zero.
 
+        It learns from targets and from the dense network's outputs on the same inputs.
+
         Args:
             batches: (inputs, targets) batches of training data: a list or data loader, gone through once an epoch.
+                Batches without targets do as well, what is learnt then is the dense network's outputs: tensors, dicts
+                of arguments, or ``(inputs,)``.
             epochs: how often.
             lr: the highest learning rate; about a tenth of what the network was trained with.
             loss: ``(outputs, targets) -> mean loss``.
+            distill: how much is learnt from the dense network, from 0 for nothing to 1 for everything: the weight of
+                the KL divergence from its softened outputs, which are logits then. By default 0.5, but 0 beside a
+                ``loss`` of one's own, whose outputs may be no logits.
+            temperature: what outputs are divided by to soften them.
+            class_dim: the dimension of the classes in the outputs; by default that of ``cross_entropy``, 1. With
+                another loss, or without targets, it must be given where outputs have more than two dimensions.
             seed: of dropout and of a loader that shuffles.
             progress: show a bar.
 
         Raises:
-            ValueError: an argument is out of range, batches are no pairs, or the loss is not finite.
+            ValueError: an argument is out of range, batches or outputs are not what they should be, or the loss is
+                not finite.
         """
         tuned = copy.deepcopy(self.model)
+        objective = Objective(_beside(self.teacher, tuned), loss, distill, temperature, class_dim)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
-            fit_batches(tuned, batches, epochs, lr, loss, bar if progress else None)
+            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
             evaluation = self.score(tuned)
         return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
 
@@ -205,7 +182,7 @@ class PruneResult:
     def _metric_rows(self) -> list[Row]:
         """Return how good the networks are; uniform ratios, never fine-tuned, stand beside what was not either."""
         metric = self.request.metric
-        quantity = TOP1 if metric == "accuracy" else SCORE
+        quantity = SCORE if metric == "score" else TOP1
         dense, uniform, untuned, found = (
             evaluation.metric
             for evaluation in (
@@ -235,3 +212,9 @@ class PruneResult:
             ("best", f"trial {self.best.index + 1}, reward {self.best.reward:.4f}"),
             ("search", f"{sum(trial.seconds for trial in self.trials):.1f} s"),
         ]
+
+
+def _beside(teacher: nn.Module, student: nn.Module) -> nn.Module:
+    """Return the teacher on the device of the other network, a copy where it is on another."""
+    places = [next((tensor.device for tensor in network.parameters()), None) for network in (teacher, student)]
+    return teacher if places[0] == places[1] else copy.deepcopy(teacher).to(places[1])

@@ -1,10 +1,12 @@
 """A command line: Hydra composes the configuration, and errors end in one line and an exit code."""
 
+import logging
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from amc.cli.arguments import check_arguments
+from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
@@ -24,9 +28,13 @@ from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, StorageError, UserError
+from amc.names import printable_line
+
+log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
+RESTARTS = 3
 # Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
 TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
 
@@ -57,20 +65,55 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
 
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
-            with reporting(name, full_error, sweep):
-                cfg = configured(composed, SCHEMAS[name])
-                validate(cfg)
-                if jobs_side_by_side() > 1:
-                    cfg = share_machine(cfg)
-                task(cfg)
+            def attempt() -> None:
+                with reporting(name, full_error, sweep):
+                    cfg = configured(composed, SCHEMAS[name])
+                    validate(cfg)
+                    task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
+
+            if jobs_side_by_side() > 1:
+                _run_beside_others(attempt, name, sweep)
+            else:
+                attempt()
 
         _end_orderly()
+        check_arguments(sys.argv[1:])
         sys.argv[1:] = with_own_choices(sys.argv[1:])
         try:
             with _hydra_lets_errors_pass():
-                job()
+                _until_unbroken(job)
         finally:
             sweep.report(f"amc.{name}")
+
+
+def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) -> None:
+    """Run a job that is one of several at a time: what kills it ends no other.
+
+    Raises:
+        JobFailed: it failed, and said so, or was killed, and that is said here.
+    """
+    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
+    os.setpgrp()
+    code = run_in_own_process(attempt)
+    if code < 0:
+        line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
+        sweep.note(printable_line(line))
+        print(f"amc.{name}: {printable_line(line)}", file=sys.stderr)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise JobFailed(code if code > 0 else UserError.exit_code)
+
+
+def _until_unbroken(job: Callable[[], None]) -> None:
+    """Run all jobs; begin again where a launcher lost one of its own processes: what was finished is not run again."""
+    for _ in range(RESTARTS):
+        try:
+            job()
+            return
+        except BrokenExecutor:
+            log.warning("a process of the sweep was killed: going on with what is not finished")
+    job()
 
 
 def _end_orderly() -> None:
@@ -82,8 +125,6 @@ def _end_orderly() -> None:
 
 def share_machine(cfg: TrainConfig) -> TrainConfig:
     """Let this job, in a process of its own, run beside others of its sweep; return its configuration."""
-    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
-    os.setpgrp()
     # Bars of several processes would overwrite each other.
     rich.reconfigure(force_terminal=False)
     return cfg if cfg.threads is not None else replace(cfg, threads=fair_threads())
@@ -116,12 +157,20 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
         yield
     except JobFailed as error:
         raise SystemExit(error.exit_code) from error
+    except SystemExit as error:
+        if sweep is None:
+            raise
+        # Nothing of this package ends a process in the middle of a job.
+        line = printable_line(f"{job_label()}the model, the data or the policy called exit({error.code}); let it raise")
+        sweep.note(line)
+        print(f"amc.{name}: {line}", file=sys.stderr)
+        raise (JobFailed if in_sweep() else SystemExit)(ConfigError.exit_code) from error
     except KeyboardInterrupt:
         print(f"amc.{name}: interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         known = as_user_error(error)
-        line = f"{job_label()}{known}"
+        line = printable_line(f"{job_label()}{known}")
         if sweep is not None:
             sweep.note(line)
         if full_error:
@@ -135,8 +184,10 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
 
 def as_user_error(error: Exception) -> UserError:
     """Return an error as one of the kinds that have an exit code, with a message of one line."""
-    # A resolver of this package says what is wrong; OmegaConf wraps it.
-    cause = error.__cause__ if isinstance(error, OmegaConfBaseException) else error
+    # A resolver of this package says what is wrong; OmegaConf wraps it, once for each reference to the value.
+    cause: BaseException | None = error
+    while isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__ or cause.__context__
     if isinstance(cause, UserError):
         return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -149,6 +200,9 @@ def as_user_error(error: Exception) -> UserError:
 def _one_line(error: BaseException) -> str:
     """Return the message of an error of Hydra, and of its cause, without line breaks."""
     messages = [str(error)]
+    key = getattr(error, "full_key", None)
+    if key and str(key) not in messages[0].partition(TAILS[2])[0]:
+        messages.insert(0, str(key))
     if isinstance(error, OverrideParseException):
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):

@@ -1,16 +1,10 @@
-"""Names that come from folders and files, made harmless for each place they are shown in. HTML is escaped by jinja2."""
+"""Names that come from folders and files, made harmless for Markdown and pictures. HTML is escaped by jinja2."""
 
 import re
 
-LONGEST = 80
+from amc.names import LONGEST, printable
+
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|#~$])")
-
-
-def printable(name: object, longest: int = LONGEST) -> str:
-    """Return a name on one line, at most ``longest`` characters, without what a terminal would act on."""
-    text = str(name)
-    short = text if len(text) <= longest else f"{text[: longest // 2]}…{text[len(text) - (longest - 1) // 2 :]}"
-    return "".join(character if character.isprintable() else "?" for character in short)
 
 
 def markdown(name: str) -> str:

@@ -9,9 +9,9 @@ from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
 from amc.comparison.wording import AGAINST_TITLE, CAPTIONS, CORRELATION, LEFT_OUT, LEGEND, LEGEND_TITLE
+from amc.config.setting import Setting
 from amc.report.figure_style import DARK, LIGHT
 from amc.report.html import Picture, picture, template
-from amc.store.setting import Setting
 
 
 class Section(NamedTuple):

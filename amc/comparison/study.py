@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amc.comparison.names import printable
-from amc.config.run_settings import POLICY
+from amc.config.identity import POLICY
+from amc.config.setting import Setting
 from amc.errors import UserError
+from amc.names import printable
 from amc.report.tables import RESOURCES
 from amc.store.results import Result, read_result, read_trials
 from amc.store.run_folders import TRIALS, find_runs, is_finished
-from amc.store.setting import Setting
 from envs.search import Trial, best_trial
 
 TARGET_POLICY = f"{POLICY}_target_"

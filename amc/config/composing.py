@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from amc.config.overrides import last_part
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.errors import ConfigError, ModelError
+from amc.names import folder_name, folder_path
 from envs.constraint import TargetError
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -18,7 +19,8 @@ SCHEMAS: dict[str, type[TrainConfig]] = {"search": SearchConfig, "train": TrainC
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
-    OmegaConf.register_new_resolver("last_part", last_part, replace=True)
+    for resolver in (last_part, folder_name, folder_path):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=editable(schema))
 

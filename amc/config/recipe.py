@@ -11,12 +11,14 @@ class Recipe:
 
     Attributes:
         epochs: passes over the train split, or a part of one; 0 leaves the network as it is.
-        lr: the highest learning rate; it rises over the first tenth of all steps and falls to zero on a cosine.
+        lr: the highest learning rate; it rises over the first steps and falls to zero on a cosine.
         batch_size: images a step.
         weight_decay: L2 penalty on weights of two or more dimensions.
         shift: images move by up to this many pixels each way.
         flip: mirror half of the images left to right.
         bf16: compute in bfloat16 (autocast); weights stay in float32. Whether that is faster depends on the network.
+        warm_up: the part of all steps over which the learning rate rises.
+        momentum: of Nesterov's kind; 0 for none.
 
     Raises:
         ValueError: a value is out of range.
@@ -29,6 +31,8 @@ class Recipe:
     shift: int = setting(2, Interval(0, 64))
     flip: bool = True
     bf16: bool = False
+    warm_up: float = setting(0.1, Interval(0, 1, high_open=True))
+    momentum: float = setting(0.9, Interval(0, 1, high_open=True))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -40,8 +44,12 @@ class Finetuning:
 
     Attributes:
         epochs: passes over the train split, or a part of one, in every stage; 0 for none.
-        top_k: trials that are fine-tuned; the best of them on the search split wins.
+        top_k: trainings to the end that choosing the winner may take as long as. Up to 32 of the best trials are
+            fine-tuned for a while, the better half for longer, and so on, see ``amc.training.successive_halving``.
         lr_factor: learning rate as a fraction of training's.
+        distill: how much is learnt from the dense network's outputs, from 0 for nothing to 1 for everything; the rest
+            from labels.
+        temperature: what both networks' outputs are divided by to compare them.
 
     Raises:
         ValueError: a value is out of range.
@@ -50,6 +58,8 @@ class Finetuning:
     epochs: float = needed(Interval(0, 10**6))
     top_k: int = setting(3, Interval(1))
     lr_factor: float = setting(0.1, Interval(0, 1, low_open=True))
+    distill: float = setting(0.5, Interval(0, 1))
+    temperature: float = setting(2.0, Interval(0, 100, low_open=True))
 
     def __post_init__(self) -> None:
         check_settings(self)

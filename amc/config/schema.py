@@ -115,7 +115,7 @@ class TrainConfig:
     seed: int = setting(0, SEEDS)
     dense_seed: int = setting(0, SEEDS)
     device: str = "auto"
-    threads: int | None = setting(None, Interval(1))
+    threads: int | None = setting(None, Interval(1, 1024))
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:

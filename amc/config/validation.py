@@ -2,9 +2,10 @@
 
 import importlib.util
 
-from amc.config.checkpoint_file import checkpoint_file
+from amc.config.checkpoint_paths import checkpoint_file
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.errors import ConfigError
+from amc.names import folder_name, folder_path
 from amc.tracking.make import make_tracker
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
@@ -16,6 +17,9 @@ def validate(cfg: TrainConfig) -> None:
     Raises:
         ConfigError: a checkpoint is missing or has no use, a package is not installed, or the tracker is refused.
     """
+    folder_path("name", cfg.name)
+    folder_name("model.name", cfg.model.name)
+    folder_name("data.name", cfg.data.name)
     checkpoint = cfg.model.checkpoint
     if checkpoint is not None:
         checkpoint_file(checkpoint)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from amc.names import printable
 from amc.store.results import Result
 
 NETWORKS = ("dense", "uniform", "found")
@@ -120,7 +121,7 @@ def stage_rows(result: Result) -> list[Row]:
 
 def terminal_table(result: Result) -> Table:
     """Return the comparison for rich to print."""
-    return rows_table(f"{result.model} on {result.data}", NETWORKS, figure_rows(result))
+    return rows_table(printable(f"{result.model} on {result.data}", 200), NETWORKS, figure_rows(result))
 
 
 def terminal_stages(result: Result) -> Table:

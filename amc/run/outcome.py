@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from amc.errors import ModelError
 from amc.run.stage import Stage
-from amc.training.finetune import FineTuner, Tuned, tune_best, winner
+from amc.training.choice import Finalists, tune_best, winner
+from amc.training.finetune import FineTuner, Tuned
 from baselines.uniform import uniform_trial
 from envs.search import Trial
 
@@ -17,9 +19,9 @@ class Outcome:
         first: the whole run's stage, on its dense network.
         last: what was searched on: the whole run's stage, or the last of several.
         trials: all of them, in order.
-        candidates: the best few, fine-tuned, by trial number.
+        candidates: the trials that were fine-tuned to the end, by number.
         uniform: one ratio for all layers of the run's dense network, fine-tuned for as many epochs as found in total.
-        found: the best of the candidates.
+        found: the best of the candidates and of uniform ratios, which always take part.
     """
 
     first: Stage
@@ -28,6 +30,27 @@ class Outcome:
     candidates: dict[int, Tuned]
     uniform: Tuned
     found: Tuned
+
+
+def finalists_of(tuner: FineTuner, stage: Stage, trials: Sequence[Trial], uniform: Tuned | None = None) -> Finalists:
+    """Fine-tune the best trials of a stage, and uniform ratios among them.
+
+    Args:
+        tuner: fine-tunes.
+        stage: that the search was on.
+        trials: of the search.
+        uniform: uniform ratios for the stage's network, if they were fine-tuned before.
+
+    Raises:
+        ModelError: no trial is within the target.
+    """
+    if not any(trial.feasible for trial in trials):
+        prefix = f"{stage.title}: " if stage.title else ""
+        raise ModelError(
+            f"{prefix}none of {len(trials)} trials is within target={stage.target}: more episodes may help"
+        )
+    ratios = uniform or uniform_trial(stage.problem).strategy
+    return tune_best(tuner, stage.engine, trials, ratios, stage.title)
 
 
 def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[Trial]) -> Outcome:
@@ -42,9 +65,7 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
     Raises:
         ModelError: no trial is within the target.
     """
-    candidates = tune_best(tuner, last.engine, trials, last.target, last.title)
-    strategy = uniform_trial(first.problem).strategy
-    tuned = {each.strategy: each for each in candidates.values()} if first is last else {}
-    # The candidates' network, where one has uniform ratios: all are fine-tuned alike.
-    uniform = tuned.get(strategy) or tuner.tune(first.engine, strategy, "fine-tune uniform", times=last.number)
-    return Outcome(first, last, trials, candidates, uniform, winner(candidates.values()))
+    ratios = uniform_trial(first.problem).strategy
+    uniform = tuner.tune_once(first.engine, ratios, "fine-tune uniform", times=last.number)
+    finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
+    return Outcome(first, last, trials, finalists.trials, uniform, winner(finalists))

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich import get_console
 
-from amc.config.run_settings import run_settings
+from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
@@ -24,9 +24,11 @@ from amc.run.stage import SearchPlan, Stage, whole_run
 from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
+from amc.store.cache import cache_folder
 from amc.store.results import Result, read_result, read_trials
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
+from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from envs.search import RecordTrials, SearchPolicy, Trial
 
@@ -52,9 +54,11 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         return True
     data = load_data(cfg)
     plan = make_plan(cfg, data)
-    first = whole_run(plan, trained_network(cfg, data))
+    dense = trained_network(cfg, data)
+    first = whole_run(plan, dense)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
-    tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed)
+    cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
+    tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
     header = weights_header(cfg.model, data.splits)
     stop = StopOnSignal()
     with track(cfg.tracker, tracked_run(cfg, policy_name, folder), first.original, cfg.resource) as tracking:

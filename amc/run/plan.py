@@ -1,17 +1,21 @@
 """From the configuration to what a run works with: data, the plan of its search, the policy."""
 
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
 
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.device import prepare_torch
 from amc.errors import ConfigError
+from amc.policies import policy_names
 from amc.run.stage import SearchPlan
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
+from envs.engine.network.isolation import first_line
 from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need
@@ -53,9 +57,36 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
     """Build the search policy by its ``_target_``.
 
     Raises:
-        ConfigError: it cannot play the problem.
+        ConfigError: there is no such policy or setting of it, a value is out of range, or it cannot play the problem.
     """
-    policy: SearchPolicy = instantiate(cfg.policy)
+    if not isinstance(cfg.policy, Mapping) or "_target_" not in cfg.policy:
+        raise ConfigError(f"policy={cfg.policy}: must be one of {', '.join(policy_names())}")
+    target = cfg.policy["_target_"]
+    known = _settings_of(target)
+    try:
+        policy: SearchPolicy = instantiate(cfg.policy)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError):
+            raise ConfigError(f"policy.{cause}") from error
+        added = sorted(set(cfg.policy) - {"_target_"} - known)
+        wrong = f"policy.{added[0]}={cfg.policy[added[0]]}" if added and isinstance(cause, TypeError) else ""
+        raise ConfigError(f"{wrong or f'policy._target_={target}'}: {first_line(cause or error)}") from error
+    if not callable(getattr(policy, "search", None)):
+        raise ConfigError(f"policy._target_={target}: has no method search(env)")
     if unmet := unmet_need(policy, asdict(cfg)):
         raise ConfigError(unmet)
     return policy
+
+
+def _settings_of(target: object) -> frozenset[str]:
+    """Return the names of a policy's settings; none where they cannot be known.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    try:
+        kind = get_object(str(target))
+    except Exception as error:  # importing runs the user's code
+        raise ConfigError(f"policy._target_={target} cannot be imported; is it on PYTHONPATH?") from error
+    return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()

@@ -6,12 +6,12 @@ import torch
 
 import amc
 from amc.config.schema import SearchConfig
+from amc.config.setting import Setting
 from amc.run.measure import Measured, network_size
 from amc.run.outcome import Outcome
 from amc.run.stage import Stage
 from amc.store.kept_layers import StageKept, composed, layers_kept
 from amc.store.results import SCHEMA, FineTuned, Result
-from amc.store.setting import Setting
 from amc.training.finetune import Tuned
 from envs.search import Trial
 

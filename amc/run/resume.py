@@ -10,10 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from amc.config.setting import Setting
 from amc.errors import ConfigError, RefusedInput
 from amc.store.results import RunFolder, read_asked, read_result, read_trials
 from amc.store.run_folders import TRIALS, holds_run, is_finished
-from amc.store.setting import Setting
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.torch_engine import TorchEngine
 from envs.search import Trial

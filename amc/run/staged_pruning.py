@@ -25,6 +25,7 @@ from torch import nn
 
 from amc.errors import ModelError, RefusedInput
 from amc.report.tables import percent, share
+from amc.run.outcome import finalists_of
 from amc.run.result import stage_kept
 from amc.run.resume import Continuation
 from amc.run.stage import SearchPlan, Stage, at_stage, on_network
@@ -32,7 +33,8 @@ from amc.run.track import Tracking
 from amc.store.kept_layers import StageKept, composed
 from amc.store.results import read_stage, read_trials
 from amc.store.run_folders import NETWORK, STAGE, stage_folder
-from amc.training.finetune import FineTuner, Tuned, tune_best, winner
+from amc.training.choice import winner
+from amc.training.finetune import FineTuner, Tuned
 from amc.weights.export import weights_bytes
 from amc.weights.loading import load
 from amc.weights.metadata import Header
@@ -69,8 +71,7 @@ class StagePlayer:
         """
         continuation = self.resume(folder)
         trials = self.search(stage, continuation)
-        candidates = tune_best(self.tuner, stage.engine, trials, stage.target, stage.title)
-        found = sound_winner(candidates.values(), stage.title)
+        found = sound_winner(finalists_of(self.tuner, stage, trials), stage.title)
         continuation.run.write(NETWORK, weights_bytes(found.model, self.header))
         continuation.run.write_stage(stage_kept(stage, found, trials))
 

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from amc.config.setting import Setting
 from amc.errors import RefusedInput, StorageError
 from amc.measurement.latency import Latency
 from amc.store.durable_files import append_line, read_file, write_file
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
-from amc.store.setting import Setting
 from amc.store.trial_rows import Timing, TrialRow, timing_as_dict, trial_as_dict, trial_of
 from amc.store.typed_records import Integer, Number, Whole, parse
 from envs.search import Trial
@@ -73,7 +73,7 @@ class Result:
     """What ``result.json`` holds.
 
     ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
-    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.run_settings``);
+    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.identity``);
     runs of before there were settings have none. ``stopped`` says that a signal ended the search before its time.
 
     Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and

@@ -9,22 +9,26 @@ from hydra.utils import instantiate
 
 from amc.errors import ConfigError
 from amc.tracking.tracker import Tracker
+from envs.engine.network.isolation import first_line
 
 
-def make_tracker(settings: Mapping[str, Any]) -> Tracker:
+def make_tracker(settings: object) -> Tracker:
     """Build a tracker by its ``_target_``. Nothing is opened before it starts.
 
     Raises:
-        ConfigError: a setting is wrong, or a package is missing.
-        InstantiationException: there is no such tracker, or no such setting.
+        ConfigError: there is no such tracker or setting, a setting is wrong, or a package is missing.
     """
+    where = settings.get("_target_") if isinstance(settings, Mapping) else None
     try:
-        tracker: Tracker = instantiate(settings)
+        tracker: Any = instantiate(settings)
     except InstantiationException as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from error
-        raise
-    return tracker
+        raise ConfigError(f"tracker._target_={where}: {first_line(error.__cause__ or error)}") from error
+    if where is None or not all(callable(getattr(tracker, name, None)) for name in ("start", "__call__", "finish")):
+        raise ConfigError(f"tracker={settings}: is no tracker; take tracker=none, or another by its name")
+    made: Tracker = tracker
+    return made
 
 
 def require(package: str, tracker: str, extra: str) -> None:

@@ -17,7 +17,7 @@ from amc.config.schema import TrainConfig
 from amc.errors import RefusedInput
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 from amc.store.durable_files import write_file
 from amc.store.lock import alone
 from amc.training.sgd import fit
@@ -29,7 +29,7 @@ from amc.zoo.models.building import new_network
 
 log = logging.getLogger(__name__)
 # Part of every key: it counts up when the code of training comes to other weights.
-FORMAT = 2
+FORMAT = 3
 
 
 def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
@@ -75,7 +75,7 @@ def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, devic
     and numbers of threads are left out: they change the last bits only.
 
     Args:
-        model: the untrained network.
+        model: the network before training.
         splits: the data.
         recipe: how it is trained.
         seed: of training.
@@ -86,7 +86,7 @@ def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, devic
     tensors = [*model.state_dict().items(), *splits.train._asdict().items(), *splits.normalize._asdict().items()]
     for name, tensor in tensors:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,20 +1,22 @@
-"""What happens to the best trials: fine-tuning, and the choice of a winner on the search split."""
+"""Fine-tuning of pruned networks, all alike: by one recipe, from one seed, with the dense network as teacher."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
 from dataclasses import dataclass, replace
+from math import ceil
 
 from torch import nn
 
 from amc.config.recipe import Finetuning, Recipe
-from amc.errors import ModelError
 from amc.progress import TrainingProgress
-from amc.seeding import seed_everything
-from amc.training.sgd import fit
+from amc.training.dense import cache_key
+from amc.training.distillation import Distillation
+from amc.training.network_cache import NetworkCache, digest_of
+from amc.training.sgd import Fitting, Progress, steps_of
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
-from envs.search import Trial, quality
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,38 @@ class Tuned:
     after: Evaluation
 
 
+def finetuning_recipe(training: Recipe, settings: Finetuning, times: int = 1) -> Recipe:
+    """Return the recipe of fine-tuning: training's, at a fraction of its learning rate, ``times`` as many epochs."""
+    return replace(training, epochs=settings.epochs * times, lr=training.lr * settings.lr_factor)
+
+
+class Tuning:
+    """A pruned network on its way through fine-tuning.
+
+    Attributes:
+        strategy: what was pruned.
+        model: the network, in eval mode while it pauses.
+        steps: of the whole way.
+    """
+
+    def __init__(self, engine: TorchEngine, strategy: Strategy, fitting: Fitting, score: Top1Scorer) -> None:
+        self.strategy = strategy
+        self.model = fitting.model
+        self.steps = fitting.steps
+        self._engine = engine
+        self._fitting = fitting
+        self._score = score
+
+    def advance(self, steps: int, progress: Progress | None = None) -> Evaluation:
+        """Train until so many steps are taken, and return how good the network is then, on the search split."""
+        self._fitting.advance(steps, progress)
+        return self._score(self.model)
+
+    def tuned(self, after: Evaluation) -> Tuned:
+        """Return the network as one that is fine-tuned; ``after`` is how good it is."""
+        return Tuned(self.strategy, self.model, self._score(self._engine.prune(self.strategy)), after)
+
+
 @dataclass(frozen=True)
 class FineTuner:
     """Fine-tunes pruned networks, all by one recipe and from the same seed.
@@ -44,6 +78,8 @@ class FineTuner:
         data: what is trained on.
         score: scores a network on the search split.
         seed: fixes order and augmentation.
+        teacher: the run's dense network, in eval mode on the data's device.
+        cache: where networks are kept that many runs fine-tune.
     """
 
     settings: Finetuning
@@ -51,64 +87,52 @@ class FineTuner:
     data: DeviceData
     score: Top1Scorer
     seed: int
+    teacher: nn.Module
+    cache: NetworkCache
 
-    def tune(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1) -> Tuned:
-        """Prune and fine-tune.
+    @property
+    def steps(self) -> int:
+        """Steps of fine-tuning a network once."""
+        return steps_of(finetuning_recipe(self.training, self.settings), self.data.splits)
+
+    @property
+    def scoring_steps(self) -> int:
+        """Steps that take about as long as scoring a network, a third of what the same images take in training."""
+        return ceil(len(self.score) / (3 * self.training.batch_size))
+
+    def begin(self, engine: TorchEngine, strategy: Strategy, times: int = 1) -> Tuning:
+        """Prune a network that is to be fine-tuned.
 
         Args:
             engine: prunes.
             strategy: how much.
-            title: stands before the progress bar.
             times: how many times the epochs of the settings.
         """
-        recipe = finetuning_recipe(self.training, self.settings.epochs * times, self.settings.lr_factor)
-        model = engine.prune(strategy)
-        before = self.score(model)
-        seed_everything(self.seed)
-        with TrainingProgress(title) as progress:
-            fit(model, self.data.splits, recipe, self.seed, str(self.data.device), progress)
-        return Tuned(strategy, model, before, self.score(model))
+        settings, data = self.settings, self.data
+        distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
+        recipe = finetuning_recipe(self.training, settings, times)
+        fitting = Fitting(engine.prune(strategy), data.splits, recipe, self.seed, str(data.device), distillation)
+        return Tuning(engine, strategy, fitting, self.score)
 
+    def tune_once(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1) -> Tuned:
+        """Prune and fine-tune to the end, unless another run did the same before: then its network is in the cache.
 
-def tune_best(
-    tuner: FineTuner, engine: TorchEngine, trials: Sequence[Trial], target: float, title: str = ""
-) -> dict[int, Tuned]:
-    """Fine-tune the best trials of a search, and return them by trial number.
+        ``title`` stands before the progress bar; the other arguments are those of :meth:`begin`.
+        """
+        tuning = self.begin(engine, strategy, times)
 
-    Args:
-        tuner: fine-tunes.
-        engine: that the search was on.
-        trials: of the search.
-        target: of the search, for messages.
-        title: of the search, for messages; empty for a run of one stage.
+        def train() -> None:
+            with TrainingProgress(title) as progress:
+                tuning.advance(tuning.steps, progress)
 
-    Raises:
-        ModelError: no trial is within the target.
-    """
-    best = best_trials(trials, tuner.settings.top_k)
-    prefix = f"{title}: " if title else ""
-    if not best:
-        raise ModelError(f"{prefix}none of {len(trials)} trials is within target={target}: more episodes may help")
-    return {
-        trial.index: tuner.tune(engine, trial.strategy, f"{prefix}fine-tune {rank} of {len(best)}")
-        for rank, trial in enumerate(best, 1)
-    }
+        if tuning.steps:
+            self.cache.fill(tuning.model, self._key(tuning.model, times), title, train)
+        return tuning.tuned(self.score(tuning.model))
 
-
-def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:
-    """Return the best feasible trials of different strategies, best first."""
-    different: dict[Strategy, Trial] = {}
-    for trial in trials:
-        if trial.feasible:
-            different.setdefault(trial.strategy, trial)
-    return sorted(different.values(), key=quality, reverse=True)[:count]
-
-
-def finetuning_recipe(training: Recipe, epochs: float, lr_factor: float) -> Recipe:
-    """Return the recipe of fine-tuning: training's, at a fraction of its learning rate."""
-    return replace(training, epochs=epochs, lr=training.lr * lr_factor)
-
-
-def winner(candidates: Iterable[Tuned]) -> Tuned:
-    """Return the best on the search split, the lower loss where they tie."""
-    return max(candidates, key=lambda tuned: (tuned.after.metric, -tuned.after.loss))
+    def _key(self, pruned: nn.Module, times: int) -> str:
+        """Return a digest of all that a fine-tuned network depends on; ``pruned`` is what it begins as."""
+        settings, data = self.settings, self.data
+        recipe = finetuning_recipe(self.training, settings, times)
+        taught = (digest_of(self.teacher), settings.distill, settings.temperature) if settings.distill else None
+        training = cache_key(pruned, data.splits, recipe, self.seed, data.device)
+        return hashlib.sha256(json.dumps([training, taught]).encode()).hexdigest()

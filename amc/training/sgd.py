@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from amc.config.recipe import Recipe
-from amc.zoo.data.dataset import Splits
+from amc.seeding import seed_everything
+from amc.training.distillation import Distillation
+from amc.training.schedule import rate_factor
+from amc.zoo.data.dataset import Split, Splits
 
 Progress = Callable[[int, int, float], None]
 
@@ -32,22 +35,22 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
 class Descent:
-    """Steps of SGD down a loss, at a rate that rises over the first tenth of them and falls to zero on a cosine.
+    """Steps of SGD down a loss, at a rate that rises over the first of them and falls to zero on a cosine.
 
     Args:
         model: the network.
         recipe: its ``lr`` is the highest rate.
-        steps: how many there will be.
+        steps: how many there will be, at least one.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, steps: int) -> None:
         self._optimizer = make_optimizer(model, recipe)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.1, div_factor=25, cycle_momentum=False
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: rate_factor(step, steps, recipe.warm_up)
         )
 
     def step(self, loss: Tensor) -> None:
@@ -58,10 +61,88 @@ class Descent:
         self._schedule.step()
 
 
+class Fitting:
+    """The training of a network in place, which may pause: between two calls it is as it will be used, in eval mode.
+
+    Args:
+        model: the network; it is moved to the device.
+        splits: ``train`` is read, nothing else.
+        recipe: how.
+        seed: fixes order and augmentation.
+        device: a torch device name.
+        distillation: what it learns from beside labels; none for cross-entropy alone.
+
+    Attributes:
+        steps: how many there are in all.
+        done: how many were taken.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        splits: Splits,
+        recipe: Recipe,
+        seed: int,
+        device: str,
+        distillation: Distillation | None = None,
+    ) -> None:
+        self.model: nn.Module = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.steps = steps_of(recipe, splits)
+        self.done = 0
+        self._splits = splits
+        self._recipe = recipe
+        self._device = torch.device(device)
+        self._distillation = distillation
+        self._seed = seed
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._descent = Descent(model, recipe, self.steps) if self.steps else None
+
+    def advance(self, step: int, progress: Progress | None = None) -> None:
+        """Train until ``step`` steps are taken; ``progress`` hears after each its number, ``step`` and the loss."""
+        if self._descent is None or self.done >= step:
+            return
+        # What draws from torch's own generator, as dropout does, must not depend on what was done in a pause.
+        seed_everything((self._seed + self.done) % 2**32)
+        self.model.train()
+        while self.done < step:
+            loss = self._loss(self._next_batch())
+            self._descent.step(loss)
+            self.done += 1
+            if progress is not None:
+                progress(self.done, step, loss.item())
+        self.model.eval()
+
+    def _next_batch(self) -> Split:
+        size = self._recipe.batch_size
+        if len(self._order) < size:
+            self._order = torch.randperm(len(self._splits.train.labels), generator=self._generator)
+        batch, self._order = self._splits.train.take(self._order[:size]), self._order[size:]
+        return batch
+
+    def _loss(self, batch: Split) -> Tensor:
+        images = self._splits.normalize(augment(batch.images, self._recipe, self._generator)).to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.bf16):
+            outputs = self.model(images)
+            loss = cross_entropy(outputs, batch.labels.to(self._device))
+            return loss if self._distillation is None else self._distillation(images, outputs, loss)
+
+
+def steps_of(recipe: Recipe, splits: Splits) -> int:
+    """Return how many steps a recipe takes."""
+    return round(recipe.epochs * (len(splits.train.labels) // recipe.batch_size))
+
+
 def fit(
-    model: nn.Module, splits: Splits, recipe: Recipe, seed: int, device: str, progress: Progress | None = None
+    model: nn.Module,
+    splits: Splits,
+    recipe: Recipe,
+    seed: int,
+    device: str,
+    progress: Progress | None = None,
+    distillation: Distillation | None = None,
 ) -> None:
-    """Train ``model`` in place with cross-entropy and leave it in eval mode.
+    """Train ``model`` in place and leave it in eval mode.
 
     Args:
         model: the network; it is moved to ``device``.
@@ -70,32 +151,7 @@ def fit(
         seed: fixes order and augmentation.
         device: a torch device name.
         progress: called after every step with the step, the number of steps and the loss.
+        distillation: what it learns from beside labels; none for cross-entropy alone.
     """
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    steps = round(recipe.epochs * (len(splits.train.labels) // recipe.batch_size))
-    if steps > 0:
-        _run_steps(model.train(), splits, recipe, steps, torch.Generator().manual_seed(seed), progress)
-    model.eval()
-
-
-def _run_steps(
-    model: nn.Module,
-    splits: Splits,
-    recipe: Recipe,
-    steps: int,
-    generator: torch.Generator,
-    progress: Progress | None,
-) -> None:
-    device = next(model.parameters()).device
-    descent = Descent(model, recipe, steps)
-    order = torch.empty(0, dtype=torch.int64)
-    for step in range(1, steps + 1):
-        if len(order) < recipe.batch_size:
-            order = torch.randperm(len(splits.train.labels), generator=generator)
-        batch, order = splits.train.take(order[: recipe.batch_size]), order[recipe.batch_size :]
-        images = splits.normalize(augment(batch.images, recipe, generator)).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-            loss = cross_entropy(model(images), batch.labels.to(device))
-        descent.step(loss)
-        if progress is not None:
-            progress(step, steps, loss.item())
+    fitting = Fitting(model, splits, recipe, seed, device, distillation)
+    fitting.advance(fitting.steps, progress)

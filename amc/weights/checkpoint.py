@@ -3,13 +3,14 @@
 Files are data: no code in them runs, and names, shapes, types and finiteness are checked before anything is loaded.
 """
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from amc.config.checkpoint_file import checkpoint_file
+from amc.config.checkpoint_paths import checkpoint_file
 from amc.errors import RefusedInput
 from amc.weights.tensor_file import check_tensors, read_tensors
 from envs.engine.network.isolation import first_line
@@ -38,6 +39,7 @@ def load_checkpoint(model: nn.Module, checkpoint: str) -> None:
 
 
 def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    _check_archive(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
@@ -48,3 +50,20 @@ def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError("it holds no state dict; save model.state_dict()")
     check_tensors(found, wanted)
     return dict(found)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than itself: torch packs nothing.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError("it is damaged; save model.state_dict()") from error
+    if unpacked > path.stat().st_size:
+        raise ValueError(f"it unpacks to {unpacked} bytes, more than it has: no file that torch wrote does")

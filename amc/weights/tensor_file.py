@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from amc.config.checkpoint_file import MAX_BYTES
+from amc.config.checkpoint_paths import MAX_BYTES
 from envs.engine.network.isolation import first_line
 
 
@@ -59,6 +59,9 @@ def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     """
     _check_names(set(found), set(wanted))
     for name, tensor in found.items():
+        if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+            kind = "no values" if tensor.is_meta else f"{str(tensor.layout).removeprefix('torch.')} or quantized values"
+            raise ValueError(f"tensor {name!r} holds {kind}: save dense tensors, as model.state_dict() has them")
         _check_kind(name, tensor, wanted[name], pruned=False)
         _finite(name, tensor)
 

@@ -2,8 +2,16 @@
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from types import NoneType, UnionType
+from typing import Any, Protocol, get_args, get_type_hints
 
+NUMBERS_AND_NAMES: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    str: ((str,), "a name"),
+}
+"""Types of fields that are checked: what they take, and that in words."""
 NOT_GIVEN = "???"
 """OmegaConf's mark of a value that is still to come."""
 
@@ -65,14 +73,33 @@ def needed(allowed: Allowed) -> Any:  # noqa: ANN401  as dataclasses.field is ty
 
 
 def check_settings(settings: Any) -> None:  # noqa: ANN401  any dataclass
-    """Check every field of a dataclass that says what it allows.
+    """Check every field of a dataclass that is a number, a name or true or false, and what it says it allows.
 
     Raises:
         ValueError: a value is not allowed; one line says which field, which value, and what is.
     """
+    hints = get_type_hints(type(settings))
     for each in fields(settings):
-        allowed, value = each.metadata.get("allowed"), getattr(settings, each.name)
-        optional = each.default is None
-        if allowed is None or value == NOT_GIVEN or (optional and value is None) or allowed.holds(value):
+        value, optional = getattr(settings, each.name), each.default is None
+        if (isinstance(value, str) and value == NOT_GIVEN) or (optional and value is None):
             continue
-        raise ValueError(f"{each.name}={value}: must be {allowed}{', or null' if optional else ''}")
+        allowed: Allowed | None = each.metadata.get("allowed")
+        kind = _kind(hints[each.name])
+        right_kind = kind is None or _is_of(value, kind)
+        if right_kind and (allowed is None or allowed.holds(value)):
+            continue
+        words = [] if right_kind or kind is None else [NUMBERS_AND_NAMES[kind][1]]
+        words += [] if allowed is None else [str(allowed)]
+        words += ["or null"] if optional else []
+        raise ValueError(f"{each.name}={value}: must be {', '.join(words)}")
+
+
+def _kind(hint: object) -> type | None:
+    """Return the one type of a field, which may allow null beside it; ``None`` where it is not checked."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    found = [kind for kind in kinds if kind is not NoneType]
+    return found[0] if len(found) == 1 and found[0] in NUMBERS_AND_NAMES else None
+
+
+def _is_of(value: object, kind: type) -> bool:
+    return isinstance(value, NUMBERS_AND_NAMES[kind][0]) and (kind is bool or not isinstance(value, bool))

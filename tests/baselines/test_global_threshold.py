@@ -80,5 +80,5 @@ def test_an_engine_without_scores_is_refused_in_one_line() -> None:
 
 
 def test_an_unknown_normalization_is_refused() -> None:
-    with pytest.raises(ValueError, match="normalize='max': must be one of l2, mean, none"):
+    with pytest.raises(ValueError, match="normalize=max: must be one of l2, mean, none"):
         GlobalThreshold("max")

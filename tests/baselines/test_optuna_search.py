@@ -91,7 +91,7 @@ def test_the_users_log_level_comes_back_even_after_an_error() -> None:
 
 
 def test_an_unknown_sampler_is_refused() -> None:
-    with pytest.raises(ValueError, match="sampler='cma': must be one of tpe, cmaes"):
+    with pytest.raises(ValueError, match="sampler=cma: must be one of tpe, cmaes"):
         OptunaSearch("cma")
 
 

@@ -1,6 +1,7 @@
 import itertools
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,8 +195,8 @@ def test_layers_without_a_choice_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"probing": 1.0}, "probing=1.0: must be from 0"), ({"watch": "accuracy"}, "watch='accuracy': must be one of")],
+    [({"probing": 1.0}, "probing=1.0: must be 0 or more"), ({"watch": "accuracy"}, "watch=accuracy: must be one of")],
 )
-def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SensitivityAnalysis(**settings)  # type: ignore[arg-type]
+        SensitivityAnalysis(**settings)

@@ -1,17 +1,12 @@
 """Any images, sorted into one folder a class."""
 
-import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from amc.errors import ConfigError, RefusedInput
+from amc.errors import ConfigError
 from amc.zoo.data.dataset import RawData, Source, Split
-
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from amc.zoo.data.image_file import SUFFIXES, read_image
 
 
 def image_folder(source: Source) -> RawData:
@@ -38,31 +33,20 @@ def read_split(folder: Path, classes: list[str], size: int) -> Split:
 
     Raises:
         ConfigError: a class has no image.
+        RefusedInput: a file is no image that can be read rightly.
     """
-    images, labels = [], []
+    paths: list[Path] = []
+    labels: list[int] = []
     for label, name in enumerate(classes):
-        paths = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
-        if not paths:
+        found = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
+        if not found:
             raise ConfigError(f"{folder / name} holds no image ({', '.join(sorted(SUFFIXES))})")
-        images += [read_image(path, size) for path in paths]
-        labels += [label] * len(paths)
-    return Split(torch.stack(images), torch.tensor(labels))
-
-
-def read_image(path: Path, size: int) -> Tensor:
-    """Read one image as bytes, ``(3, size, size)``.
-
-    Raises:
-        RefusedInput: the file is damaged, no image, or so large that it may be an attack on memory.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                fitted = ImageOps.fit(image.convert("RGB"), (size, size))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise RefusedInput(f"{path}: cannot be read as an image ({error})") from error
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
+        paths += found
+        labels += [label] * len(found)
+    images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
+    for number, path in enumerate(paths):
+        images[number] = read_image(path, size)
+    return Split(images, torch.tensor(labels))
 
 
 def _classes(folder: Path, given: str) -> list[str]:

@@ -1,5 +1,6 @@
 """How good a network is: accuracy, loss and divergence from the dense one on a split that stays on the device."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,13 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, nll_loss
 
 from envs.engine.network.batches import Samples, count_samples, device_of, take
-from envs.engine.network.calls import Inputs, forward, map_tensors
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.isolation import copy_network
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
 
 Score = Callable[[nn.Module], Evaluation]
 ALL = slice(None)
+LARGEST_METRIC = 1e15
+"""Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
 
 
 class Answers(NamedTuple):
@@ -39,19 +43,21 @@ class Top1Scorer:
     """Measures top-1 accuracy and mean cross-entropy of a classifier, on a whole split or a slice of it.
 
     One that was made by ``compared_with`` a network measures the divergence from that one's outputs besides.
+
+    Attributes:
+        reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
     """
 
-    def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100, reference: Tensor | None = None) -> None:
+    def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
         """Hold the split.
 
         Args:
             images: the network's inputs, tensors of shape ``(n, ...)``, on the device that networks run on.
             labels: class numbers, shape ``(n,)``.
             batch_size: images a forward pass.
-            reference: logarithms of the class probabilities to compare with, shape ``(n, classes)``.
 
         Raises:
-            ValueError: there is no image, or not one class number an image.
+            ValueError: there is no image, one that holds NaN, or not one class number an image.
         """
         count = count_samples(images)
         if count == 0 or count != len(labels):
@@ -60,10 +66,15 @@ class Top1Scorer:
             raise ValueError(
                 f"labels {tuple(labels.shape)} of {labels.dtype}: accuracy needs one class number an image"
             )
+        if int(labels.min()) < 0:
+            raise ValueError(f"labels go down to {int(labels.min())}: class numbers start at 0")
+        if any(bool(tensor.isnan().any()) for tensor in flatten_outputs(images) if tensor.is_floating_point()):
+            raise ValueError("images to score on hold NaN: every accuracy would be a wrong number")
         self._images = map_tensors(images, _channels_last)
+        self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
         self._batch_size = batch_size
-        self._reference = reference
+        self.reference: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -73,7 +84,7 @@ class Top1Scorer:
         """Score a network in eval mode on the whole split."""
         correct, loss, _, divergence = self.answers(model)
         count = len(self)
-        divergence_mean = math.nan if self._reference is None else float(divergence.sum()) / count
+        divergence_mean = math.nan if self.reference is None else float(divergence.sum()) / count
         return Evaluation(int(correct.sum()) / count, float(loss.sum()) / count, count, divergence_mean)
 
     def compared_with(self, dense: nn.Module) -> "Top1Scorer":
@@ -85,23 +96,35 @@ class Top1Scorer:
         parts: dict[int, Tensor] = {}
 
         def work(network: nn.Module, part: slice) -> None:
-            parts[part.start] = _log_probabilities(network, take(self._images, part))
+            scores = _class_scores(forward(network, take(self._images, part)), self._classes)
+            parts[part.start] = scores.float().log_softmax(1)
 
         with full_precision():
             run_batches(work, dense, self._batches(len(self)), self._labels.device)
-        reference = torch.cat([parts[start] for start in sorted(parts)])
-        return Top1Scorer(self._images, self._labels, self._batch_size, reference)
+        scorer = copy.copy(self)
+        scorer.reference = torch.cat([parts[start] for start in sorted(parts)])
+        return scorer
+
+    def imitating(self, dense: nn.Module) -> "Top1Scorer":
+        """Return a scorer like ``compared_with``'s to which the class that ``dense`` takes is the right one.
+
+        Labels do not count: accuracy is agreement with ``dense``.
+        """
+        scorer = self.compared_with(dense)
+        assert scorer.reference is not None  # noqa: S101  it was compared with a network
+        scorer._labels = scorer.reference.argmax(1)
+        return scorer
 
     def answers(self, model: nn.Module, samples: Samples = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
         loss, margin, divergence = (torch.full((len(labels),), math.nan, device=labels.device) for _ in range(3))
-        reference = None if self._reference is None else self._reference[samples]
+        reference = None if self.reference is None else self.reference[samples]
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(images, part))).float()
+            scores = _class_scores(forward(network, take(images, part)), self._classes).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
             logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]
@@ -121,12 +144,11 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
-def _log_probabilities(network: nn.Module, images: Inputs) -> Tensor:
-    return _class_scores(forward(network, images)).float().log_softmax(1)
-
-
-def _class_scores(outputs: object) -> Tensor:
+def _class_scores(outputs: object, classes: int) -> Tensor:
     if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        # By shape alone: looking at labels here would have the host wait for the device.
+        if outputs.shape[1] < classes:
+            raise ValueError(f"labels go up to {classes - 1}, and the network knows {outputs.shape[1]} classes from 0")
         return outputs
     what = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     raise ValueError(f"the network returns {what}, accuracy needs (samples, classes): give a score function instead")
@@ -135,18 +157,28 @@ def _class_scores(outputs: object) -> Tensor:
 def metric_scorer(score: Callable[[nn.Module], float | Evaluation]) -> Score:
     """Turn any function of a network into a scorer; where it returns a bare metric, loss and images are unknown.
 
-    The function always sees float32: what it does with a network's outputs is not known to bear less.
+    The function always sees float32: what it does with a network's outputs is not known to bear less. It is handed a
+    copy: what it does to the network changes nothing else.
 
     Raises:
-        ValueError: when called, if the score is not a finite number.
+        ValueError: when called, if the score is not a finite number of usual size.
     """
 
     def evaluate(model: nn.Module) -> Evaluation:
+        # Copied outside of inference mode, in which copies would be of no use to functions that take gradients.
+        copied = copy_network(model)
         with torch.inference_mode(), full_precision():
-            scored = score(model)
-        evaluation = scored if isinstance(scored, Evaluation) else Evaluation(float(scored), math.nan, 0)
-        if not math.isfinite(evaluation.metric):
-            raise ValueError(f"score(model) returned {evaluation.metric}: it must be a finite number")
-        return evaluation
+            return _as_evaluation(score(copied))
 
     return evaluate
+
+
+def _as_evaluation(scored: object) -> Evaluation:
+    metric = scored.metric if isinstance(scored, Evaluation) else scored
+    try:
+        number = float(metric)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"score(model) returned a {type(metric).__name__}: it must be a number") from error
+    if not abs(number) <= LARGEST_METRIC:
+        raise ValueError(f"score(model) returned {number}: it must be a finite number, of at most {LARGEST_METRIC:g}")
+    return scored._replace(metric=number) if isinstance(scored, Evaluation) else Evaluation(number, math.nan, 0)

@@ -100,6 +100,31 @@ def test_one_may_bring_a_score_and_a_policy(model: nn.Module, batches: list[tupl
     assert len(result.trials) == 1
 
 
+def test_a_score_that_changes_its_network_changes_nothing_else(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    def honest(network: nn.Module) -> float:
+        return float(network(batches[0][0]).square().mean())
+
+    def destructive(network: nn.Module) -> float:
+        metric = honest(network)
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.zero_()
+        network.train()
+        return metric
+
+    results = [
+        amc.prune(model, batches[0][0][:1], calibration=batches, score=score, policy="random", episodes=3)
+        for score in (honest, destructive)
+    ]
+    first, second = results
+    assert [trial.evaluation.metric for trial in first.trials] == [trial.evaluation.metric for trial in second.trials]
+    assert all(map(torch.equal, first.model.state_dict().values(), second.model.state_dict().values()))
+    tuned = second.finetune(batches, epochs=1, progress=False)
+    assert not tuned.model.training
+    assert any(bool(parameter.any()) for parameter in tuned.model.parameters())
+
+
 def test_the_agent_plays_the_same_trials_for_the_same_seed(
     model: nn.Module, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
@@ -241,7 +266,7 @@ def printed(result: amc.PruneResult) -> str:
 
 
 def test_the_result_shows_itself(model: nn.Module, batches: Batches, tmp_path: Path) -> None:
-    named = type("Net<b>[red]", (nn.Sequential,), {})(*model).eval()
+    named = type("Net<b>[red]", (nn.Sequential,), {})(*model.children()).eval()
     result = amc.prune(
         named,
         batches[0][0][:1],
@@ -323,6 +348,12 @@ def test_the_bar_is_shown_when_asked_for(
         ({"validation": None, "score": None}, "either validation batches or a score"),
         ({"score": lambda _: 1.0}, "either validation batches or a score"),
         ({"validation": None, "score": lambda _: float("nan")}, r"score\(model\) returned nan"),
+        ({"validation": None, "score": lambda _: 1e308}, r"score\(model\) returned 1e\+308"),
+        ({"validation": None, "score": lambda _: None}, r"score\(model\) returned a NoneType: it must be a number"),
+        ({"validation": None, "score": lambda _: torch.zeros(2)}, r"score\(model\) returned a Tensor"),
+        ({"validation": [(torch.zeros(4, 3, 6, 6), torch.tensor([0, 1, 2, 4]))]}, "labels go up to 4.* 4 classes"),
+        ({"validation": [(torch.zeros(4, 3, 6, 6), torch.tensor([0, 1, 2, -100]))]}, "labels go down to -100"),
+        ({"validation": [(torch.full((4, 3, 6, 6), torch.nan), torch.arange(4))]}, "hold NaN"),
         ({"policy": "best"}, "policy='best': must be an object or one of amc, "),
         ({"policy": object()}, r"method search\(env\)"),
         ({"granularity": "row"}, "granularity='row': choose one of channel, "),
@@ -349,7 +380,7 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     everything: dict[str, object] = {"calibration": batches, "validation": batches, "policy": "uniform"} | arguments
     with pytest.raises(ValueError, match=message) as raised:
-        amc.prune(model, batches[0][0][:1], **everything)  # type: ignore[arg-type]
+        amc.prune(model, batches[0][0][:1], **everything)
     assert "\n" not in str(raised.value)
 
 

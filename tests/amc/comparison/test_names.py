@@ -1,6 +1,7 @@
 import pytest
 
-from amc.comparison.names import drawn, markdown, printable
+from amc.comparison.names import drawn, markdown
+from amc.names import printable
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "\ud800", "a\u202eb", "x" * 500, 7])

@@ -1,6 +1,7 @@
 """The journal is read back by Optuna's own file backend."""
 
 import math
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from amc.errors import ConfigError, RefusedInput
-from amc.store.optuna_journal import export_studies
+from amc.store.optuna_journal import as_optuna_trial, export_studies, journal, read_run
 from amc.store.results import Result, RunFolder
+from baselines.optuna_search import quiet_optuna
 from envs.search import Trial
 
 
@@ -67,6 +69,25 @@ def test_optuna_can_go_on_from_the_journal(folders: list[Path], tmp_path: Path) 
     before = len(study.trials)
     study.add_trial(study.trials[0])
     assert len(opened(tmp_path / "journal.log")[0].trials) == before + 1
+
+
+def test_the_file_is_what_optunas_own_backend_writes(folders: list[Path], tmp_path: Path) -> None:
+    run = read_run(folders[0])
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "optuna.log")))
+    with quiet_optuna():
+        study = optuna.create_study(storage=storage, study_name=run.name, direction="maximize")
+        study.set_metric_names(["reward"])
+    for name, value in run.attributes.items():
+        study.set_user_attr(name, value)
+    study.add_trials([as_optuna_trial(trial, run.layers) for trial in run.trials])
+    own, ours = (tmp_path / "optuna.log").read_text(), journal([run])
+    when = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+")
+    assert when.sub("then", without_worker(ours)) == when.sub("then", without_worker(own))
+
+
+def without_worker(log: str) -> str:
+    """Every storage writes under a name of its own."""
+    return re.sub(r'"worker_id":"[^"]*"', "", log)
 
 
 def test_writing_again_replaces_the_file_and_leaves_nothing_else(folders: list[Path], tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_value_of_several_types_keeps_its_own() -> None:
     values = {"a": 30.0, "b": 3, "c": True, "d": None, "e": "30"}
     read = parse(dict[str, Plain], json.dumps(values))
     assert {key: (type(value), value) for key, value in read.items()} == {k: (type(v), v) for k, v in values.items()}
-    for wrong in ([], {}, math.nan, 10**400):
+    wrongs: list[object] = [[], {}, math.nan, 10**400]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"^a\b"):
             parse(dict[str, Plain], json.dumps({"a": wrong}))

@@ -5,7 +5,8 @@ import pytest
 from torch import nn
 
 from amc.run.interrupt import SearchStopped, StopOnSignal
-from amc.training.finetune import Tuned, best_trials, winner
+from amc.training.choice import best_trials, winner
+from amc.training.finetune import Tuned
 from envs.engine.types import Evaluation
 from envs.search import Trial
 
@@ -20,7 +21,7 @@ def test_the_best_trials_are_feasible_and_different(sample_trials: list[Trial]) 
 
 def test_the_winner_has_the_best_metric_and_then_the_lowest_loss() -> None:
     scores = [(0.9, 0.1), (0.95, 0.3), (0.95, 0.2)]
-    tuned = [Tuned((keep,), nn.Identity(), Evaluation(0, 0, 1), Evaluation(*keep, 10)) for keep in scores]  # type: ignore[arg-type]
+    tuned = [Tuned((keep,), nn.Identity(), Evaluation(0, 0, 1), Evaluation(*keep, 10)) for keep in scores]
     assert winner(tuned) is tuned[2]
 
 

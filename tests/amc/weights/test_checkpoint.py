@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from amc.config.identity import run_settings
 from amc.config.recipe import Finetuning
-from amc.config.run_settings import run_settings
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 from amc.errors import ConfigError, RefusedInput
 from amc.weights.checkpoint import load_checkpoint
@@ -110,6 +111,39 @@ def test_code_in_a_file_does_not_run(tmp_path: Path) -> None:
         with pytest.raises(RefusedInput, match=r"save model.state_dict\(\)"):
             load_checkpoint(built(1), str(tmp_path / name))
     assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensor: tensor.to("meta"), "'0.weight' holds no values"),
+        (lambda tensor: tensor.to_sparse(), "'0.weight' holds sparse_coo"),
+        (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "is refused"),
+        (lambda tensor: tensor.new_zeros(()).expand(tensor.shape), "is refused|^$"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_hold_no_values_are_refused(change: Callable[[Tensor], Tensor], said: str, tmp_path: Path) -> None:
+    tensors = dict(built(1).state_dict())
+    tensors["0.weight"] = change(tensors["0.weight"])
+    path = save(tmp_path / "net.pt", tensors)
+    net = built(2)
+    if "$" in said:  # one value, repeated: as good as any
+        load_checkpoint(net, path)
+        return
+    with pytest.raises(RefusedInput, match=said) as error:
+        load_checkpoint(net, path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_itself_is_refused(tmp_path: Path) -> None:
+    plain = Path(save(tmp_path / "plain.pt", {"0.weight": torch.zeros(1 << 20)}))
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(tmp_path / "net.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in source.infolist():
+            packed.writestr(entry.filename, source.read(entry))
+    assert (tmp_path / "net.pt").stat().st_size < 100_000
+    with pytest.raises(RefusedInput, match="unpacks to"):
+        load_checkpoint(built(1), str(tmp_path / "net.pt"))
 
 
 def test_what_is_no_file_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:

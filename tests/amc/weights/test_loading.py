@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from amc.config.checkpoint_file import MAX_BYTES
+from amc.config.checkpoint_paths import MAX_BYTES
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import LoadError, load, read_header
 from amc.weights.metadata import Header, ModelSpec

@@ -46,7 +46,7 @@ def test_splits_are_taken_as_they_are() -> None:
     assert splits(own) is own
 
 
-def pair(images: object = BYTES, labels: object = LABELS) -> object:
+def pair(images: object = BYTES, labels: object = LABELS) -> tuple[object, object]:
     return (images, labels), (BYTES, LABELS)
 
 

@@ -54,8 +54,8 @@ def fake_torchvision(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return models
 
 
-def test_published_weights_are_taken_where_they_fit(fake_torchvision: ModuleType) -> None:
-    assert fake_torchvision
+@pytest.mark.usefixtures("fake_torchvision")
+def test_published_weights_are_taken_where_they_fit() -> None:
     net = torchvision.build("fakenet", 10, 3, pretrained=True)
     assert torch.equal(net.stem.weight, torch.full((4, 3, 3, 3), 100.0))
     assert torch.equal(net.body.bias, torch.full((4,), 103.0))
@@ -65,10 +65,8 @@ def test_published_weights_are_taken_where_they_fit(fake_torchvision: ModuleType
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_a_new_stem_says_of_grey_images_what_the_published_one_says(
-    fake_torchvision: ModuleType, channels: int
-) -> None:
-    assert fake_torchvision
+@pytest.mark.usefixtures("fake_torchvision")
+def test_a_new_stem_says_of_grey_images_what_the_published_one_says(channels: int) -> None:
     net = torchvision.build("fakenet", 10, channels, pretrained=True)
     grey = torch.rand(2, 1, 6, 6)
     expected = FakeNet(fill=100.0).stem(grey.expand(2, 3, 6, 6))
@@ -106,8 +104,8 @@ def test_a_package_for_another_torch_is_one_line(monkeypatch: pytest.MonkeyPatch
         timm.build("test_resnet", 10, 3)
 
 
-def test_a_name_is_not_an_address(fake_torchvision: ModuleType) -> None:
-    assert fake_torchvision
+@pytest.mark.usefixtures("fake_torchvision")
+def test_a_name_is_not_an_address() -> None:
     with pytest.raises(ConfigError, match="did you mean fakenet"):
         torchvision.build("fakenets", 10, 3)
     package: Any = ModuleType("timm")

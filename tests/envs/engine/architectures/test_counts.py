@@ -92,7 +92,7 @@ def test_numbers_that_the_network_does_not_have_are_refused(
     with pytest.raises(ValueError, match=reason):
         set_counts(network(), counts)
     model = network()
-    model._amc_counts = counts
+    model._amc_counts = counts  # type: ignore[assignment]  # what a forged file would hold
     (tmp_path / WEIGHTS_FILE).write_bytes(weights_bytes(model, Header((1, 10, 16))))
     with pytest.raises(LoadError, match=reason):
         amc.load(tmp_path, model=network())

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 
@@ -30,7 +31,7 @@ MEANINGFUL = [
     if granularity == "channel" or criterion in ANY_GRANULARITY
 ]
 WITHOUT = [pair for pair in product(UNITS, ALL_CRITERIA) if pair not in MEANINGFUL]
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-2),
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=1e-2),
 }

@@ -67,7 +67,7 @@ def test_zeros_stay_zeros_and_are_counted(granularity: str, criterion: str, netw
     total, dense_macs = sum(parameter.numel() for parameter in network.parameters()), macs_of(network, images)
     before = masked_layers(network)
     model, gone = network, {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in before.items()}
-    left = {}
+    left: dict[str, int] = {}
     for keep in (0.75, 0.6, 0.5):
         pruner = pruner_of(model, images, granularity, criterion)
         assert all(left.get(layer.name, layer.units) == layer.units for layer in pruner.layers)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from envs.engine.repair.calibration import InputMoments, sample_inputs
 from envs.engine.repair.least_squares import LayerSolver, Reader, cholesky_with_ridge
 
 IMAGES = 300
-LAYERS = {
+LAYERS: dict[str, Callable[[], nn.Module]] = {
     "1x1": lambda: nn.Conv2d(8, 6, 1),
     "3x3 strided": lambda: nn.Conv2d(8, 6, 3, stride=2, padding=1),
     "3x3 without bias": lambda: nn.Conv2d(8, 6, 3, padding=2, dilation=2, bias=False),

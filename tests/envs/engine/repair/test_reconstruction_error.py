@@ -1,5 +1,7 @@
 """The reference runs plain least squares on the very samples, once for every number of kept channels."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError
 
 SAMPLES = 400
-LAYERS = {
+LAYERS: dict[str, Callable[[], nn.Module]] = {
     "1x1": lambda: nn.Conv2d(8, 6, 1),
     "3x3 strided": lambda: nn.Conv2d(8, 6, 3, stride=2, padding=1),
     "3x3 without bias": lambda: nn.Conv2d(8, 6, 3, padding=1, bias=False),

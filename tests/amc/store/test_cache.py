@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from amc.store.cache_folder import cache_folder
+from amc.store.cache import cache_folder
 
 
 def test_the_folder_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 
-from amc.config.checkpoint_file import checkpoint_digest
+from amc.config.checkpoint_paths import checkpoint_digest
 from amc.config.schema import SearchConfig
-from amc.store.setting import Setting
+from amc.config.setting import Setting
 
 # Where a run lives and where it is computed; its seed stands in ``result.json`` by itself.
 NOT_ASKED = {

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
+from amc.config.identity import run_settings
 from amc.config.recipe import Finetuning, Recipe
-from amc.config.run_settings import run_settings
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 
 CFG = SearchConfig(

@@ -1,0 +1,2 @@
+from .pruning import prune as prune
+from .result import PruneResult as PruneResult

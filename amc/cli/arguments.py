@@ -1,0 +1,44 @@
+"""A command line that Hydra would refuse in many lines, or fail on, is refused in one."""
+
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from amc.config.conf_folder import CONF
+from amc.errors import ConfigError
+
+_NO_NAME = re.compile(r"null|true|false|[+-]?(\d[\d_]*\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?", re.IGNORECASE)
+"""What Hydra reads as a number, a truth or nothing: no choice is called so, and Hydra fails on it."""
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Refuse a command line on which the choice of a group cannot be a name: ``data=0``, ``tracker=true``.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for argument in arguments:
+        group, equals, value = argument.lstrip("+").partition("=")
+        if not equals or not (CONF / group).is_dir():
+            continue
+        if any(_NO_NAME.fullmatch(part.strip()) for part in value.split(",")):
+            names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+            raise ConfigError(f"{group}={value}: must be one of {', '.join(names)}")
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse options that there are not, and choices that cannot be names.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    parser.parse_args(list(arguments))
+    check_choices(arguments)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; --help says what can be asked")

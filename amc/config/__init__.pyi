@@ -1,0 +1,17 @@
+from .checkpoint_paths import MAX_BYTES as MAX_BYTES
+from .checkpoint_paths import checkpoint_file as checkpoint_file
+from .composing import SCHEMAS as SCHEMAS
+from .composing import configured as configured
+from .composing import register_schemas as register_schemas
+from .conf_folder import CONF as CONF
+from .identity import POLICY as POLICY
+from .identity import run_settings as run_settings
+from .overrides import with_own_choices as with_own_choices
+from .recipe import Finetuning as Finetuning
+from .recipe import Recipe as Recipe
+from .schema import DataConfig as DataConfig
+from .schema import ModelConfig as ModelConfig
+from .schema import SearchConfig as SearchConfig
+from .schema import TrainConfig as TrainConfig
+from .setting import Setting as Setting
+from .validation import validate as validate

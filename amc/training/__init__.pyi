@@ -1,0 +1,14 @@
+from .choice import Finalists as Finalists
+from .choice import best_trials as best_trials
+from .choice import tune_best as tune_best
+from .choice import winner as winner
+from .dense import trained_network as trained_network
+from .distillation import Distillation as Distillation
+from .finetune import FineTuner as FineTuner
+from .finetune import Tuned as Tuned
+from .finetune import finetuning_recipe as finetuning_recipe
+from .network_cache import NetworkCache as NetworkCache
+from .sgd import Descent as Descent
+from .sgd import Fitting as Fitting
+from .sgd import Progress as Progress
+from .sgd import fit as fit

@@ -1,0 +1,12 @@
+from .checkpoint import load_checkpoint as load_checkpoint
+from .export import ONNX_FILE as ONNX_FILE
+from .export import PT2_FILE as PT2_FILE
+from .export import WEIGHTS_FILE as WEIGHTS_FILE
+from .export import onnx_bytes as onnx_bytes
+from .export import pt2_bytes as pt2_bytes
+from .export import weights_bytes as weights_bytes
+from .loading import load as load
+from .metadata import Header as Header
+from .metadata import ModelSpec as ModelSpec
+from .tensor_file import read_metadata as read_metadata
+from .tensor_file import read_tensors as read_tensors

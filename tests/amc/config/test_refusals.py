@@ -1,0 +1,135 @@
+"""What a command line cannot mean is refused before any work, in one line that names the key."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from amc.cli.arguments import check_arguments
+from amc.cli.command import as_user_error
+from amc.config.composing import SCHEMAS, configured, register_schemas
+from amc.config.conf_folder import CONF
+from amc.config.overrides import with_own_choices
+from amc.config.schema import SearchConfig
+from amc.config.validation import validate
+from amc.device import prepare_torch
+from amc.errors import UserError
+from amc.run.plan import make_policy
+
+REFUSED = {
+    "policy=amc": [
+        "policy.gamma=nan",
+        "policy.gamma=1.5",
+        "policy.gamma=-inf",
+        "policy.tau=5",
+        "policy.tau=0",
+        "policy.hidden=-5",
+        "policy.hidden=1e9",
+        "policy.hidden=2.5",
+        "policy.hidden=null",
+        "policy.batch_size=abc",
+        "policy.batch_size=0",
+        "policy.batch_size=true",
+        "policy.batch_size=[1,2]",
+        "policy.replay_size=-1",
+        "policy.replay_size=1e20",
+        "policy.warm_up=nan",
+        "policy.warm_up=2",
+        "policy.sigma=nan",
+        "policy.sigma=-0.1",
+        "policy.sigma_end=0.9",
+        "policy.sigma_end=0",
+        "policy.actor_lr=inf",
+        "policy.critic_lr=-1",
+        "policy.imitation=nan",
+        "policy.elites=0",
+        "policy.start=best",
+        "policy.normalize=perhaps",
+        "policy.baseline_decay=1",
+        "policy.seed=-1",
+        "policy.seed=1.5",
+        "+policy.nothing=1",
+        "policy._target_=amc.agent.policy.Nobody",
+        "policy._target_=builtins.dict",
+        "policy._target_=5",
+    ],
+    "policy=td3": ["policy.lr=nan", "policy.policy_delay=0", "policy.target_noise=-1", "policy.target_clip=nan"],
+    "policy=sac": ["policy.lr=0", "policy.entropy=nan", "policy.entropy=0", "policy.target_entropy=inf"],
+    "policy=optuna": ["policy.sampler=cma", "policy.seed=-1", "policy.seed=1e20", "policy.tell_executed=2"],
+    "policy=random": ["policy.seed=-1", "policy.seed=abc"],
+    "policy=pareto": ["policy.seed=-1", "constraint=rescale"],
+    "policy=reconstruction": ["policy.step=nan", "policy.step=0", "policy.local_search=abc", "policy.seed=-3"],
+    "policy=sensitivity": ["policy.probing=1", "policy.probing=nan", "policy.watch=all", "policy.refine=7"],
+    "policy=global_threshold": ["policy.normalize=max", "policy.normalize=3"],
+    "policy=uniform": [
+        "device=meta",
+        "device=abacus",
+        "device=cuda:99",
+        "threads=1000000",
+        "threads=-1",
+        "threads=1e20",
+        "episodes=1e20",
+        "episodes=100000000000000000000",
+        "episodes=nan",
+        "episodes=0",
+        "seed=1.5",
+        "target=abc",
+        "target=null",
+        "min_keep=inf",
+        "min_keep=${nowhere}",
+        "target=${min_keep",
+        "finetune.epochs=inf",
+        "finetune.epochs=1e20",
+        "finetune.lr_factor=nan",
+        "train.epochs=1e20",
+        "train.lr=nan",
+        "stages=1e3",
+        "data=0",
+        "data=null",
+        "model=0",
+        "model=null",
+        "model=true",
+        "tracker=true",
+        "tracker=0",
+        "policy=0",
+        "policy=null",
+        "policy=true",
+        "experiment=0",
+        "export=[zip]",
+        "export=7",
+        "ignore=7",
+        "criterion=0",
+        "nothing=1",
+        "finetune=0",
+        "train=null",
+        "model.args={a:1}",
+        "tracker={_target_:builtins.dict}",
+        "data=digits,0",
+        "--foo=1",
+        "--cfg=everything",
+    ],
+}
+CASES = [(group, override) for group, overrides in REFUSED.items() for override in overrides]
+
+
+def up_to_the_search(arguments: list[str]) -> None:
+    """Everything that a run does before it reads data."""
+    check_arguments(arguments)
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = configured(compose("search", with_own_choices(arguments)), SCHEMAS["search"])
+    assert isinstance(cfg, SearchConfig)
+    validate(cfg)
+    make_policy(cfg)
+    prepare_torch(cfg)
+
+
+@pytest.mark.parametrize(("group", "override"), CASES)
+def test_what_cannot_be_meant_is_refused_by_name(group: str, override: str) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011  what it is told apart by comes next
+        up_to_the_search([group, override])
+    known = as_user_error(raised.value)
+    assert type(known) is not UserError, f"called a bug: {known}"
+    key = override.lstrip("+").partition("=")[0]
+    assert key in str(known)
+    assert len(str(known).splitlines()) == 1

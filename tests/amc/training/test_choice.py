@@ -1,0 +1,192 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from amc.config.recipe import Finetuning, Recipe
+from amc.training.choice import best_trials, quality_of, tune_best, winner
+from amc.training.distillation import Distillation
+from amc.training.finetune import FineTuner, Tuned
+from amc.training.network_cache import NetworkCache, digest_of
+from amc.training.sgd import Fitting, fit
+from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
+from amc.zoo.data.device_data import DeviceData
+from baselines.random_search import RandomSearch
+from baselines.uniform import uniform_trial
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials, Trial
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(epochs=4, batch_size=10, shift=0, flip=False)
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Conv2d(12, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Flatten(), nn.Dropout(0.2), nn.Linear(12 * 16, 2),
+    )  # fmt: skip
+
+
+def dim_and_bright() -> Splits:
+    labels = torch.arange(300) % 2
+    images = torch.randint(0, 200, (300, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    split = Split((images + 40 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
+    return make_splits(RawData(split, split, 2), calibration=50, search=100, seed=0)
+
+
+@pytest.fixture(scope="module")
+def data() -> DeviceData:
+    return DeviceData(dim_and_bright(), CPU)
+
+
+@pytest.fixture(scope="module")
+def dense(data: DeviceData) -> nn.Module:
+    model = network()
+    fit(model, data.splits, RECIPE, 0, "cpu")
+    return model
+
+
+@pytest.fixture(scope="module")
+def problem(dense: nn.Module, data: DeviceData) -> PruningEnv:
+    calibration = data.inputs(data.splits.calibration.images)
+    engine = TorchEngine(
+        dense, calibration[:1], calibration, data.scorer(data.splits.search), EngineSettings(round_to=1, adaptive_bn=0)
+    )
+    return PruningEnv(engine, target=0.4)
+
+
+@pytest.fixture(scope="module")
+def trials(problem: PruningEnv) -> list[Trial]:
+    env = RecordTrials(problem, 14)
+    RandomSearch(seed=0).search(env)
+    return env.trials
+
+
+@pytest.fixture
+def tuner(dense: nn.Module, data: DeviceData, tmp_path: Path) -> FineTuner:
+    settings = Finetuning(epochs=8, top_k=3, lr_factor=0.2)
+    score = data.scorer(data.splits.search)
+    return FineTuner(settings, RECIPE, data, score, 5, dense, NetworkCache(tmp_path, "net"))
+
+
+def engine_of(problem: PruningEnv) -> TorchEngine:
+    assert isinstance(problem.engine, TorchEngine)
+    return problem.engine
+
+
+@pytest.mark.parametrize("distill", [0.0, 0.5])
+def test_a_training_that_pauses_is_the_one_that_does_not(data: DeviceData, dense: nn.Module, distill: float) -> None:
+    distillation = Distillation(dense, distill) if distill else None
+    whole, paused = network(3), network(3)
+    fit(whole, data.splits, RECIPE, 1, "cpu", distillation=distillation)
+    without_dropout(paused)
+    without_dropout(again := network(3))
+    fit(again, data.splits, RECIPE, 1, "cpu", distillation=distillation)
+    fitting = Fitting(paused, data.splits, RECIPE, 1, "cpu", distillation)
+    for steps in (0, 7, 7, 30, fitting.steps):
+        fitting.advance(steps)
+        assert fitting.done == steps
+        assert not paused.training
+        torch.rand(100)
+    assert digest_of(paused) == digest_of(again) != digest_of(whole)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Its draws begin anew behind every pause."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+def test_many_take_part_and_the_winner_was_trained_to_the_end(
+    tuner: FineTuner, problem: PruningEnv, trials: list[Trial]
+) -> None:
+    uniform = uniform_trial(problem).strategy
+    reference = tuner.tune_once(engine_of(problem), uniform, "uniform")
+    finalists = tune_best(tuner, engine_of(problem), trials, reference)
+    assert finalists.uniform is reference
+    assert 1 <= len(finalists.trials) < tuner.settings.top_k
+    for index, tuned in finalists.trials.items():
+        assert trials[index].strategy == tuned.strategy
+        alone = tuner.begin(engine_of(problem), tuned.strategy)
+        assert alone.steps == tuner.steps
+        assert tuned.before == tuner.score(engine_of(problem).prune(tuned.strategy))
+        assert tuned.after == tuner.score(tuned.model)
+    again = tune_best(tuner, engine_of(problem), trials, reference)
+    assert list(again.trials) == list(finalists.trials)
+    assert [digest_of(tuned.model) for tuned in again] == [digest_of(tuned.model) for tuned in finalists]
+    assert winner(finalists).after.metric >= reference.after.metric
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 20])
+def test_all_are_trained_to_the_end_where_there_is_time_for_it(
+    top_k: int, tuner: FineTuner, problem: PruningEnv, trials: list[Trial]
+) -> None:
+    few = replace(tuner, settings=Finetuning(epochs=0.5, top_k=top_k))
+    uniform = uniform_trial(problem).strategy
+    finalists = tune_best(few, engine_of(problem), [trial for trial in trials if trial.strategy != uniform], uniform)
+    assert (finalists.uniform is None) == (top_k == 1)
+    # One of two places is for uniform ratios.
+    best = best_trials([trial for trial in trials if trial.strategy != uniform], 1 if top_k == 2 else top_k)
+    assert set(finalists.trials) == {trial.index for trial in best}
+
+
+def test_without_steps_networks_stay_as_they_are(tuner: FineTuner, problem: PruningEnv, trials: list[Trial]) -> None:
+    none = replace(tuner, settings=Finetuning(epochs=0))
+    uniform = uniform_trial(problem).strategy
+    reference = none.tune_once(engine_of(problem), uniform, "uniform")
+    assert not list(none.cache.folder.iterdir())
+    others = [trial for trial in trials if trial.strategy != uniform]
+    finalists = tune_best(none, engine_of(problem), others, reference)
+    assert set(finalists.trials) == {trial.index for trial in best_trials(others, 3)}
+    assert all(tuned.before == tuned.after for tuned in finalists)
+
+
+def test_uniform_ratios_that_are_the_only_trial_are_not_trained_again(tuner: FineTuner, problem: PruningEnv) -> None:
+    trial = uniform_trial(problem)
+    reference = tuner.tune_once(engine_of(problem), trial.strategy, "uniform")
+    finalists = tune_best(tuner, engine_of(problem), [trial], reference)
+    assert finalists.trials == {trial.index: reference}
+    assert winner(finalists) is reference
+
+
+def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTuner, problem: PruningEnv) -> None:
+    engine, strategy = engine_of(problem), uniform_trial(problem).strategy
+    first = tuner.tune_once(engine, strategy, "uniform")
+    again = tuner.tune_once(engine, strategy, "uniform")
+    assert digest_of(first.model) == digest_of(again.model)
+    assert first.before == again.before
+    assert first.after == again.after
+    alone = tuner.begin(engine, strategy)
+    assert alone.advance(alone.steps) == first.after
+    assert digest_of(alone.model) == digest_of(first.model)
+    others = [
+        replace(tuner, seed=6),
+        replace(tuner, teacher=network(9).eval()),
+        replace(tuner, settings=replace(tuner.settings, distill=0.0)),
+        replace(tuner, settings=replace(tuner.settings, temperature=3.0)),
+        replace(tuner, settings=replace(tuner.settings, lr_factor=0.1)),
+        replace(tuner, training=replace(RECIPE, batch_size=20)),
+    ]
+    found = [digest_of(other.tune_once(engine, strategy, "uniform").model) for other in others]
+    longer = tuner.tune_once(engine, strategy, "uniform", times=2)
+    assert len({digest_of(first.model), *found, digest_of(longer.model)}) == 2 + len(others)
+    assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
+    # Without a teacher it does not matter which one it would have been.
+    plain = replace(others[2], teacher=network(9).eval())
+    plain.tune_once(engine, strategy, "uniform")
+    assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
+
+
+def test_a_network_that_diverged_is_behind_all_others() -> None:
+    scores = [Evaluation(0.9, float("nan"), 1), Evaluation(0.1, 5.0, 1), Evaluation(0.1, 4.0, 1)]
+    tuned = [Tuned((0.5,), nn.Identity(), score, score) for score in scores]
+    assert winner(tuned) is tuned[2]
+    assert sorted(scores, key=quality_of) == scores
