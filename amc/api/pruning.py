@@ -1,7 +1,8 @@
 """The search in one Python call, on any network and any data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def prune(
     example_inputs: Inputs,
     *,
     calibration: Batches,
-    validation: Batches | None = None,
+    validation: Iterable[Any] | None = None,
     score: UserScore | None = None,
     target: float = 0.5,
     resource: str = "flops",

@@ -18,7 +18,7 @@ ACCURACY, AGREEMENT, OF_USER = "accuracy", "agreement", "score"
 
 
 def make_scorer(
-    validation: Batches | None, score: UserScore | None, reward: str, device: torch.device
+    validation: Iterable[Any] | None, score: UserScore | None, reward: str, device: torch.device
 ) -> tuple[Score, str]:
     """Return a scorer and the name of its metric; in one whose metric is agreement labels stand for nothing.
 
