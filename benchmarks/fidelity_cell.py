@@ -6,16 +6,16 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch import nn
 
 from amc.config.recipe import Recipe
 from amc.config.schema import SearchConfig
 from amc.run.plan import part
-from amc.training.sgd import Descent, augment
-from amc.zoo.data.dataset import Split, Splits
-from benchmarks.setting import make_config, make_setting
+from amc.training.distillation import Distillation
+from amc.training.finetune import finetuning_recipe
+from amc.training.sgd import fit
+from amc.zoo.data.dataset import Splits
+from benchmarks.setting import Setting, make_config, make_setting
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
@@ -23,8 +23,10 @@ from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 from envs.rewards import REWARDS
 
+SHORT_SEED = 1000
+"""Order of the short training, another than that of fine-tuning: what is foreseen must not be part of it."""
+
 SCORED = ("accuracy", "loss", "divergence")
-WEIGHT, TEMPERATURE = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Training:
         steps: of the fine-tuning whose outcome is to be foreseen.
         short: steps before scoring, where a reward takes some.
         batch_size: images a step.
-        learns_from: of the short training, of ``plain`` and ``distilled``; fine-tuning is distilled.
+        learns_from: of the short training, of ``plain`` and ``distilled``; fine-tuning is as ``finetune.distill``
+            says, by default distilled.
         seeds: of fine-tuning; the mean over them is its outcome.
     """
 
@@ -52,16 +55,16 @@ class Cell:
 
     Attributes:
         problem: that strategies are drawn for.
-        dense: the dense network in eval mode.
+        teacher: the dense network, as fine-tuning learns from it.
         splits: ``train`` is fine-tuned on.
         engines: by the name of the repair, the configuration's own under the empty one.
         search: scores for rewards.
         judge: scores what came of fine-tuning, on images that neither training nor rewards see.
-        recipe: of training.
+        recipe: of fine-tuning, but for its length.
     """
 
     problem: PruningEnv
-    dense: nn.Module
+    teacher: Distillation | None
     splits: Splits
     engines: Mapping[str, TorchEngine]
     search: Top1Scorer
@@ -90,53 +93,28 @@ class Cell:
 
     def tuned(self, strategy: Strategy, training: Training, seed: int) -> float:
         """Return the accuracy after fine-tuning, on the judge's images."""
-        return self.judge(self._trained(strategy, training, training.steps, seed, self.dense)).metric
+        return self.judge(self._trained(strategy, training, training.steps, seed, self.teacher)).metric
 
     def _ways(self, strategy: Strategy, training: Training) -> Iterator[tuple[str, Callable[[], Evaluation]]]:
         """Yield the name of every way to an evaluation, and the way."""
         for name, engine in self.engines.items():
             yield name, partial(engine.score_again, strategy)
         for name in training.learns_from:
-            teacher = self.dense if name == "distilled" else None
+            teacher = self.teacher if name == "distilled" else None
             yield f"after {training.short} {name} steps", partial(self._after_few, strategy, training, teacher)
 
-    def _after_few(self, strategy: Strategy, training: Training, teacher: nn.Module | None) -> Evaluation:
-        return self.search(self._trained(strategy, training, training.short, -1, teacher))
+    def _after_few(self, strategy: Strategy, training: Training, teacher: Distillation | None) -> Evaluation:
+        return self.search(self._trained(strategy, training, training.short, SHORT_SEED, teacher))
 
     def _trained(
-        self, strategy: Strategy, training: Training, steps: int, seed: int, teacher: nn.Module | None
+        self, strategy: Strategy, training: Training, steps: int, seed: int, teacher: Distillation | None
     ) -> nn.Module:
+        """Return the pruned network after so many steps: as the product fine-tunes, or on labels alone."""
+        per_epoch = len(self.splits.train.labels) // training.batch_size
+        recipe = replace(self.recipe, batch_size=training.batch_size, epochs=steps / per_epoch)
         model = self.engines[""].prune(strategy)
-        recipe = replace(self.recipe, batch_size=training.batch_size)
-        train(model, self.splits, recipe, steps, seed % 2**32, teacher)
+        fit(model, self.splits, recipe, seed, str(next(model.parameters()).device), distillation=teacher)
         return model
-
-
-def train(model: nn.Module, splits: Splits, recipe: Recipe, steps: int, seed: int, teacher: nn.Module | None) -> None:
-    """Take a number of steps on labels and, where there is a teacher, on its outputs; the model ends in eval mode."""
-    generator = torch.Generator().manual_seed(seed)
-    descent = Descent(model.train(), recipe, steps)
-    order = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        if len(order) < recipe.batch_size:
-            order = torch.randperm(len(splits.train.labels), generator=generator)
-        batch, order = splits.train.take(order[: recipe.batch_size]), order[recipe.batch_size :]
-        images = splits.normalize(augment(batch.images, recipe, generator))
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-            outputs = model(images)
-            loss = cross_entropy(outputs, batch.labels)
-            if teacher is not None:
-                loss = torch.lerp(loss.float(), _divergence(outputs, teacher, images), WEIGHT)
-        descent.step(loss)
-    model.eval()
-
-
-def _divergence(outputs: Tensor, teacher: nn.Module, images: Tensor) -> Tensor:
-    """KL divergence from softened outputs of the teacher, times the temperature squared (Hinton et al., 2015)."""
-    with torch.no_grad():
-        taught = teacher(images)
-    learnt, goal = (log_softmax(logits.float() / TEMPERATURE, 1) for logits in (outputs, taught))
-    return kl_div(learnt, goal, reduction="batchmean", log_target=True) * TEMPERATURE**2
 
 
 def make_cell(keys: Sequence[str], repairs: Mapping[str, Sequence[str]]) -> Cell:
@@ -151,20 +129,20 @@ def make_cell(keys: Sequence[str], repairs: Mapping[str, Sequence[str]]) -> Cell
     setting = make_setting(*keys)
     cfg, splits = setting.cfg, setting.splits
     half = len(splits.search.labels) // 2
-    search = _scorer(splits, slice(half)).compared_with(setting.model)
+    search = _scorer(setting, slice(half)).compared_with(setting.model)
 
     def engine(cfg: SearchConfig) -> TorchEngine:
-        settings, labels = part(cfg, EngineSettings), splits.calibration.labels
-        return TorchEngine(setting.model, splits.example(), setting.calibration, search, settings, labels)
+        settings, labels = part(cfg, EngineSettings), splits.calibration.labels.to(setting.labels.device)
+        return TorchEngine(setting.model, setting.calibration[:1], setting.calibration, search, settings, labels)
 
     engines = {"": engine(cfg)} | {name: engine(make_config(*keys, *more)) for name, more in repairs.items()}
     problem = PruningEnv(
         engines[""], resource=cfg.resource, target=cfg.target, min_keep=cfg.min_keep, constraint=cfg.constraint
     )
-    recipe = replace(cfg.train, lr=cfg.train.lr * cfg.finetune.lr_factor)
-    return Cell(problem, setting.model, splits, engines, search, _scorer(splits, slice(half, 2 * half)), recipe)
+    distill, judge = cfg.finetune.distill, _scorer(setting, slice(half, 2 * half))
+    teacher = Distillation(setting.model, distill, cfg.finetune.temperature) if distill else None
+    return Cell(problem, teacher, splits, engines, search, judge, finetuning_recipe(cfg.train, cfg.finetune))
 
 
-def _scorer(splits: Splits, images: slice) -> Top1Scorer:
-    chosen = Split(splits.search.images[images], splits.search.labels[images])
-    return Top1Scorer(splits.normalize(chosen.images), chosen.labels)
+def _scorer(setting: Setting, images: slice) -> Top1Scorer:
+    return Top1Scorer(setting.search[images], setting.labels[images])
