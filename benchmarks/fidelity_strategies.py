@@ -27,8 +27,8 @@ class Drawn(NamedTuple):
 def draw(problem: PruningEnv, number: int, seed: int) -> list[Drawn]:
     """Return different strategies, the known ones first: uniform ratios, least error, one global threshold.
 
-    The others lie around the first two at several spreads, or are drawn from all ratios alike. All are scaled to use
-    the whole target, so that none is better for being larger.
+    The others lie around the first two at several spreads, or are drawn from all ratios alike. All but uniform
+    ratios are scaled up to the target, as far as rounding lets them: the records have what each uses of it.
 
     Args:
         problem: on whole channels.
