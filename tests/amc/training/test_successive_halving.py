@@ -34,8 +34,8 @@ def test_every_rung_halves_those_who_are_left_and_doubles_what_they_have_behind_
     assert behind[-1] == steps // 4
     for before, after in pairwise(rungs):
         assert after.contestants < before.contestants <= 2 * after.contestants
-    for before, after in pairwise(behind):
-        assert after // 2 == before
+    for fewer, more in pairwise(behind):
+        assert more // 2 == fewer
 
 
 @given(**CONTESTS)
