@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 import amc
 from amc.api.finetuning import Objective, fit_batches
 from amc.training.distillation import divergence
+from envs.engine.settings import EngineSettings
 
 Pairs = list[tuple[Tensor, Tensor]]
 
@@ -30,7 +31,9 @@ def batches(model: nn.Module) -> Pairs:
 
 
 def pruned(model: nn.Module, batches: Pairs, **changed: object) -> amc.PruneResult:
+    # Not repaired so well that fine-tuning has nothing to make up for.
     given: dict[str, object] = {"calibration": batches, "validation": batches, "policy": "uniform", "target": 0.3}
+    given["settings"] = EngineSettings(repair="independent")
     return amc.prune(model, batches[0][0][:1], progress=False, **(given | changed))
 
 
