@@ -21,5 +21,5 @@ _HOMES = {"PruneResult": "amc.api.result", "load": "amc.weights.loading", "prune
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any name of the package
     if name not in _HOMES:
         raise AttributeError(f"module 'amc' has no attribute {name!r}")
-    import_module("amc.shadowing").check_shadowing()
+    import_module("amc.cli.shadowing").check_shadowing()
     return getattr(import_module(_HOMES[name]), name)

@@ -22,6 +22,7 @@ AS_THEY_ARE = {
     "benchmarks/README.md": "results/benchmarks.md",
     "benchmarks/criteria.md": "results/criteria.md",
     "benchmarks/growth.png": "results/growth.png",
+    "benchmarks/repair.md": "results/repair.md",
     "benchmarks/zoo.md": "results/zoo.md",
     "examples/resnet20-fashion_mnist-channels.png": "examples/resnet20-fashion_mnist-channels.png",
 }

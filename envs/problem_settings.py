@@ -16,7 +16,8 @@ class ProblemSettings:
         resource: what the target limits; ``memory``: bytes of the weights as shipped.
         target: fraction of the dense network's resource that may be kept, above 0 and at most 1.
         constraint: how the target is met: ``bound`` layer by layer, ``rescale`` by one factor on the whole strategy.
-        reward: what an episode is worth: AMC's R_err, R_FLOPs and R_Param.
+        reward: what an episode is worth: AMC's R_err, R_FLOPs and R_Param, or less loss, or less divergence from the
+            outputs of the network that is pruned.
         min_keep: smallest keep ratio of a layer.
         episodes: strategies that may be scored, in every stage.
 

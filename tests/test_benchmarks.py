@@ -61,3 +61,23 @@ def test_a_short_benchmark_ends_with_its_figures(script: str, arguments: list[st
     result = figures_of(script, *arguments, timeout=120)
     assert figures <= result.keys()
     assert all(result[figure] > 0 for figure in figures)
+
+
+def test_fidelity_ranks_every_reward_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    cell = ["--cell", "tiny", "model=resnet20", "data=digits", "model.width=0.5", "train.epochs=1", "data.search=200"]
+    cell += ["data.calibration=50", "target=0.4", "threads=1", f"cache_dir={tmp_path}"]
+    options = ["--output", str(tmp_path), "--steps", "2", "--short", "1", "--batch-size", "16", "--repair"]
+    options += ["--learns-from", "distilled"]
+    figures_of("fidelity.py", *options, "--strategies", "4", *cell)
+    record = tmp_path / "tiny.jsonl"
+    first = record.read_text()
+    result = figures_of("fidelity.py", *options, "--strategies", "6", *cell)
+    assert record.read_text().startswith(first)
+    assert len(record.read_text().splitlines()) == 1 + 6
+    scored = ["accuracy", "loss", "divergence"]
+    names = [*scored, *(f"{name} after 1 distilled steps" for name in scored)]
+    assert list(result["cells"]["tiny"]) == list(result["mean"]) == names
+    for figures in result["mean"].values():
+        assert -1 <= figures["all_interval"][0] <= figures["all_interval"][1] <= 1
+        assert -1 <= figures["half"] <= 1
+    assert result["mean"]["accuracy"]["all"] == result["cells"]["tiny"]["accuracy"]["all"]

@@ -1,6 +1,6 @@
 """A caller's own batches, checked and put together on the device that networks run on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -31,6 +31,24 @@ def as_pair(name: str, number: int, batch: Any) -> tuple[Inputs, Tensor]:  # noq
     if not isinstance(targets, Tensor):
         raise ValueError(f"{name}: the targets of batch {number} are a {type(targets).__name__}: give one tensor")
     return as_inputs(inputs), targets
+
+
+def as_example(name: str, number: int, batch: Any) -> tuple[Inputs, Tensor | None]:  # noqa: ANN401  whatever a loader yields
+    """Return a batch as inputs and targets.
+
+    A pair is (inputs, targets). Without targets a batch is a tensor, a dict of arguments, a tuple or list of one, or a
+    pair whose second part is ``None``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(batch, tuple | list):
+        if len(batch) == 1 or (len(batch) == 2 and batch[1] is None):
+            return as_inputs(batch[0]), None
+        return as_pair(name, number, batch)
+    if isinstance(batch, Tensor | Mapping):
+        return batch, None
+    return as_pair(name, number, batch)
 
 
 def join(name: str, batches: Batches, device: torch.device) -> tuple[Inputs, Tensor]:

@@ -1,7 +1,7 @@
 """Fine-tuning on a caller's own batches, with or without labels."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import as_inputs, as_pair
+from amc.api.batches import as_example
 from amc.config.recipe import Recipe
 from amc.training.distillation import Distillation
 from amc.training.sgd import Descent, Progress
@@ -123,24 +123,6 @@ def fit_batches(
     model.eval()
 
 
-def as_example(number: int, batch: Any) -> tuple[Inputs, Tensor | None]:  # noqa: ANN401  whatever a loader yields
-    """Return a batch as inputs and targets.
-
-    A pair is (inputs, targets). Without targets a batch is a tensor, a dict of arguments, a tuple or list of one, or a
-    pair whose second part is ``None``.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if isinstance(batch, tuple | list):
-        if len(batch) == 1 or (len(batch) == 2 and batch[1] is None):
-            return as_inputs(batch[0]), None
-        return as_pair("batches", number, batch)
-    if isinstance(batch, Tensor | Mapping):
-        return batch, None
-    return as_pair("batches", number, batch)
-
-
 def _number_of(batches: Iterable[Any]) -> int:
     """Return how many batches an epoch has."""
     try:
@@ -155,7 +137,7 @@ def _number_of(batches: Iterable[Any]) -> int:
 
 
 def _loss(model: nn.Module, batch: Any, number: int, objective: Objective, device: torch.device) -> Tensor:  # noqa: ANN401
-    inputs, targets = as_example(number, batch)
+    inputs, targets = as_example("batches", number, batch)
     inputs = to_device(inputs, device)
     outputs = forward(model, inputs)
     return objective(outputs, inputs, None if targets is None else targets.to(device))

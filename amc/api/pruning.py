@@ -1,7 +1,8 @@
 """The search in one Python call, on any network and any data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from amc.api.batches import Batches, as_inputs, join
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
+from amc.api.scoring import ACCURACY, UserScore, make_scorer
 from amc.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
@@ -21,14 +23,12 @@ from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.network.usable_device import usable_device
 from envs.engine.scoring.precision import running_in
-from envs.engine.scoring.top1 import Score, Top1Scorer, metric_scorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, unmet_need
-
-UserScore = Callable[[nn.Module], float | Evaluation]
 
 
 def prune(
@@ -36,7 +36,7 @@ def prune(
     example_inputs: Inputs,
     *,
     calibration: Batches,
-    validation: Batches | None = None,
+    validation: Iterable[Any] | None = None,
     score: UserScore | None = None,
     target: float = 0.5,
     resource: str = "flops",
@@ -64,11 +64,14 @@ def prune(
             (arguments by name).
         calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
             The targets are used by criteria that look at gradients.
-        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy.
+        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy; with
+            ``reward="divergence"`` inputs alone do, as in ``PruneResult.finetune``, and accuracy is agreement with
+            ``model``.
         score: scores a candidate instead of ``validation``: a metric, higher is better.
         target: fraction of the network's ``resource`` that may be kept.
         resource: ``flops``, ``params`` or ``memory``.
-        reward: ``accuracy``, ``accuracy_flops`` or ``accuracy_params``.
+        reward: ``accuracy``, ``accuracy_flops``, ``accuracy_params``, ``loss`` or ``divergence``, that of the
+            candidate's class probabilities from those of ``model``.
         constraint: ``rescale`` or ``bound``.
         policy: one of ``amc.policies.policy_names()``, or an object with a method ``search(env)``. ``pareto`` needs
             ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
@@ -97,9 +100,12 @@ def prune(
     with random_state_kept():
         seed_everything(seed)
         inputs, targets = join("calibration", calibration, place)
-        scorer = _make_scorer(validation, score, place)
+        scorer, metric = make_scorer(validation, score, reward, place)
         example = to_device(as_inputs(example_inputs), place)
         engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, loss)
+        if isinstance(scorer, Top1Scorer):
+            compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
+            engine.score = scorer = compare(engine.model)
         problem = PruningEnv(
             engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
         )
@@ -112,7 +118,7 @@ def prune(
         request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,
-            "accuracy" if validation is not None else "score",
+            metric,
             chosen.granularity,
             chosen.criterion,
             resource,
@@ -157,14 +163,6 @@ def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the network itself where it is there already, which the engine copies, else a copy."""
     tensors = [*model.parameters(), *model.buffers()]
     return model if all(tensor.device == device for tensor in tensors) else copy_network(model).to(device)
-
-
-def _make_scorer(validation: Batches | None, score: UserScore | None, device: torch.device) -> Score:
-    if (validation is None) == (score is None):
-        raise ValueError("give either validation batches or a score function")
-    if score is not None:
-        return metric_scorer(score)
-    return Top1Scorer(*join("validation", validation or (), device))
 
 
 def _result(

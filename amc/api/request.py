@@ -28,7 +28,8 @@ class PruneRequest:
     Attributes:
         name: class of the network.
         policy: who searched.
-        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``.
+        metric: what trials were scored by, in words; ``accuracy`` is top-1 on ``validation``,
+            ``agreement`` that with the dense network where there are no labels.
         granularity: what was removed.
         criterion: how it was ranked.
         resource: what was limited.

@@ -178,7 +178,7 @@ class PruneResult:
     def _metric_rows(self) -> list[Row]:
         """Return how good the networks are; uniform ratios, never fine-tuned, stand beside what was not either."""
         metric = self.request.metric
-        quantity = TOP1 if metric == "accuracy" else SCORE
+        quantity = SCORE if metric == "score" else TOP1
         dense, uniform, untuned, found = (
             evaluation.metric
             for evaluation in (

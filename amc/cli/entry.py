@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 
 import amc
+from amc.cli.shadowing import describe_shadowing
 from amc.errors import ConfigError
-from amc.shadowing import describe_shadowing
 
 
 def enter(command: str, run: Callable[[], None]) -> None:

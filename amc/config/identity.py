@@ -25,6 +25,21 @@ NOT_ASKED = {
 POLICY = "policy."
 
 
+# What runs did that were made before there were these keys.
+DONE_BEFORE: dict[str, Setting] = {
+    "train.warm_up": 0.1,
+    "train.momentum": 0.9,
+    "finetune.distill": 0.0,
+    "finetune.temperature": 2.0,
+}
+
+
+def with_later_keys(asked: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return what a run of any version was asked, with the keys that came later as its version acted."""
+    repaired = asked.get("granularity") == "channel" and asked.get("reconstruct") is True
+    return {**DONE_BEFORE, "repair": "independent" if repaired else None, **asked}
+
+
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     """Return every key of a configuration that can change what the search finds, policy included.
 

@@ -44,8 +44,9 @@ class Finetuning:
 
     Attributes:
         epochs: passes over the train split, or a part of one, in every stage; 0 for none.
-        top_k: trainings to the end that choosing the winner may take as long as. Up to 32 of the best trials are
-            fine-tuned for a while, the better half for longer, and so on, see ``amc.training.successive_halving``.
+        top_k: whole trainings that choosing the winner may take as long as. With two or more, up to 32 of the best
+            trials are fine-tuned for a while, the better half for longer and one to the end, see
+            ``amc.training.successive_halving``.
         lr_factor: learning rate as a fraction of training's.
         distill: how much is learnt from the dense network's outputs, from 0 for nothing to 1 for everything; the rest
             from labels.
@@ -57,7 +58,7 @@ class Finetuning:
 
     epochs: float = needed(Interval(0, 10**6))
     top_k: int = setting(3, Interval(1))
-    lr_factor: float = setting(0.1, Interval(0, 1, low_open=True))
+    lr_factor: float = setting(0.3, Interval(0, 1, low_open=True))
     distill: float = setting(0.5, Interval(0, 1))
     temperature: float = setting(2.0, Interval(0, 100, low_open=True))
 

@@ -1,4 +1,4 @@
-"""Measured time of networks on this machine."""
+"""What this machine has: the time that networks take on it, and its memory."""
 
 import lazy_loader
 

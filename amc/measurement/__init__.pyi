@@ -1,5 +1,8 @@
 from .latency import Latency as Latency
 from .latency import measure_latency as measure_latency
+from .memory import Demand as Demand
+from .memory import check_memory as check_memory
+from .memory import gram_bytes as gram_bytes
 from .sparse_kernels import InHalf as InHalf
 from .sparse_kernels import has_sparse_kernels as has_sparse_kernels
 from .sparse_kernels import kernel_note as kernel_note

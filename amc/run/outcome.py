@@ -69,7 +69,7 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
         ModelError: no trial is within the target, or fine-tuning broke all that are.
     """
     ratios = uniform_trial(first.problem).strategy
-    uniform = tuner.tune_once(first.engine, ratios, "fine-tune uniform", times=last.number)
+    uniform = tuner.tune(first.engine, ratios, "fine-tune uniform", times=last.number, once=True)
     finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
     return Outcome(first, last, trials, finalists.trials, uniform, sound_winner(finalists))
 

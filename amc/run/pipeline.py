@@ -14,8 +14,8 @@ from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
 from amc.environment import public
+from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
-from amc.memory import check_memory
 from amc.progress import SearchProgress
 from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal

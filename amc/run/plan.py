@@ -12,7 +12,7 @@ from amc.config.schema import SearchConfig, TrainConfig
 from amc.device import prepare_torch
 from amc.environment import unmarked
 from amc.errors import ConfigError
-from amc.memory import Demand, gram_bytes
+from amc.measurement.memory import Demand, gram_bytes
 from amc.policies import policy_names
 from amc.run.stage import SearchPlan
 from amc.store.cache import cache_folder

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from amc.config.identity import with_later_keys
 from amc.config.setting import Setting
 from amc.errors import ConfigError, RefusedInput
 from amc.store.results import Result, RunFolder, read_asked, read_result
@@ -50,8 +51,9 @@ def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bo
     if result is None or result.stopped:
         return None
     now = {key: value for key, value in asked.items() if key not in ("policy", "seed")}
-    if result.settings and result.settings != now:
-        keys = sorted(key for key in {*result.settings, *now} if result.settings.get(key) != now.get(key))
+    then = with_later_keys(result.settings) if result.settings else now
+    if then != now:
+        keys = sorted(key for key in {*then, *now} if then.get(key) != now.get(key))
         log.info("%s is asked for otherwise: going on from the trials", ", ".join(keys[:SHOWN]))
         return None
     return result
@@ -66,10 +68,10 @@ def _asked_before(folder: Path) -> Mapping[str, Setting]:
         if result is None:
             raise
         log.warning("%s; taken from %s", error, RESULT)
-        return {**result.settings, "policy": result.policy, "seed": result.seed}
+        return with_later_keys({**result.settings, "policy": result.policy, "seed": result.seed})
     if before is None:
         raise ConfigError(f"{folder} holds a run of an earlier version; choose another name=, or overwrite=true")
-    return before
+    return with_later_keys(before)
 
 
 def _whole_result(folder: Path) -> Result | None:

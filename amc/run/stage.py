@@ -142,7 +142,7 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     """
     data, calibration = plan.data, plan.data.splits.calibration
     inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
-    score = RacingScorer(plan.score, network) if plan.scoring == "racing" else plan.score
+    score = RacingScorer(plan.score, network) if plan.scoring == "racing" else plan.score.compared_with(network)
     return TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
 
 

@@ -1,4 +1,10 @@
 from .cache import cache_folder as cache_folder
+from .digests import CHECKSUMS as CHECKSUMS
+from .digests import NOT_AS_WRITTEN as NOT_AS_WRITTEN
+from .digests import Read as Read
+from .digests import differing as differing
+from .digests import files_of as files_of
+from .digests import write_checksums as write_checksums
 from .durable_files import read_file as read_file
 from .durable_files import write_file as write_file
 from .kept_layers import LayerKept as LayerKept
@@ -18,11 +24,14 @@ from .results import read_asked as read_asked
 from .results import read_result as read_result
 from .results import read_stage as read_stage
 from .results import read_trials as read_trials
+from .run_folders import ASKED as ASKED
 from .run_folders import NETWORK as NETWORK
+from .run_folders import RESULT as RESULT
 from .run_folders import STAGE as STAGE
 from .run_folders import TRIALS as TRIALS
 from .run_folders import find_runs as find_runs
 from .run_folders import holds_run as holds_run
 from .run_folders import is_finished as is_finished
 from .run_folders import stage_folder as stage_folder
+from .trial_rows import recover_trials as recover_trials
 from .typed_records import parse as parse

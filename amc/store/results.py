@@ -33,9 +33,7 @@ from amc.store.typed_records import Integer, Number, Whole, parse
 from envs.search import Trial
 
 log = logging.getLogger(__name__)
-
 SCHEMA = 1
-# ``Setting``, whole numbers bounded.
 _Setting = str | Integer | float | bool | None
 
 

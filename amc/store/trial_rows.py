@@ -31,6 +31,7 @@ class _Evaluation:
     metric: Number
     loss: Number | None
     n_samples: Whole
+    divergence: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class TrialRow:
 
 
 def trial_as_dict(trial: Trial) -> dict[str, Any]:
-    """Return everything of a trial but its seconds; JSON knows no nan, so an absent loss is null."""
-    evaluation = trial.evaluation._asdict() | {"loss": _none_if_nan(trial.evaluation.loss)}
+    """Return everything of a trial but its seconds; JSON knows no nan, so an absent loss or divergence is null."""
+    evaluation = trial.evaluation._asdict()
+    evaluation |= {name: _none_if_nan(evaluation[name]) for name in ("loss", "divergence")}
     return {
         "index": trial.index,
         "reward": trial.reward,
@@ -73,18 +75,26 @@ def timing_as_dict(trial: Trial) -> dict[str, Any]:
 
 def trial_of(row: TrialRow, timings: Mapping[int, Timing]) -> Trial:
     """Return the trial of a line; one without a timing took ``nan`` seconds."""
-    loss = math.nan if row.evaluation.loss is None else row.evaluation.loss
     timing = timings.get(row.index, Timing(row.index))
     return Trial(
         index=row.index,
         strategy=row.strategy,
         reward=row.reward,
-        evaluation=Evaluation(row.evaluation.metric, loss, row.evaluation.n_samples),
+        evaluation=_evaluation_of(row.evaluation),
         cost=Cost(**vars(row.cost)),
         feasible=row.feasible,
         seconds=timing.seconds,
         engine_seconds=timing.engine_seconds,
     )
+
+
+def _evaluation_of(row: _Evaluation) -> Evaluation:
+    loss, divergence = _nan_if_none(row.loss), _nan_if_none(row.divergence)
+    return Evaluation(row.metric, loss, row.n_samples, divergence)
+
+
+def _nan_if_none(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _none_if_nan(value: float) -> float | None:

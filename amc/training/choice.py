@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from torch import nn
+
 from amc.progress import TrainingProgress
-from amc.training.finetune import FineTuner, Tuned, Tuning
+from amc.training.finetune import FineTuner, Tuned
 from amc.training.sgd import Progress
-from amc.training.successive_halving import MOST, Rung, choose_rungs, halve
+from amc.training.successive_halving import MOST, choose_rungs, halve
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.search import Trial, quality
@@ -16,7 +18,7 @@ from envs.search import Trial, quality
 log = logging.getLogger(__name__)
 
 SHORTEST = 10
-"""Steps of the first rung, at the least: what fewer do to a network says too little about it."""
+"""Steps of a rung, at the least: what fewer do to a network says too little about it."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Finalists:
 def tune_best(
     tuner: FineTuner, engine: TorchEngine, trials: Sequence[Trial], uniform: Strategy | Tuned, title: str = ""
 ) -> Finalists:
-    """Fine-tune the best trials of a search: many of them for a while, the better half for longer, and so on.
+    """Fine-tune the best trials of a search: many of them for a while, the better half for longer, one to the end.
 
-    It takes as long as fine-tuning ``top_k`` of them to the end.
+    It takes as long as fine-tuning ``top_k`` of them to the end, which is what is done where there are no more.
 
     Args:
         tuner: fine-tunes.
@@ -58,62 +60,67 @@ def tune_best(
     contestants = [trial.strategy for trial in best if trial.strategy != ratios]
     if not finished:
         contestants.append(ratios)
-    if contestants:
-        finished += _contest(tuner, engine, contestants, keep_last=len(finished) == 0, title=title)
+    prefix = f"{title}: " if title else ""
+    chosen = _choose(tuner, engine, contestants, keep_last=not finished, prefix=prefix) if contestants else []
+    for place, strategy in enumerate(chosen, 1):
+        finished.append(tuner.tune(engine, strategy, f"{prefix}fine-tune {place} of {len(chosen)}"))
     tuned = {each.strategy: each for each in finished}
     return Finalists(
         {trial.index: tuned[trial.strategy] for trial in best if trial.strategy in tuned}, tuned.get(ratios)
     )
 
 
-def _contest(
-    tuner: FineTuner, engine: TorchEngine, strategies: Sequence[Strategy], *, keep_last: bool, title: str
-) -> list[Tuned]:
-    """Fine-tune as many of the strategies, best first, as there is time for, and return those that get to the end.
+def _choose(
+    tuner: FineTuner, engine: TorchEngine, strategies: Sequence[Strategy], *, keep_last: bool, prefix: str
+) -> list[Strategy]:
+    """Return which of the strategies, best first, are to be fine-tuned to the end.
 
     ``keep_last``: the last of them takes part even where only some do.
     """
-    rungs = choose_rungs(len(strategies), tuner.settings.top_k, tuner.steps, tuner.scoring_steps, SHORTEST)
-    chosen = list(strategies[: rungs[0].contestants])
+    top_k = tuner.settings.top_k
+    rungs = choose_rungs(len(strategies), top_k, tuner.steps, tuner.scoring_steps, SHORTEST)
+    chosen = list(strategies[: rungs[0].contestants if rungs else top_k])
     if keep_last and len(chosen) > 1:
         chosen[-1] = strategies[-1]
-    after: dict[Strategy, Evaluation] = {}
+    if not rungs:
+        return chosen
+    networks = {strategy: engine.prune(strategy) for strategy in chosen}
 
-    def play(number: int, running: Sequence[Tuning]) -> list[tuple[float, ...]]:
-        scores = play_rung(rungs, number, running, title)
-        after.update({tuning.strategy: score for tuning, score in zip(running, scores, strict=True)})
+    def play(number: int, running: Sequence[Strategy]) -> list[tuple[float, ...]]:
+        what = f"{prefix}{len(running)} networks, rung {number + 1} of {len(rungs)}"
+        scores = play_rung(tuner, rungs[number].steps, number, [networks[strategy] for strategy in running], what)
+        for strategy in set(networks) - set(running):
+            del networks[strategy]
         return [quality_of(score) for score in scores]
 
-    ended = halve([tuner.begin(engine, strategy) for strategy in chosen], rungs, play)
-    return [tuning.tuned(after[tuning.strategy]) for tuning in ended]
+    return halve(chosen, rungs, play)[:1]
 
 
-def play_rung(rungs: Sequence[Rung], number: int, running: Sequence[Tuning], title: str = "") -> list[Evaluation]:
-    """Train every network that is still in the contest to the end of a rung, and score each.
+def play_rung(
+    tuner: FineTuner, steps: int, number: int, networks: Sequence[nn.Module], what: str = ""
+) -> list[Evaluation]:
+    """Train every network that is still in the contest in place, and score each.
 
     Args:
-        rungs: of the contest.
-        number: which one, from 0.
-        running: who takes part.
-        title: of the search, for messages.
+        tuner: trains.
+        steps: of each.
+        number: of the rung, from 0.
+        networks: those who take part.
+        what: this is, for messages.
     """
-    steps = rungs[number].steps
-    done = rungs[number - 1].steps if number else 0
-    what = f"fine-tune {len(running)} network{'s' if len(running) > 1 else ''}"
-    if len(rungs) > 1:
-        what += f", rung {number + 1} of {len(rungs)}"
-    what = f"{title}: {what}" if title else what
     with TrainingProgress(what) as progress:
-        parts = [_part(progress, place, len(running), steps - done) for place in range(len(running))]
-        scores = [tuning.advance(steps, part) for tuning, part in zip(running, parts, strict=True)]
+        parts = [_part(progress, place, len(networks)) for place in range(len(networks))]
+        scores = [
+            tuner.train_briefly(network, steps, number, part) for network, part in zip(networks, parts, strict=True)
+        ]
     best = max(scores, key=quality_of)
-    log.info("%s: best top-1 on search %.2f%% after %d steps", what, 100 * best.metric, steps)
+    log.info("%s: %d steps each, best top-1 on search %.2f%%", what, steps, 100 * best.metric)
     return scores
 
 
-def _part(whole: Progress, place: int, count: int, steps: int) -> Progress:
-    """Return the progress of one of several trainings of ``steps`` each."""
-    return lambda step, end, loss: whole(place * steps + steps - (end - step), count * steps, loss)
+def _part(whole: Progress, place: int, count: int) -> Progress:
+    """Return the progress of one of several trainings of equal length."""
+    return lambda step, steps, loss: whole(place * steps + step, count * steps, loss)
 
 
 def best_trials(trials: Iterable[Trial], count: int) -> list[Trial]:

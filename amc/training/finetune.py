@@ -12,7 +12,7 @@ from amc.progress import TrainingProgress
 from amc.training.dense import cache_key
 from amc.training.distillation import Distillation
 from amc.training.network_cache import NetworkCache, digest_of
-from amc.training.sgd import Fitting, Progress, steps_of
+from amc.training.sgd import Progress, fit, steps_of
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
@@ -39,33 +39,6 @@ class Tuned:
 def finetuning_recipe(training: Recipe, settings: Finetuning, times: int = 1) -> Recipe:
     """Return the recipe of fine-tuning: training's, at a fraction of its learning rate, ``times`` as many epochs."""
     return replace(training, epochs=settings.epochs * times, lr=training.lr * settings.lr_factor)
-
-
-class Tuning:
-    """A pruned network on its way through fine-tuning.
-
-    Attributes:
-        strategy: what was pruned.
-        model: the network, in eval mode while it pauses.
-        steps: of the whole way.
-    """
-
-    def __init__(self, engine: TorchEngine, strategy: Strategy, fitting: Fitting, score: Top1Scorer) -> None:
-        self.strategy = strategy
-        self.model = fitting.model
-        self.steps = fitting.steps
-        self._engine = engine
-        self._fitting = fitting
-        self._score = score
-
-    def advance(self, steps: int, progress: Progress | None = None) -> Evaluation:
-        """Train until so many steps are taken, and return how good the network is then, on the search split."""
-        self._fitting.advance(steps, progress)
-        return self._score(self.model)
-
-    def tuned(self, after: Evaluation) -> Tuned:
-        """Return the network as one that is fine-tuned; ``after`` is how good it is."""
-        return Tuned(self.strategy, self.model, self._score(self._engine.prune(self.strategy)), after)
 
 
 @dataclass(frozen=True)
@@ -100,39 +73,53 @@ class FineTuner:
         """Steps that take about as long as scoring a network, a third of what the same images take in training."""
         return ceil(len(self.score) / (3 * self.training.batch_size))
 
-    def begin(self, engine: TorchEngine, strategy: Strategy, times: int = 1) -> Tuning:
-        """Prune a network that is to be fine-tuned.
+    def train(self, model: nn.Module, recipe: Recipe, progress: Progress | None = None, part: int = 0) -> None:
+        """Train a pruned network in place and leave it in eval mode.
+
+        Args:
+            model: the network.
+            recipe: how.
+            progress: called after every step with the step, the number of steps and the loss.
+            part: one of several trainings of the same network, which see other images.
+        """
+        settings, data = self.settings, self.data
+        distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
+        fit(model, data.splits, recipe, (self.seed + part) % 2**32, str(data.device), progress, distillation)
+
+    def train_briefly(self, model: nn.Module, steps: int, part: int, progress: Progress | None = None) -> Evaluation:
+        """Train for some steps on a schedule of their own, and return how good the network is, on the search split."""
+        an_epoch = len(self.data.splits.train.labels) // self.training.batch_size
+        recipe = replace(finetuning_recipe(self.training, self.settings), epochs=steps / an_epoch)
+        self.train(model, recipe, progress, part)
+        return self.score(model)
+
+    def tune(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1, *, once: bool = False) -> Tuned:
+        """Prune and fine-tune.
 
         Args:
             engine: prunes.
             strategy: how much.
+            title: stands before the progress bar.
             times: how many times the epochs of the settings.
+            once: take the network from the cache if another run came to the same, else leave it there.
         """
-        settings, data = self.settings, self.data
-        distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
-        recipe = finetuning_recipe(self.training, settings, times)
-        fitting = Fitting(engine.prune(strategy), data.splits, recipe, self.seed, str(data.device), distillation)
-        return Tuning(engine, strategy, fitting, self.score)
-
-    def tune_once(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1) -> Tuned:
-        """Prune and fine-tune to the end, unless another run did the same before: then its network is in the cache.
-
-        ``title`` stands before the progress bar; the other arguments are those of :meth:`begin`.
-        """
-        tuning = self.begin(engine, strategy, times)
+        recipe = finetuning_recipe(self.training, self.settings, times)
+        model = engine.prune(strategy)
+        before = self.score(model)
 
         def train() -> None:
             with TrainingProgress(title) as progress:
-                tuning.advance(tuning.steps, progress)
+                self.train(model, recipe, progress)
 
-        if tuning.steps:
-            self.cache.fill(tuning.model, self._key(tuning.model, times), title, train)
-        return tuning.tuned(self.score(tuning.model))
+        if once and steps_of(recipe, self.data.splits):
+            self.cache.fill(model, self._key(model, recipe), title, train)
+        else:
+            train()
+        return Tuned(strategy, model, before, self.score(model))
 
-    def _key(self, pruned: nn.Module, times: int) -> str:
+    def _key(self, pruned: nn.Module, recipe: Recipe) -> str:
         """Return a digest of all that a fine-tuned network depends on; ``pruned`` is what it begins as."""
         settings, data = self.settings, self.data
-        recipe = finetuning_recipe(self.training, settings, times)
         taught = (digest_of(self.teacher), settings.distill, settings.temperature) if settings.distill else None
         training = cache_key(pruned, data.splits, recipe, self.seed, data.device)
         return hashlib.sha256(json.dumps([training, taught]).encode()).hexdigest()

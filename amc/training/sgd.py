@@ -111,7 +111,7 @@ class Fitting:
             self.done += 1
             if progress is not None:
                 progress(self.done, step, loss.item())
-        # Many networks may wait at once: each keeps its momentum, and no more.
+        # Many networks may wait for their turn at once.
         self.model.zero_grad(set_to_none=True)
         self.model.eval()
 

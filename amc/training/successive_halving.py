@@ -1,7 +1,8 @@
 """Choosing the best of many networks: all are trained a little, the better half twice as long, and so on.
 
-A network that stays keeps its weights, its momentum and its place on one schedule of the learning rate: the one that
-gets to the end was trained as if it had been alone.
+Every rung is a training of its own, whose learning rate falls to zero: in the middle of a longer one networks cannot be
+told apart, the rate is high there and what batch norms count lags behind. Weights are carried on from rung to rung, but
+only to choose: the one chosen is fine-tuned anew, as if it had been alone, and so are those it is compared with.
 
 References:
     Jamieson and Talwalkar, 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS.
@@ -13,7 +14,9 @@ from typing import NamedTuple, TypeVar
 Contestant = TypeVar("Contestant")
 
 MOST = 32
-"""Contestants are held in memory together, with their momentum."""
+"""Contestants are held in memory together."""
+LAST = 4
+"""Contestants of the last rung."""
 
 
 class Rung(NamedTuple):
@@ -21,7 +24,7 @@ class Rung(NamedTuple):
 
     Attributes:
         contestants: how many take part.
-        steps: that each of them has behind it at the end of the round.
+        steps: that each of them is trained in it.
     """
 
     contestants: int
@@ -29,43 +32,45 @@ class Rung(NamedTuple):
 
 
 def plan_rungs(contestants: int, steps: int) -> tuple[Rung, ...]:
-    """Return the rungs that one of the contestants gets to the end of.
+    """Return the rungs of a contest: behind the last, which ``LAST`` reach, each has a share 1 / ``LAST`` of ``steps``.
 
     Args:
         contestants: how many there are, at least one.
         steps: of a whole training.
     """
-    rungs = [Rung(1, steps)]
-    while rungs[0].contestants < contestants:
-        after = rungs[0]
-        rungs.insert(0, Rung(min(2 * after.contestants, contestants), after.steps // 2))
-    return tuple(rungs)
+    reached, total = [min(LAST, contestants)], [steps // LAST]
+    while reached[0] < contestants:
+        reached.insert(0, min(2 * reached[0], contestants))
+        total.insert(0, total[0] // 2)
+    before = (0, *total)
+    return tuple(
+        Rung(count, done - begun) for count, done, begun in zip(reached, total, before[: len(total)], strict=True)
+    )
 
 
 def cost_of(rungs: Sequence[Rung], scoring: int) -> int:
     """Return what rungs take, in steps; ``scoring`` is what it takes to score a network once."""
-    before = (0, *(rung.steps for rung in rungs))
-    return sum(rung.contestants * (rung.steps - done + scoring) for rung, done in zip(rungs, before, strict=False))
+    return sum(rung.contestants * (rung.steps + scoring) for rung in rungs)
 
 
 def choose_rungs(available: int, whole: int, steps: int, scoring: int, shortest: int) -> tuple[Rung, ...]:
-    """Return the contest of the most contestants that takes no longer than some whole trainings.
-
-    Where there are no more contestants than that, or steps too few to tell them apart, all of its contestants are
-    trained to the end.
+    """Return the contest of the most contestants that, with the winner's training, takes no longer than some trainings.
 
     Args:
         available: contestants that there are, at least one.
         whole: trainings, at least one, and each scored once, that it may take as long as.
         steps: of a whole training.
         scoring: what it takes to score a network once, in steps.
-        shortest: steps of the first rung, at the least.
+        shortest: steps of a rung, at the least.
+
+    Returns:
+        No rung where there are no more contestants than trainings, or steps too few to tell contestants apart.
     """
     for contestants in range(min(available, MOST), whole, -1):
         rungs = plan_rungs(contestants, steps)
-        if rungs[0].steps >= shortest and cost_of(rungs, scoring) <= whole * (steps + scoring):
+        if rungs[0].steps >= shortest and cost_of(rungs, scoring) <= (whole - 1) * (steps + scoring):
             return rungs
-    return (Rung(min(available, whole), steps),)
+    return ()
 
 
 def halve(

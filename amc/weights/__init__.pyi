@@ -6,7 +6,10 @@ from .export import onnx_bytes as onnx_bytes
 from .export import pt2_bytes as pt2_bytes
 from .export import weights_bytes as weights_bytes
 from .loading import load as load
+from .loading import read_header as read_header
 from .metadata import Header as Header
 from .metadata import ModelSpec as ModelSpec
 from .tensor_file import read_metadata as read_metadata
 from .tensor_file import read_tensors as read_tensors
+from .tensor_file import tensor_bytes as tensor_bytes
+from .verification import verify_run as verify_run

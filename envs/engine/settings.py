@@ -2,9 +2,19 @@
 
 from dataclasses import dataclass
 
-from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, CURVATURES, PRECISIONS, UNITS, check_combination
+from envs.engine.choices import (
+    ANY_GRANULARITY,
+    CHANNELS_ONLY,
+    CURVATURES,
+    PRECISIONS,
+    REPAIRS,
+    UNITS,
+    check_combination,
+)
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 
+BATCH_NORM_IMAGES = 500
+"""Enough for batch norms: 2,000 measure them no better."""
 SEEDS = Interval(0, 2**32, high_open=True)
 
 
@@ -20,7 +30,10 @@ class EngineSettings:
             eight choices then. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
-        adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone.
+        repair: what these least squares see: ``independent``: the dense network's inputs; ``compensating``: those of
+            the pruned network, layer after layer, so that each makes up for the errors before it; null for the latter.
+        adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
+            0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
         precision: what candidates run in; ``auto`` takes bfloat16 where the device multiplies it in hardware and the
             dense network's outputs stay within a tolerance of float32's.
@@ -37,7 +50,8 @@ class EngineSettings:
     round_to: int | None = setting(None, Interval(1))
     ignore: tuple[str, ...] = ()
     reconstruct: bool = True
-    adaptive_bn: int = setting(500, Interval(0))
+    repair: str | None = setting(None, OneOf(REPAIRS))
+    adaptive_bn: int | None = setting(None, Interval(0))
     seed: int = setting(0, SEEDS)
     precision: str = setting("auto", OneOf(PRECISIONS))
     vector_size: int = setting(4, Interval(1))
@@ -51,3 +65,21 @@ class EngineSettings:
             raise ValueError(
                 f"round_to={self.round_to}: must be null: it goes with granularity=channel, not with {self.granularity}"
             )
+        if self.repair is not None and self.granularity != "channel":
+            raise ValueError(
+                f"repair={self.repair}: must be null: it goes with granularity=channel, not with {self.granularity}"
+            )
+        if self.repair is not None and not self.reconstruct:
+            raise ValueError(f"repair={self.repair}: must be null with reconstruct=false, which repairs nothing")
+
+    @property
+    def compensates(self) -> bool:
+        """Whether layers are fitted to make up for each other's errors."""
+        return self.granularity == "channel" and self.reconstruct and self.repair != "independent"
+
+    @property
+    def batch_norm_images(self) -> int:
+        """Calibration images on which batch norms are measured anew."""
+        if self.adaptive_bn is not None:
+            return self.adaptive_bn
+        return 0 if self.compensates else BATCH_NORM_IMAGES

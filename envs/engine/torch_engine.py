@@ -74,7 +74,7 @@ class TorchEngine:
         self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = take(calibration, slice(self.settings.adaptive_bn))
+        self._calibration = take(calibration, slice(self.settings.batch_norm_images))
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     @property

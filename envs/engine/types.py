@@ -1,5 +1,6 @@
 """The types that engine, environment and policies share. No logic beyond rounding, no torch."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,11 +87,14 @@ class Evaluation(NamedTuple):
         metric: higher is better; for classifiers top-1 accuracy as a fraction.
         loss: lower is better, ``nan`` where the scoring function gives none.
         n_samples: how many samples it was measured on.
+        divergence: mean KL divergence of its class probabilities from the dense network's, in nats; ``nan`` where it
+            was not measured.
     """
 
     metric: float
     loss: float
     n_samples: int
+    divergence: float = math.nan
 
 
 class PruningEngine(Protocol):

@@ -41,7 +41,7 @@ class Noisy:
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         rng = np.random.default_rng(list(map(int, 1000 * np.array(strategy))))
-        metric, loss, samples = self.inner.evaluate(strategy)
+        metric, loss, samples, _ = self.inner.evaluate(strategy)
         return Evaluation(
             round(metric, self.digits), loss + self.noise * rng.normal() if self.loss else math.nan, samples
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from amc.errors import ConfigError
-from amc.memory import Demand, check_memory
+from amc.measurement.memory import Demand, check_memory
 from amc.zoo.data.dataset import RawData, Source, Split
 from amc.zoo.data.image_file import SUFFIXES, read_image
 

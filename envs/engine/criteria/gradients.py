@@ -1,4 +1,4 @@
-"""Derivatives of the loss by every weight: its mean gradient, and the diagonal of its Hessian by two estimates."""
+"""Derivatives of the loss by every weight: gradients by sample, and the diagonal of the Hessian by two estimates."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,10 @@ WeightValues = dict[str, Tensor]
 """One value a weight, in the weight's shape, by layer name."""
 
 
-def mean_gradient(model: nn.Module, names: Sequence[str], samples: Samples, most: int = MOST_SAMPLES) -> WeightValues:
-    """Return the gradient of the mean loss.
+def sample_gradients(
+    model: nn.Module, names: Sequence[str], samples: Samples, most: int = MOST_SAMPLES
+) -> Iterator[WeightValues]:
+    """Yield the gradient of every sample's loss.
 
     Args:
         model: the dense network in eval mode; it is not touched.
@@ -32,7 +34,13 @@ def mean_gradient(model: nn.Module, names: Sequence[str], samples: Samples, most
     Raises:
         ValueError: there are no labels.
     """
-    return _average(model, names, samples, most, BATCH_SIZE, _adding(lambda gradient: gradient))
+    batches = samples.batches(1, most)
+    network = copy.deepcopy(model).eval().requires_grad_(True)
+    weights = [_parameter(network, name) for name in names]
+    for inputs, labels in batches:
+        with torch.enable_grad():
+            gradients = _gradients(samples.loss(forward(network, inputs), labels), weights)
+        yield dict(zip(names, gradients, strict=True))
 
 
 def fisher_diagonal(model: nn.Module, names: Sequence[str], samples: Samples, most: int = MOST_SAMPLES) -> WeightValues:
@@ -50,7 +58,12 @@ def fisher_diagonal(model: nn.Module, names: Sequence[str], samples: Samples, mo
     Raises:
         ValueError: there are no labels.
     """
-    return _average(model, names, samples, most, 1, _adding(Tensor.square))
+    totals: WeightValues = {}
+    seen = 0
+    for gradients in sample_gradients(model, names, samples, most):
+        totals = {name: totals.get(name, 0) + gradient.square() for name, gradient in gradients.items()}
+        seen += 1
+    return {name: total / seen for name, total in totals.items()}
 
 
 def hutchinson_diagonal(
@@ -92,27 +105,15 @@ def hutchinson_diagonal(
             for total, sign, product in zip(totals, signs, products, strict=True):
                 total += count / probes * sign * product
 
-    return _average(model, names, samples, most, BATCH_SIZE, add)
+    return _average(model, names, samples, most, add)
 
 
 Add = Callable[[list[Tensor], Tensor, list[Tensor], int], None]
 """Adds one batch's derivatives by ``weights`` to ``totals``, times its number of samples."""
 
 
-def _adding(change: Callable[[Tensor], Tensor]) -> Add:
-    """Return what adds up the gradients of the loss, each changed by a function."""
-
-    def add(totals: list[Tensor], loss: Tensor, weights: list[Tensor], count: int) -> None:
-        for total, gradient in zip(totals, _gradients(loss, weights), strict=True):
-            total += count * change(gradient)
-
-    return add
-
-
-def _average(
-    model: nn.Module, names: Sequence[str], samples: Samples, most: int, batch_size: int, add: Add
-) -> WeightValues:
-    batches = samples.batches(batch_size, most)
+def _average(model: nn.Module, names: Sequence[str], samples: Samples, most: int, add: Add) -> WeightValues:
+    batches = samples.batches(BATCH_SIZE, most)
     with _differentiable(model) as network:
         weights = [_parameter(network, name) for name in names]
         totals = [torch.zeros_like(weight) for weight in weights]

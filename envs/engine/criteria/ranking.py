@@ -1,13 +1,13 @@
 """From a criterion to the order in which units stay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from envs.engine.criteria.channels import CHANNEL_CRITERIA
 from envs.engine.criteria.gradients import WeightValues
-from envs.engine.criteria.weights import CRITERIA, reading_rows
+from envs.engine.criteria.weights import CRITERIA, Criterion, reading_rows
 from envs.engine.network.channels import ChannelGroup, Side
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
@@ -39,23 +39,28 @@ def _reading_scores(
 ) -> list[Tensor]:
     """Score channels by the weights that read them."""
     criterion = CRITERIA[settings.criterion]
-    known = model
-    if criterion.statistic is not None:
-        names = list(dict.fromkeys(member.module for group in groups for member in group.at(Side.IN)))
-        known = _with_weights(model, criterion.statistic(model, names, samples, settings))
-    scores = []
-    for group in groups:
-        members = zip(reading_rows(model, group), reading_rows(known, group), strict=True)
-        scores.append(torch.stack([criterion.score(*rows) for rows in members]).sum(0))
+    names = list(dict.fromkeys(member.module for group in groups for member in group.at(Side.IN)))
+    known = copy_structure(model)
+    scores = [torch.zeros(())] * len(groups)
+    for values in _statistics(criterion, model, names, samples, settings):
+        _set_weights(known, values)
+        for number, group in enumerate(groups):
+            members = zip(reading_rows(model, group), reading_rows(known, group), strict=True)
+            scores[number] = scores[number] + torch.stack([criterion.score(*rows) for rows in members]).sum(0).cpu()
     return scores
 
 
-def _with_weights(model: nn.Module, values: WeightValues) -> nn.Module:
-    """Return the network with values in place of weights, so that both are cut into rows alike."""
-    replaced = copy_structure(model)
+def _statistics(
+    criterion: Criterion, model: nn.Module, names: Sequence[str], samples: Samples, settings: EngineSettings
+) -> Iterable[WeightValues]:
+    """Return what a criterion has to know of the weights, nothing once if it needs no more than themselves."""
+    return [{}] if criterion.statistic is None else criterion.statistic(model, names, samples, settings)
+
+
+def _set_weights(model: nn.Module, values: WeightValues) -> None:
+    """Put values in place of weights, so that both are cut into rows alike."""
     for name, tensor in values.items():
-        replaced.get_submodule(name).weight = nn.Parameter(tensor, requires_grad=False)
-    return replaced
+        model.get_submodule(name).weight = nn.Parameter(tensor, requires_grad=False)
 
 
 def rank_units(
@@ -77,15 +82,18 @@ def rank_units(
         ValueError: the criterion needs labels, and there are none.
     """
     criterion = CRITERIA[settings.criterion]
-    values = criterion.statistic(model, list(cuts), samples, settings) if criterion.statistic is not None else {}
+    scores: dict[str, Tensor] = {}
+    for values in _statistics(criterion, model, list(cuts), samples, settings):
+        for name, cut in cuts.items():
+            module = model.get_submodule(name)
+            weight = as_matrix(weight_of(module), module)
+            known = as_matrix(values[name], module) if name in values else weight
+            scores[name] = scores.get(name, torch.zeros(())) + criterion.score(cut.rows(weight), cut.rows(known)).cpu()
     ranks = {}
     for name, cut in cuts.items():
         module = model.get_submodule(name)
-        weight = as_matrix(weight_of(module), module)
-        known = as_matrix(values[name], module) if name in values else weight
-        scores = criterion.score(cut.rows(weight), cut.rows(known))
-        sizes = cut.sizes(as_matrix(unmasked(module), module))
-        ranks[name] = _ranks_of(scores.masked_fill(sizes == 0, -torch.inf)).cpu()
+        sizes = cut.sizes(as_matrix(unmasked(module), module)).cpu()
+        ranks[name] = _ranks_of(scores[name].masked_fill(sizes == 0, -torch.inf))
     return ranks
 
 

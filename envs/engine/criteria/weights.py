@@ -5,21 +5,25 @@ granularity channel the rows are the weights that read a channel, as in AMC. Cou
 the shortcuts of a residual stage, have several members: their scores add up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from envs.engine.criteria.gradients import WeightValues, fisher_diagonal, hutchinson_diagonal, mean_gradient
+from envs.engine.criteria.gradients import WeightValues, fisher_diagonal, hutchinson_diagonal, sample_gradients
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.network.weight_matrix import by_input_channel
 from envs.engine.settings import EngineSettings
 
-Statistic = Callable[[nn.Module, Sequence[str], Samples, EngineSettings], WeightValues]
-"""``(dense network, layer names, calibration data, settings)`` -> a value for every weight of these layers."""
+Statistic = Callable[[nn.Module, Sequence[str], Samples, EngineSettings], Iterable[WeightValues]]
+"""``(dense network, layer names, calibration data, settings)`` -> values for every weight of these layers: one set, or
+several, such as one a sample, whose scores add up."""
+
+DAMPING = 1.0
+"""Curvature that every weight has at least, relative to the mean of its layer."""
 
 
 class Criterion(NamedTuple):
@@ -62,16 +66,16 @@ def obd(weights: Tensor, curvature: Tensor) -> Tensor:
 
 
 def taylor(weights: Tensor, gradient: Tensor) -> Tensor:
-    """First order: how much the calibration loss changes without the unit, |sum g_i w_i|.
+    """First order: how much the loss of a sample changes without the unit, (sum g_i w_i)^2, added over samples.
 
-    Summed first, absolute afterwards: the group contribution of the paper of 2019 (there squared, which ranks alike),
-    with all calibration data as one batch.
+    Squared sample by sample, as in the paper of 2019 batch by batch: a trained network's mean gradient is zero but for
+    noise, and what is left of it ranks little better than chance.
 
     References:
         Molchanov et al., 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference",
         arXiv 1611.06440; Molchanov et al., 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771.
     """
-    return (gradient * weights).sum(-1).abs()
+    return (gradient * weights).sum(-1).square()
 
 
 def random(_: Tensor, draws: Tensor) -> Tensor:
@@ -79,33 +83,40 @@ def random(_: Tensor, draws: Tensor) -> Tensor:
     return draws[..., 0]
 
 
-def curvature(model: nn.Module, names: Sequence[str], samples: Samples, settings: EngineSettings) -> WeightValues:
-    """Return the Hessian's diagonal as ``settings.curvature`` estimates it."""
+def curvature(model: nn.Module, names: Sequence[str], samples: Samples, settings: EngineSettings) -> list[WeightValues]:
+    """Return the Hessian's diagonal as ``settings.curvature`` estimates it, damped.
+
+    The estimate is rough, and holds for small changes only. Without damping, weights go because the loss happens to
+    be flat around them, however large they are.
+    """
     if settings.curvature == "hutchinson":
-        return hutchinson_diagonal(model, names, samples, settings.seed)
-    return fisher_diagonal(model, names, samples)
+        diagonal = hutchinson_diagonal(model, names, samples, settings.seed)
+    else:
+        diagonal = fisher_diagonal(model, names, samples)
+    return [{name: values + DAMPING * values.abs().mean() for name, values in diagonal.items()}]
 
 
-def gradient(model: nn.Module, names: Sequence[str], samples: Samples, _: EngineSettings) -> WeightValues:
-    """Return the mean gradient of the calibration loss."""
-    return mean_gradient(model, names, samples)
+def gradients(model: nn.Module, names: Sequence[str], samples: Samples, _: EngineSettings) -> Iterable[WeightValues]:
+    """Return the gradient of the loss of every calibration sample."""
+    return sample_gradients(model, names, samples)
 
 
-def draws(model: nn.Module, names: Sequence[str], _: Samples, settings: EngineSettings) -> WeightValues:
+def draws(model: nn.Module, names: Sequence[str], _: Samples, settings: EngineSettings) -> list[WeightValues]:
     """Return a number from [0, 1) for every weight."""
     generator = torch.Generator().manual_seed(settings.seed)
     weights = {name: weight_of(model.get_submodule(name)) for name in names}
-    return {
+    drawn = {
         name: torch.rand(weight.shape, generator=generator).to(weight.device, weight.dtype)
         for name, weight in weights.items()
     }
+    return [drawn]
 
 
 CRITERIA: dict[str, Criterion] = {
     "l1": Criterion(l1),
     "l2": Criterion(l2),
     "obd": Criterion(obd, curvature),
-    "taylor": Criterion(taylor, gradient),
+    "taylor": Criterion(taylor, gradients),
     "random": Criterion(random, draws),
 }
 

@@ -16,6 +16,7 @@ from envs.engine.network.samples import Samples
 from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.pruners.steps import describe
 from envs.engine.pruners.verification import keep_removable
+from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
@@ -72,6 +73,9 @@ class ChannelPruner:
             if settings.reconstruct
             else None
         )
+        self._compensation = (
+            Compensation(model, self.graph, samples.inputs, settings.seed) if settings.compensates else None
+        )
 
     @property
     def unprunable(self) -> dict[str, str]:
@@ -124,6 +128,8 @@ class ChannelPruner:
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))
                 self._reconstruction.shift_outputs(small, name, solution.shift[outputs])
+        if self._compensation is not None and channels:
+            self._compensation.repair(small, channels)
         return small
 
     def for_inference(self, model: nn.Module) -> nn.Module:

@@ -1,12 +1,13 @@
-"""How good a network is: a metric and a loss on a split that stays on the device."""
+"""How good a network is: accuracy, loss and divergence from the dense one on a split that stays on the device."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import kl_div, nll_loss
 
 from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
@@ -28,15 +29,24 @@ class Answers(NamedTuple):
         correct: whether the class of highest score is the right one, bool, shape ``(n,)``.
         loss: cross-entropy of each image, float64, shape ``(n,)``.
         margin: by how much the highest score is above the second, shape ``(n,)``.
+        divergence: KL divergence of the class probabilities from the reference's, in nats, float64, shape ``(n,)``;
+            ``nan`` where there is no reference.
     """
 
     correct: Tensor
     loss: Tensor
     margin: Tensor
+    divergence: Tensor
 
 
 class Top1Scorer:
-    """Measures top-1 accuracy and mean cross-entropy of a classifier, on a whole split or a slice of it."""
+    """Measures top-1 accuracy and mean cross-entropy of a classifier, on a whole split or a slice of it.
+
+    One that was made by ``compared_with`` a network measures the divergence from that one's outputs besides.
+
+    Attributes:
+        reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
+    """
 
     def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
         """Hold the split.
@@ -64,6 +74,7 @@ class Top1Scorer:
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
         self._batch_size = batch_size
+        self.reference: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -71,26 +82,62 @@ class Top1Scorer:
 
     def __call__(self, model: nn.Module) -> Evaluation:
         """Score a network in eval mode on the whole split."""
-        correct, loss, _ = self.answers(model)
-        return Evaluation(int(correct.sum()) / len(self), float(loss.sum()) / len(self), len(self))
+        correct, loss, _, divergence = self.answers(model)
+        count = len(self)
+        divergence_mean = math.nan if self.reference is None else float(divergence.sum()) / count
+        return Evaluation(int(correct.sum()) / count, float(loss.sum()) / count, count, divergence_mean)
+
+    def compared_with(self, dense: nn.Module) -> "Top1Scorer":
+        """Return a scorer of the same split that knows the outputs of a network in eval mode, in float32.
+
+        Raises:
+            ValueError: it does not return class scores.
+        """
+        parts: dict[int, Tensor] = {}
+
+        def work(network: nn.Module, part: slice) -> None:
+            scores = _class_scores(forward(network, take(self._images, part)), self._classes)
+            parts[part.start] = scores.float().log_softmax(1)
+
+        with full_precision():
+            run_batches(work, dense, self._batches(len(self)), self._labels.device)
+        scorer = copy.copy(self)
+        scorer.reference = torch.cat([parts[start] for start in sorted(parts)])
+        return scorer
+
+    def imitating(self, dense: nn.Module) -> "Top1Scorer":
+        """Return a scorer like ``compared_with``'s to which the class that ``dense`` takes is the right one.
+
+        Labels do not count: accuracy is agreement with ``dense``.
+        """
+        scorer = self.compared_with(dense)
+        assert scorer.reference is not None  # noqa: S101  it was compared with a network
+        scorer._labels = scorer.reference.argmax(1)
+        return scorer
 
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
-        loss, margin = (torch.empty(len(labels), device=labels.device) for _ in range(2))
+        loss, margin, divergence = (torch.full((len(labels),), math.nan, device=labels.device) for _ in range(3))
+        reference = None if self.reference is None else self.reference[samples]
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
             scores = _class_scores(forward(network, take(images, part)), self._classes).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
+            logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]
-            loss[part] = cross_entropy(scores, labels[part], reduction="none")
+            loss[part] = nll_loss(logs, labels[part], reduction="none")
             margin[part] = best[:, 0] - best[:, -1]
+            if reference is not None:
+                divergence[part] = kl_div(logs, reference[part], reduction="none", log_target=True).sum(1)
 
-        size = self._batch_size
-        run_batches(work, model, [slice(start, start + size) for start in range(0, len(labels), size)], labels.device)
-        return Answers(correct.cpu(), loss.cpu().double(), margin.cpu())
+        run_batches(work, model, self._batches(len(labels)), labels.device)
+        return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
+
+    def _batches(self, count: int) -> list[slice]:
+        return [slice(start, start + self._batch_size) for start in range(0, count, self._batch_size)]
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@ import io
 import random
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -388,3 +389,72 @@ def test_a_network_without_class_scores_is_told_to_bring_a_score(batches: Batche
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
     with pytest.raises(ValueError, match=r"returns a tensor of shape \(60, 4, 2, 2\).*give a score function"):
         amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, policy="uniform")
+
+
+def kl_from(dense: nn.Module, small: nn.Module, images: Tensor) -> float:
+    with torch.no_grad():
+        p, q = dense(images).double().softmax(1), small(images).double().softmax(1)
+    return float((p * (p / q).log()).sum(1).mean())
+
+
+def test_the_finer_rewards_are_those_of_the_network_that_comes_out(model: nn.Module, batches: Batches) -> None:
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    settings = EngineSettings(precision="fp32")
+    for reward in ("loss", "divergence"):
+        result = amc.prune(
+            model,
+            images[:1],
+            calibration=batches,
+            validation=batches,
+            policy="random",
+            episodes=4,
+            reward=reward,
+            settings=settings,
+        )
+        assert result.best.reward == max(trial.reward for trial in result.trials if trial.feasible)
+        with torch.no_grad():
+            loss = float(cross_entropy(result.model(images), labels))
+        expected = {"loss": loss, "divergence": kl_from(model, result.model, images)}[reward]
+        assert -result.best.reward == pytest.approx(expected, rel=1e-3)
+        assert result.dense.evaluation.divergence == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tensors", "tuples of one", "dicts"])
+def test_a_search_by_divergence_needs_no_labels(model: nn.Module, batches: Batches, kind: str) -> None:
+    images = [inputs for inputs, _ in batches]
+    kinds: dict[str, list[Any]] = {
+        "tensors": list(images),
+        "tuples of one": [(batch,) for batch in images],
+        "dicts": [{"input": batch} for batch in images],
+    }
+    searches = [
+        amc.prune(
+            model,
+            batches[0][0][:1],
+            calibration=batches,
+            validation=validation,
+            policy="random",
+            episodes=3,
+            reward="divergence",
+            settings=EngineSettings(precision="fp32"),
+        )
+        for validation in (iter(kinds[kind]), batches)
+    ]
+    without, with_labels = searches
+    assert [trial.reward for trial in without.trials] == [trial.reward for trial in with_labels.trials]
+    assert (without.request.metric, with_labels.request.metric) == ("agreement", "accuracy")
+    assert without.dense.evaluation.metric == 1
+    every = torch.cat(images)
+    agreeing = (without.model(every).argmax(1) == model(every).argmax(1)).float().mean()
+    assert without.best.evaluation.metric == pytest.approx(float(agreeing))
+    assert "agreement" in str(without)
+
+
+def test_batches_without_labels_are_told_from_those_that_forgot_them(model: nn.Module, batches: Batches) -> None:
+    images, example = batches[0][0], batches[0][0][:1]
+    with pytest.raises(ValueError, match="validation: batch 0 is a Tensor: batches must be pairs"):
+        amc.prune(model, example, calibration=batches, validation=[images], policy="uniform")
+    with pytest.raises(ValueError, match="validation: batch 1 has class numbers, batch 0 has none"):
+        amc.prune(model, example, calibration=batches, validation=[images, batches[0]], reward="divergence")
+    with pytest.raises(ValueError, match="reward=divergence: scoring gave no divergence"):
+        amc.prune(model, example, calibration=batches, score=lambda _: 1.0, reward="divergence", policy="uniform")

@@ -165,6 +165,13 @@ def test_a_run_is_not_tracked_unless_asked() -> None:
     assert cfg.tracker is None
 
 
+@pytest.mark.parametrize("reward", ["loss", "divergence"])
+def test_a_race_is_for_accuracy(reward: str) -> None:
+    searching(f"reward={reward}")
+    with pytest.raises(ConfigError, match=f"scoring=racing needs reward=accuracy: reward={reward}"):
+        searching(f"reward={reward}", "scoring=racing")
+
+
 def test_sensitivity_analysis_refuses_to_race() -> None:
     make_policy(searching("policy=sensitivity"))
     with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full"):

@@ -233,3 +233,13 @@ def test_what_the_dead_left_half_written_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".result.json.4711.part").write_text("{")
     RunFolder(tmp_path, keep=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_of_a_version_that_knew_no_divergence_is_read(sample_trials: list[Trial], tmp_path: Path) -> None:
+    measured = replace(sample_trials[0], evaluation=sample_trials[0].evaluation._replace(divergence=0.25))
+    RunFolder(tmp_path).record(measured)
+    assert read_trials(tmp_path) == [measured]
+    row = json.loads((tmp_path / TRIALS).read_text())
+    assert row["evaluation"].pop("divergence") == 0.25
+    (tmp_path / TRIALS).write_text(json.dumps(row) + "\n")
+    assert math.isnan(read_trials(tmp_path)[0].evaluation.divergence)

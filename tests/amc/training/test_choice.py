@@ -110,16 +110,16 @@ def test_many_take_part_and_the_winner_was_trained_to_the_end(
     tuner: FineTuner, problem: PruningEnv, trials: list[Trial]
 ) -> None:
     uniform = uniform_trial(problem).strategy
-    reference = tuner.tune_once(engine_of(problem), uniform, "uniform")
+    reference = tuner.tune(engine_of(problem), uniform, "uniform", once=True)
     finalists = tune_best(tuner, engine_of(problem), trials, reference)
     assert finalists.uniform is reference
-    assert 1 <= len(finalists.trials) < tuner.settings.top_k
-    for index, tuned in finalists.trials.items():
+    chosen = {index: tuned for index, tuned in finalists.trials.items() if tuned is not reference}
+    assert len(chosen) == 1
+    for index, tuned in chosen.items():
         assert trials[index].strategy == tuned.strategy
-        alone = tuner.begin(engine_of(problem), tuned.strategy)
-        assert alone.steps == tuner.steps
-        assert tuned.before == tuner.score(engine_of(problem).prune(tuned.strategy))
-        assert tuned.after == tuner.score(tuned.model)
+        alone = tuner.tune(engine_of(problem), tuned.strategy, "alone")
+        assert digest_of(alone.model) == digest_of(tuned.model)
+        assert (alone.before, alone.after) == (tuned.before, tuned.after)
     again = tune_best(tuner, engine_of(problem), trials, reference)
     assert list(again.trials) == list(finalists.trials)
     assert [digest_of(tuned.model) for tuned in again] == [digest_of(tuned.model) for tuned in finalists]
@@ -142,7 +142,7 @@ def test_all_are_trained_to_the_end_where_there_is_time_for_it(
 def test_without_steps_networks_stay_as_they_are(tuner: FineTuner, problem: PruningEnv, trials: list[Trial]) -> None:
     none = replace(tuner, settings=Finetuning(epochs=0))
     uniform = uniform_trial(problem).strategy
-    reference = none.tune_once(engine_of(problem), uniform, "uniform")
+    reference = none.tune(engine_of(problem), uniform, "uniform", once=True)
     assert not list(none.cache.folder.iterdir())
     others = [trial for trial in trials if trial.strategy != uniform]
     finalists = tune_best(none, engine_of(problem), others, reference)
@@ -152,7 +152,7 @@ def test_without_steps_networks_stay_as_they_are(tuner: FineTuner, problem: Prun
 
 def test_uniform_ratios_that_are_the_only_trial_are_not_trained_again(tuner: FineTuner, problem: PruningEnv) -> None:
     trial = uniform_trial(problem)
-    reference = tuner.tune_once(engine_of(problem), trial.strategy, "uniform")
+    reference = tuner.tune(engine_of(problem), trial.strategy, "uniform", once=True)
     finalists = tune_best(tuner, engine_of(problem), [trial], reference)
     assert finalists.trials == {trial.index: reference}
     assert winner(finalists) is reference
@@ -160,13 +160,13 @@ def test_uniform_ratios_that_are_the_only_trial_are_not_trained_again(tuner: Fin
 
 def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTuner, problem: PruningEnv) -> None:
     engine, strategy = engine_of(problem), uniform_trial(problem).strategy
-    first = tuner.tune_once(engine, strategy, "uniform")
-    again = tuner.tune_once(engine, strategy, "uniform")
+    first = tuner.tune(engine, strategy, "uniform", once=True)
+    again = tuner.tune(engine, strategy, "uniform", once=True)
     assert digest_of(first.model) == digest_of(again.model)
     assert first.before == again.before
     assert first.after == again.after
-    alone = tuner.begin(engine, strategy)
-    assert alone.advance(alone.steps) == first.after
+    alone = tuner.tune(engine, strategy, "alone")
+    assert alone.after == first.after
     assert digest_of(alone.model) == digest_of(first.model)
     others = [
         replace(tuner, seed=6),
@@ -176,13 +176,13 @@ def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTun
         replace(tuner, settings=replace(tuner.settings, lr_factor=0.1)),
         replace(tuner, training=replace(RECIPE, batch_size=20)),
     ]
-    found = [digest_of(other.tune_once(engine, strategy, "uniform").model) for other in others]
-    longer = tuner.tune_once(engine, strategy, "uniform", times=2)
+    found = [digest_of(other.tune(engine, strategy, "uniform", once=True).model) for other in others]
+    longer = tuner.tune(engine, strategy, "uniform", times=2, once=True)
     assert len({digest_of(first.model), *found, digest_of(longer.model)}) == 2 + len(others)
     assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
     # Without a teacher it does not matter which one it would have been.
     plain = replace(others[2], teacher=network(9).eval())
-    plain.tune_once(engine, strategy, "uniform")
+    plain.tune(engine, strategy, "uniform", once=True)
     assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
 
 

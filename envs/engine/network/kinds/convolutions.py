@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from envs.engine.network.channels import Side
-from envs.engine.network.kinds.input_samples import sample_windows
+from envs.engine.network.kinds.input_samples import read_windows, sample_windows
 from envs.engine.network.kinds.layer_kind import ChannelAxis, LayerKind, Product, Widths
 
 PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -101,7 +101,7 @@ CONVOLUTION = LayerKind(
     channel_axis=_before_pixels,
     blocks=_groups,
     resize=_resize,
-    product=Product(_at_outputs, fuse_conv_bn_eval, sample_windows),
+    product=Product(_at_outputs, fuse_conv_bn_eval, sample_windows, read_windows),
 )
 TRANSPOSED_CONVOLUTION = LayerKind(
     name="transposed convolution",
@@ -129,7 +129,7 @@ DEPTHWISE_CONVOLUTION = LayerKind(
     run=_filters_per_channel,
     blocks=_groups,
     resize=_resize_depthwise,
-    product=Product(_at_outputs, fuse_conv_bn_eval, sample_windows),
+    product=Product(_at_outputs, fuse_conv_bn_eval, sample_windows, read_windows),
 )
 TRANSPOSED_DEPTHWISE_CONVOLUTION = LayerKind(
     name="transposed depthwise convolution",

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from envs.engine.network.channels import Side
-from envs.engine.network.kinds.input_samples import sample_tokens
+from envs.engine.network.kinds.input_samples import read_tokens, sample_tokens
 from envs.engine.network.kinds.layer_kind import ChannelAxis, LayerKind, Product, last_axis
 
 
@@ -21,7 +21,7 @@ LINEAR = LayerKind(
     inputs="in_features",
     outputs="out_features",
     channel_axis=last_axis,
-    product=Product(_macs, fuse_linear_bn_eval, sample_tokens),
+    product=Product(_macs, fuse_linear_bn_eval, sample_tokens, read_tokens),
 )
 EMBEDDING = LayerKind(
     name="embedding",

@@ -1,6 +1,7 @@
 """What single outputs of a layer read of its input: the samples of least squares."""
 
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -43,6 +44,28 @@ def sample_windows(module: Any, inputs: Tensor, points: int, generator: torch.Ge
     picked = windows[batch_and_channels + chosen.unbind(1)]
     samples: Tensor = picked.unflatten(1, (module.groups, -1)).movedim(1, 0).transpose(2, 3)
     return samples.flatten(3).flatten(1, 2)
+
+
+def read_tokens(_: nn.Module, inputs: Tensor, places: Tensor) -> Tensor:
+    """Return the tokens at some places, counted over all axes but the last.
+
+    Returns:
+        Shape ``(1, places, features)``.
+    """
+    return inputs.flatten(0, -2)[places].unsqueeze(0)
+
+
+def read_windows(module: Any, inputs: Tensor, places: Tensor) -> Tensor:  # noqa: ANN401
+    """Return the windows that the output pixels at some places read, counted over images and pixels.
+
+    Returns:
+        Shape ``(groups, places, channels of a group x kernel elements)``.
+    """
+    windows = _windows(module, inputs)
+    pixels = windows.shape[2 : 2 + len(module.kernel_size)]
+    image, pixel = places // prod(pixels), places % prod(pixels)
+    where: tuple[slice | Tensor, ...] = (image, slice(None), *torch.unravel_index(pixel, pixels))
+    return windows[where].unflatten(1, (module.groups, -1)).flatten(2).transpose(0, 1)
 
 
 def _windows(module: Any, inputs: Tensor) -> Tensor:  # noqa: ANN401

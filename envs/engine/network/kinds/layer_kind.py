@@ -65,6 +65,8 @@ class Product(NamedTuple):
         sample: ``(module, inputs, number of outputs, generator)`` -> what so many outputs, drawn at random, read, shape
             ``(blocks, samples, columns)`` with columns in the order of ``weight.flatten(1)``; ``None`` where outputs
             are no linear function of a window of the input, so that least squares cannot fit the weights.
+        read: ``(module, inputs, places)`` -> the same for its outputs at given places: numbers that count all axes of
+            the output but that of the channels; ``None`` where ``sample`` is.
         by_input: whether the weight is stored by input channel, ``(inputs, outputs of a block, *kernel)``, instead of
             by output channel, ``(outputs, inputs of a block, *kernel)``.
     """
@@ -72,6 +74,7 @@ class Product(NamedTuple):
     macs: Callable[[Any, tuple[int, ...], tuple[int, ...]], float]
     fold: Callable[[Any, Any], nn.Module]
     sample: Callable[[Any, Tensor, int, torch.Generator], Tensor] | None = None
+    read: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     by_input: bool = False
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev
+from torch.func import functional_call, grad, jacrev, vmap
 from torch.nn.functional import cross_entropy
 
-from envs.engine.criteria.gradients import fisher_diagonal, hutchinson_diagonal, mean_gradient
+from envs.engine.criteria.gradients import fisher_diagonal, hutchinson_diagonal, sample_gradients
 from envs.engine.network.samples import Samples
 
 NAMES = ("0", "2")
@@ -46,12 +46,17 @@ def flat(values: dict[str, Tensor]) -> Tensor:
     return torch.cat([values[name].flatten() for name in NAMES])
 
 
-def test_the_mean_gradient_is_that_of_the_mean_loss(samples: Samples) -> None:
+def test_gradients_are_those_of_single_samples(samples: Samples) -> None:
     model = tiny()
-    found = mean_gradient(model, NAMES, samples)
-    samples.loss(model(samples.inputs), samples.labels).backward()
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], inputs: Tensor, label: Tensor) -> Tensor:
+        return samples.loss(functional_call(model, weights, (inputs[None],)), label[None])
+
+    expected = vmap(grad(loss), (None, 0, 0))(parameters, samples.inputs[:20], samples.labels[:20])
+    found = list(sample_gradients(model, NAMES, samples, most=20))
     for name in NAMES:
-        torch.testing.assert_close(found[name], model.get_submodule(name).weight.grad)
+        torch.testing.assert_close(torch.stack([values[name] for values in found]), expected[f"{name}.weight"])
 
 
 def test_the_fisher_is_the_mean_of_squared_gradients(samples: Samples) -> None:

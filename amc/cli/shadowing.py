@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-SITE = Path(__file__).parents[1]
+SITE = Path(__file__).parents[2]
 PACKAGES = ("envs", "baselines")
 
 

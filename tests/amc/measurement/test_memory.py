@@ -7,7 +7,7 @@ from torch import nn
 
 from amc import memory
 from amc.errors import ConfigError
-from amc.memory import Demand, available_memory, check_memory, gram_bytes
+from amc.measurement.memory import Demand, available_memory, check_memory, gram_bytes
 
 GIGABYTE = 1 << 30
 
