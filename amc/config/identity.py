@@ -36,8 +36,7 @@ DONE_BEFORE: dict[str, Setting] = {
 
 def with_later_keys(asked: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return what a run of any version was asked, with the keys that came later as its version acted."""
-    repaired = asked.get("granularity") == "channel" and asked.get("reconstruct") is True
-    return {**DONE_BEFORE, "repair": "independent" if repaired else None, **asked}
+    return {**DONE_BEFORE, **asked}
 
 
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:

@@ -30,8 +30,9 @@ class EngineSettings:
             eight choices then. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
-        repair: what these least squares see: ``independent``: the dense network's inputs; ``compensating``: those of
-            the pruned network, layer after layer, so that each makes up for the errors before it; null for the latter.
+        repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
+            ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
+            before it, which takes longer and leaves less to fine-tuning. Null for the former.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
             0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
@@ -75,7 +76,7 @@ class EngineSettings:
     @property
     def compensates(self) -> bool:
         """Whether layers are fitted to make up for each other's errors."""
-        return self.granularity == "channel" and self.reconstruct and self.repair != "independent"
+        return self.granularity == "channel" and self.reconstruct and self.repair == "compensating"
 
     @property
     def batch_norm_images(self) -> int:

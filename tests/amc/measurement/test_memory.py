@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from amc import memory
 from amc.errors import ConfigError
+from amc.measurement import memory
 from amc.measurement.memory import Demand, available_memory, check_memory, gram_bytes
 
 GIGABYTE = 1 << 30

@@ -241,5 +241,7 @@ def test_a_trial_of_a_version_that_knew_no_divergence_is_read(sample_trials: lis
     assert read_trials(tmp_path) == [measured]
     row = json.loads((tmp_path / TRIALS).read_text())
     assert row["evaluation"].pop("divergence") == 0.25
+    # Versions before that wrote no digests either.
+    row = {key: value for key, value in row.items() if key != "sha256"}
     (tmp_path / TRIALS).write_text(json.dumps(row) + "\n")
     assert math.isnan(read_trials(tmp_path)[0].evaluation.divergence)
