@@ -7,6 +7,14 @@ class GraphError(ValueError):
     """The network cannot be traced or has nothing to prune; the message names the module and the reason."""
 
 
+class NotKnown(AttributeError, ValueError):
+    """An engine with these settings does not offer what was asked of it.
+
+    An attribute that is not there, so that ``isinstance`` with ``envs.engine.types.KnowsUnitScores`` and its like tells
+    the truth; a wrong value, since other settings offer it.
+    """
+
+
 def nothing_to_prune(unprunable: Mapping[str, str]) -> GraphError:
     """Return the error for a network in which every module is unprunable, for the reasons given by module."""
     reasons = "; ".join(f"{name} {reason}" for name, reason in unprunable.items())

@@ -1,10 +1,12 @@
 """The engine for real networks: prunes, repairs, scores."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from envs.engine.errors import NotKnown
 from envs.engine.network.batches import count_samples, device_of, take
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network
@@ -17,7 +19,7 @@ from envs.engine.scoring.precision import choose_precision, running_in
 from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
-from envs.engine.types import Cost, Evaluation, KnowsReconstructionError, KnowsUnitScores, Layer, Strategy
+from envs.engine.types import Cost, Evaluation, Layer, Strategy
 
 ADAPTIVE_BATCH = 100
 
@@ -26,6 +28,12 @@ PRUNERS: dict[str, Callable[[nn.Module, Inputs, Samples, EngineSettings], Pruner
     **dict.fromkeys(GRANULARITIES, MaskPruner),
 }
 """What prunes in which granularity: ``(dense network, example inputs, calibration data, settings)``."""
+NOT_KNOWN = {
+    "unit_scores": "granularity={0.granularity} has no scores of whole units; take channel",
+    "reconstruction_error": "granularity={0.granularity} with reconstruct={0.reconstruct} leaves the reconstruction "
+    "error unknown; take channel with reconstruct=true",
+}
+"""Why an engine does not offer what others do."""
 
 
 class TorchEngine:
@@ -40,7 +48,13 @@ class TorchEngine:
         model: the dense network.
         pruner: prunes it.
         precision: what candidates run in, ``fp32`` or ``bf16``.
+        unit_scores: of a layer, see ``envs.engine.types.KnowsUnitScores``; not there where the pruner knows none.
+        reconstruction_error: of a layer, see ``envs.engine.types.KnowsReconstructionError``; not there where the
+            pruner does not know it.
     """
+
+    unit_scores: Callable[[int], tuple[float, ...]]
+    reconstruction_error: Callable[[int], tuple[float, ...]]
 
     def __init__(
         self,
@@ -72,10 +86,24 @@ class TorchEngine:
         self.model = copy_network(model)
         samples = Samples(calibration, calibration_labels, loss)
         self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
+        vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
         self._calibration = take(calibration, slice(self.settings.batch_norm_images))
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
+
+    if not TYPE_CHECKING:  # it would let every name pass
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say why something is not known.
+
+            Raises:
+                NotKnown: other settings know it.
+                AttributeError: no engine has it.
+            """
+            if name in NOT_KNOWN:
+                raise NotKnown(NOT_KNOWN[name].format(self.settings).replace("=False", "=false"))
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -106,17 +134,6 @@ class TorchEngine:
         """Return FLOPs, parameters and bytes of the network pruned by ``strategy``, for one sample."""
         return self.pruner.cost(self.kept(strategy))
 
-    def reconstruction_error(self, step: int) -> tuple[float, ...]:
-        """Return the relative error that each choice of a layer leaves after repair, see ``ChannelPruner``.
-
-        Raises:
-            ValueError: candidates are not repaired by least squares.
-        """
-        pruner: object = self.pruner
-        if not isinstance(pruner, KnowsReconstructionError):
-            raise ValueError("the reconstruction error is known for whole channels only, not for this granularity")
-        return pruner.reconstruction_error(step)
-
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""
         kept = self.kept(strategy)
@@ -133,17 +150,6 @@ class TorchEngine:
     def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""
         self._evaluations[self.kept(strategy)] = evaluation
-
-    def unit_scores(self, step: int) -> tuple[float, ...]:
-        """Return what the criterion says of the units of a layer; the units of highest score stay.
-
-        Raises:
-            ValueError: the granularity is not channel.
-        """
-        pruner: object = self.pruner
-        if not isinstance(pruner, KnowsUnitScores):
-            raise ValueError(f"granularity={self.settings.granularity} has no scores of whole units; take channel")
-        return pruner.unit_scores(step)
 
     def forget(self) -> None:
         """Drop every remembered evaluation, such as when ``score`` was exchanged."""

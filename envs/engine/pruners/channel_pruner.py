@@ -1,6 +1,6 @@
 """Granularity channel: whole channels go, with everything coupled to them, and the network becomes smaller."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -81,6 +81,12 @@ class ChannelPruner:
     def unprunable(self) -> dict[str, str]:
         """Modules that keep all their output channels, with the reason."""
         return self.graph.unprunable
+
+    @property
+    def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
+        """What can be said of a layer beside: its units' scores, and with least squares the reconstruction error."""
+        always = {"unit_scores": self.unit_scores}
+        return always | ({} if self._reconstruction is None else {"reconstruction_error": self.reconstruction_error})
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
         """Return the criterion's scores of the units of a group; see ``envs.engine.types.KnowsUnitScores``."""

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
@@ -73,6 +73,11 @@ class MaskPruner:
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
         self._folds = find_folds(model, example_inputs, calls)
+
+    @property
+    def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
+        """What can be said of a layer beside: nothing."""
+        return {}
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what is left with ``kept`` units in every weight, for one sample.

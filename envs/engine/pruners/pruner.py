@@ -1,6 +1,6 @@
 """What a granularity has to offer: from numbers of kept units to a pruned network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import nn
@@ -20,6 +20,10 @@ class Pruner(Protocol):
     @property
     def unprunable(self) -> Mapping[str, str]:
         """Modules that cannot be pruned, with the reason."""
+
+    @property
+    def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
+        """What can be said of a layer beside: ``unit_scores``, ``reconstruction_error``; the engine offers the same."""
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what the network takes with ``kept`` units left in every layer, without running it."""

@@ -12,7 +12,7 @@ from envs.engine.pruners.channel_pruner import channel_choices
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import KnowsUnitScores, Strategy
+from envs.engine.types import Evaluation, KnowsReconstructionError, KnowsUnitScores, Strategy
 
 PLAIN = EngineSettings(round_to=2, reconstruct=False, adaptive_bn=0)
 
@@ -150,6 +150,21 @@ def test_units_of_highest_score_stay(network: nn.Module, images: Tensor) -> None
         scores = engine.unit_scores(step)
         assert len(scores) == layer.units
         assert [scores[unit] for unit in rank.tolist()] == sorted(scores, reverse=True)
+
+
+def test_an_engine_is_what_it_says(network: nn.Module, images: Tensor) -> None:
+    """Against the protocols: an attribute is there exactly where calling it gives an answer."""
+    for settings, scores, errors in (
+        (EngineSettings(), True, True),
+        (EngineSettings(reconstruct=False), True, False),
+        (EngineSettings(granularity="element"), False, False),
+    ):
+        engine = TorchEngine(network, images[:1], images, lambda _: Evaluation(0.5, 0.5, 1), settings)
+        assert isinstance(engine, KnowsUnitScores) is scores
+        assert isinstance(engine, KnowsReconstructionError) is errors
+        if not scores:
+            with pytest.raises(ValueError, match="granularity=element has no scores of whole units"):
+                engine.unit_scores(0)
 
 
 def test_the_score_of_a_channel_is_the_l1_norm_of_what_reads_it() -> None:
