@@ -15,6 +15,8 @@ from amc.training.distillation import Distillation
 from amc.training.sgd import Descent, Progress
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs, forward
+from envs.engine.network.hooks import hooked
+from envs.engine.network.narrow_projections import contiguous_where_narrow
 from envs.engine.network.samples import Loss
 
 DISTILL = 0.5
@@ -108,7 +110,7 @@ def fit_batches(
     descent = Descent(model, Recipe(epochs, lr), steps)
     model.train()
     step = 0
-    with torch.enable_grad():
+    with torch.enable_grad(), hooked(contiguous_where_narrow(model)):
         for _ in range(epochs):
             for number, batch in enumerate(batches):
                 value = _loss(model, batch, number, objective, parameters[0].device)

@@ -11,6 +11,8 @@ from amc.seeding import seed_everything
 from amc.training.distillation import Distillation
 from amc.training.schedule import rate_factor
 from amc.zoo.data.dataset import Split, Splits
+from envs.engine.network.hooks import hooked
+from envs.engine.network.narrow_projections import contiguous_where_narrow
 
 Progress = Callable[[int, int, float], None]
 
@@ -105,12 +107,13 @@ class Fitting:
         # What draws from torch's own generator, as dropout does, must not depend on what was done in a pause.
         seed_everything((self._seed + self.done) % 2**32)
         self.model.train()
-        while self.done < step:
-            loss = self._loss(self._next_batch())
-            self._descent.step(loss)
-            self.done += 1
-            if progress is not None:
-                progress(self.done, step, loss.item())
+        with hooked(contiguous_where_narrow(self.model)):
+            while self.done < step:
+                loss = self._loss(self._next_batch())
+                self._descent.step(loss)
+                self.done += 1
+                if progress is not None:
+                    progress(self.done, step, loss.item())
         # Many networks may wait for their turn at once.
         self.model.zero_grad(set_to_none=True)
         self.model.eval()

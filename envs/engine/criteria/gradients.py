@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.calls import forward
+from envs.engine.network.hooks import hooked
+from envs.engine.network.narrow_projections import contiguous_where_narrow
 from envs.engine.network.samples import Samples
 
 BATCH_SIZE = 100
@@ -37,10 +39,11 @@ def sample_gradients(
     batches = samples.batches(1, most)
     network = copy.deepcopy(model).eval().requires_grad_(True)
     weights = [_parameter(network, name) for name in names]
-    for inputs, labels in batches:
-        with torch.enable_grad():
-            gradients = _gradients(samples.loss(forward(network, inputs), labels), weights)
-        yield dict(zip(names, gradients, strict=True))
+    with hooked(contiguous_where_narrow(network)):
+        for inputs, labels in batches:
+            with torch.enable_grad():
+                gradients = _gradients(samples.loss(forward(network, inputs), labels), weights)
+            yield dict(zip(names, gradients, strict=True))
 
 
 def fisher_diagonal(model: nn.Module, names: Sequence[str], samples: Samples, most: int = MOST_SAMPLES) -> WeightValues:
@@ -127,8 +130,9 @@ def _average(model: nn.Module, names: Sequence[str], samples: Samples, most: int
 @contextmanager
 def _differentiable(model: nn.Module) -> Iterator[nn.Module]:
     """Give a copy of ``model`` whose gradients can be asked for, whatever is frozen or switched off."""
-    with torch.enable_grad():
-        yield copy.deepcopy(model).eval().requires_grad_(True)
+    network = copy.deepcopy(model).eval().requires_grad_(True)
+    with torch.enable_grad(), hooked(contiguous_where_narrow(network)):
+        yield network
 
 
 def _parameter(model: nn.Module, name: str) -> Tensor:
