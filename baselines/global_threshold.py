@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from envs.constraint import fill
+from envs.constraint import ResourceBudget, fill
 from envs.engine.fields import OneOf, check_settings, setting
-from envs.engine.types import KnowsUnitScores
+from envs.engine.types import KnowsUnitScores, Strategy
 from envs.search import RecordTrials, play_strategy
 
 Scale = Callable[[Sequence[float]], float]
@@ -55,20 +55,33 @@ class GlobalThreshold:
         Raises:
             ValueError: the engine does not know the scores of its units.
         """
-        budget = env.problem.budget
-        engine = budget.engine
-        if not isinstance(engine, KnowsUnitScores):
-            raise ValueError(f"policy=global_threshold needs the scores of units: {type(engine).__name__} has none")
-        growth = []
-        for step, (layer, ratios) in enumerate(zip(engine.layers, budget.ratios, strict=True)):
-            scores = sorted(self._comparable(engine.unit_scores(step)), reverse=True)
-            allowed = layer.choices[-len(ratios) :]
-            # Rounding is to the nearest choice, so a layer grows once units up to halfway are above the threshold.
-            halfway = [math.ceil((fewer + more) / 2) for fewer, more in pairwise(allowed)]
-            growth += [(-scores[count - 1], step) for count in halfway]
-        play_strategy(env, fill(budget, [step for _, step in sorted(growth)]))
+        play_strategy(env, global_threshold(env.problem.budget, self.normalize))
 
-    def _comparable(self, scores: Sequence[float]) -> list[float]:
-        scale = NORMALIZE[self.normalize](scores)
-        # All scores of a layer may be 0, such as those of a layer that was never trained.
-        return [score / scale if scale else score for score in scores]
+
+def global_threshold(budget: ResourceBudget, normalize: str = "mean") -> Strategy:
+    """Return the strategy of the smallest threshold whose network is within the limit.
+
+    Args:
+        budget: the limit to meet.
+        normalize: a key of ``NORMALIZE``.
+
+    Raises:
+        ValueError: the engine does not know the scores of its units.
+    """
+    engine = budget.engine
+    if not isinstance(engine, KnowsUnitScores):
+        raise ValueError(f"policy=global_threshold needs the scores of units: {type(engine).__name__} has none")
+    growth = []
+    for step, (layer, ratios) in enumerate(zip(engine.layers, budget.ratios, strict=True)):
+        scores = sorted(_comparable(engine.unit_scores(step), normalize), reverse=True)
+        allowed = layer.choices[-len(ratios) :]
+        # Rounding is to the nearest choice, so a layer grows once units up to halfway are above the threshold.
+        halfway = [math.ceil((fewer + more) / 2) for fewer, more in pairwise(allowed)]
+        growth += [(-scores[count - 1], step) for count in halfway]
+    return fill(budget, [step for _, step in sorted(growth)])
+
+
+def _comparable(scores: Sequence[float], normalize: str) -> list[float]:
+    scale = NORMALIZE[normalize](scores)
+    # All scores of a layer may be 0, such as those of a layer that was never trained.
+    return [score / scale if scale else score for score in scores]

@@ -1,7 +1,8 @@
 """AMC's search: a DDPG agent that walks through the network, layer by layer, episode by episode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,18 @@ from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
 from amc.agent.replay import EpisodeReturnBuffer
+from baselines.known_strategies import known_strategies
 from baselines.least_error import NEEDS, LeastError
 from envs.engine.fields import Interval, OneOf, setting
+from envs.engine.types import Strategy
 from envs.search import RecordTrials, play_strategy
 
-SIGMAS = {"random": 0.3, "reconstruction": 0.1}
+SIGMAS = {"random": 0.3, "reconstruction": 0.1, "known": 0.1}
 """How an agent may start, and how far it explores then if it is not told: around a good strategy, less."""
 SPREAD = 0.5
 """Standard deviation of the logarithms of the layers' weights in the episodes that a reconstruction start plays."""
+NEAR = 0.2
+"""Standard deviation of the logarithms of the layers' ratios around the best known strategy."""
 FIT_UPDATES = 300
 """Updates that fit the actor to those episodes before it plays."""
 
@@ -36,11 +41,13 @@ class AMC(Learning):
     Attributes:
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
-            ``baselines.reconstruction``, to the best of which the actor is fitted before it plays.
-        warm_up: fraction of the episodes that is spent so; with ``reconstruction`` at least one episode. 0.05 did as
-            well as 0.1; 0.25 left less to learn in.
-        sigma: standard deviation of the exploration after the warm-up; ``None`` for 0.3, or 0.1 after a
-            reconstruction start. 0.2 did as well as 0.3.
+            ``baselines.reconstruction``; ``known`` by what is known before the first evaluation, see
+            ``baselines.known_strategies``, and by strategies near the best of it. To the best of these episodes the
+            actor is fitted before it plays.
+        warm_up: fraction of the episodes that is spent so; with ``reconstruction`` at least one episode, with
+            ``known`` at least those. 0.05 did as well as 0.1; 0.25 left less to learn in.
+        sigma: standard deviation of the exploration after the warm-up; ``None`` for 0.3, or 0.1 where the actor was
+            fitted. 0.2 did as well as 0.3.
         sigma_end: standard deviation of the last episode, reached by the same factor from one to the next. The
             released code's factor, 0.95, is made for 800 episodes: in a smaller budget it leaves the agent with its
             first guess.
@@ -91,8 +98,12 @@ class AMC(Learning):
             ValueError: the start needs an engine that knows its reconstruction error.
         """
         agent = self.make_agent(env)
-        if self.start == "reconstruction":
-            self._play_reconstructions(agent, env)
+        if self.start != "random":
+            for strategy in islice(self._first_strategies(env), env.remaining):
+                trial = play_strategy(env, strategy)
+                assert isinstance(agent.replay_buffer, EpisodeReturnBuffer)  # noqa: S101  the settings ask for it
+                agent.replay_buffer.add_episode(trial.strategy, trial.reward)
+            agent.fit_actor(FIT_UPDATES)
         learn(agent, env)
 
     def make_agent(self, env: RecordTrials) -> AMCDDPG:
@@ -111,19 +122,23 @@ class AMC(Learning):
 
     def _settings(self, env: RecordTrials, rng: np.random.Generator) -> dict[str, Any]:
         settings = agent_settings(self, env, rng)
-        if self.start == "reconstruction":
+        if self.start != "random":
             settings["learning_starts"] = 0
         return settings
 
-    def _play_reconstructions(self, agent: AMCDDPG, env: RecordTrials) -> None:
-        """Spend the warm-up on strategies of little reconstruction error, and fit the actor to the best."""
-        least = LeastError(env.problem.budget)
+    def _first_strategies(self, env: RecordTrials) -> Iterator[Strategy]:
+        """Yield what the warm-up plays; which of it was best is known by the time the next is asked for."""
         rng = np.random.default_rng(self.seed)
-        spread = 0.0
-        for _ in range(max(1, self.warm_up_episodes(env.remaining))):
-            weights = np.exp(spread * rng.standard_normal(len(env.problem.engine.layers)))
-            trial = play_strategy(env, least.strategy(weights))
-            assert isinstance(agent.replay_buffer, EpisodeReturnBuffer)  # noqa: S101  the settings ask for it
-            agent.replay_buffer.add_episode(trial.strategy, trial.reward)
-            spread = SPREAD
-        agent.fit_actor(FIT_UPDATES)
+        layers = len(env.problem.engine.layers)
+        count = self.warm_up_episodes(env.remaining)
+        if self.start == "reconstruction":
+            least = LeastError(env.problem.budget)
+            yield least.strategy()
+            for _ in range(count - 1):
+                yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
+            return
+        known = known_strategies(env.problem)
+        yield from known.values()
+        for _ in range(count - len(known)):
+            near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
+            yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from math import ceil
 
+import torch
 from torch import nn
 
 from amc.config.recipe import Finetuning, Recipe
@@ -104,7 +105,8 @@ class FineTuner:
             once: take the network from the cache if another run came to the same, else leave it there.
         """
         recipe = finetuning_recipe(self.training, self.settings, times)
-        model = engine.prune(strategy)
+        # As training lays it out, so that it scores the same to the last bit before no step, and from the cache.
+        model = engine.prune(strategy).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         before = self.score(model)
 
         def train() -> None:

@@ -1,0 +1,33 @@
+"""Good strategies that take no evaluation to find: what a search starts from, and has to end above."""
+
+from baselines.global_threshold import global_threshold
+from baselines.least_error import LeastError
+from envs.constraint import uniform_ratio
+from envs.engine.types import KnowsReconstructionError, KnowsUnitScores, Strategy
+from envs.pruning_env import PruningEnv
+
+GLOBAL = ("mean", "l2")
+"""Normalizations of the global rankings, see ``baselines.global_threshold``."""
+
+
+def known_strategies(problem: PruningEnv) -> dict[str, Strategy]:
+    """Return the strategies that are known before the first evaluation, all within the target, no two the same.
+
+    They are uniform ratios, and what the engine knows enough for: least error, and one threshold for the units of the
+    whole network.
+
+    Args:
+        problem: to be searched.
+
+    Returns:
+        Executed keep ratios by the name of what found them, uniform ratios first.
+    """
+    budget = problem.budget
+    ratio = uniform_ratio(budget)
+    found = {"uniform": tuple(budget.execute(step, ratio) for step in range(len(budget.engine.layers)))}
+    if isinstance(budget.engine, KnowsReconstructionError):
+        found["least error"] = LeastError(budget).strategy()
+    if isinstance(budget.engine, KnowsUnitScores):
+        found |= {f"global threshold, {scale}": global_threshold(budget, scale) for scale in GLOBAL}
+    different = {strategy: name for name, strategy in reversed(found.items())}
+    return {name: strategy for name, strategy in found.items() if different[strategy] == name}
