@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from baselines.known_strategies import known_strategies
 from baselines.optuna_search import SAMPLERS, OptunaSearch, _replace, make_sampler, quiet_optuna, ratio_space
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import CONSTRAINTS, PruningEnv
@@ -35,6 +36,16 @@ def test_the_search_is_optunas_own_optimize(sampler: str, constraint: str) -> No
         study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, 4))
         study.optimize(objective, n_trials=EPISODES)
     assert [trial.strategy for trial in ours.trials] == [trial.strategy for trial in theirs.trials]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_it_may_start_from_what_is_known(sampler: str) -> None:
+    env = make_env()
+    OptunaSearch(sampler, start="known").search(env)
+    known = known_strategies(env.problem)
+    assert len(env.trials) == EPISODES
+    assert env.trials[1].strategy == known["least error"]
+    assert env.best.reward >= max(trial.reward for trial in env.trials[: len(known)])
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

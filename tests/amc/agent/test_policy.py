@@ -8,11 +8,12 @@ import torch
 
 from amc.agent.ddpg import AMCDDPG
 from amc.agent.policy import AMC
+from baselines.known_strategies import known_strategies
 from baselines.least_error import LeastError
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials
+from envs.search import RecordTrials, quality
 
 EPISODES = 8
 
@@ -191,7 +192,26 @@ def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
         AMC(**values)
 
 
-@pytest.mark.parametrize("start", ["random", "reconstruction"])
+def test_a_known_start_plays_what_is_known_and_then_near_the_best_of_it() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine()), 12)
+    AMC(start="known", warm_up=0.5, sigma=0.021).search(env)
+    known = list(known_strategies(env.problem).values())
+    played = [trial.strategy for trial in env.trials]
+    assert played[: len(known)] == [played[0], *known[1:]]
+    assert np.abs(np.subtract(played[0], known[0])).max() < 0.1  # filled up to the limit
+    best = max(env.trials[: len(known)], key=quality).strategy
+    assert len(set(played)) > 8
+    for strategy in played[len(known) :]:
+        assert np.abs(np.subtract(strategy, best)).mean() < 0.2
+
+
+def test_a_known_start_is_played_whatever_the_warm_up() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine()), 3)
+    AMC(start="known", warm_up=0.0).search(env)
+    assert env.trials[1].strategy == LeastError(env.problem.budget).strategy()
+
+
+@pytest.mark.parametrize("start", ["random", "reconstruction", "known"])
 def test_a_budget_of_one_episode_is_enough(start: str) -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 1)
     AMC(start=start).search(env)

@@ -27,7 +27,8 @@ class Inputs(list[Tensor]):
 def test_narrow_projections_read_contiguous_images(layer: nn.Conv2d, guarded: bool) -> None:
     """The gradient against a product written out; where this is not guarded, AVX2 aborts the process."""
     torch.manual_seed(0)
-    network = nn.Sequential(layer).to(memory_format=torch.channels_last)
+    network: nn.Module = nn.Sequential(layer)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(128, layer.in_channels, 16, 16).to(memory_format=torch.channels_last)
     seen = Inputs()
     with hooked(contiguous_where_narrow(network)), hooked([layer.register_forward_pre_hook(seen)]):
