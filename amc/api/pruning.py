@@ -168,18 +168,25 @@ def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
 def _result(
     engine: TorchEngine, env: RecordTrials, dense: Evaluation, request: PruneRequest, example: Inputs
 ) -> PruneResult:
-    best = env.best
-    uniform = uniform_trial(env.problem)
+    best, uniform = env.best, uniform_trial(env.problem)
+    networks, evaluations = {}, {trial.strategy: trial.evaluation for trial in (best, uniform)}
+    # What comes out is what was scored, unless another repair is asked for: then it is scored again.
+    for strategy in evaluations:
+        if engine.settings.repair == "finalists":
+            networks[strategy] = engine.finish(strategy)
+            evaluations[strategy] = engine.score_network(networks[strategy])
+        else:
+            networks[strategy] = engine.prune(strategy)
     shape = tuple(example.shape) if isinstance(example, Tensor) and example.is_floating_point() else ()
     return PruneResult(
-        model=engine.prune(best.strategy),
+        model=networks[best.strategy],
         strategy={layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)},
         best=best,
         trials=env.trials,
         input_shape=shape,
         dense=_network(engine, engine.dense_strategy, dense),
-        uniform=_network(engine, uniform.strategy, uniform.evaluation),
-        found=_network(engine, best.strategy, best.evaluation),
+        uniform=_network(engine, uniform.strategy, evaluations[uniform.strategy]),
+        found=_network(engine, best.strategy, evaluations[best.strategy]),
         request=request,
         score=engine.score,
         teacher=engine.model,

@@ -31,7 +31,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "train.momentum": 0.9,
     "finetune.distill": 0.0,
     "finetune.temperature": 2.0,
-    "repair": None,
+    "repair": "independent",
 }
 
 

@@ -66,7 +66,7 @@ def pruned_scores(stage: Stage, tuned: Tuned, score: Score, latency_ms: float) -
     """Score a pruned network on the test split, as it was before fine-tuning and as it is."""
     return PrunedScores(
         search_top1=tuned.after.metric,
-        test_top1_before_finetune=score(stage.engine.prune(tuned.strategy)).metric,
+        test_top1_before_finetune=score(stage.engine.finish(tuned.strategy)).metric,
         test_top1=score(tuned.model).metric,
         latency_ms=latency_ms,
         **network_size(stage.engine.cost(tuned.strategy)),

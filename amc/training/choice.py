@@ -84,7 +84,7 @@ def _choose(
         chosen[-1] = strategies[-1]
     if not rungs:
         return chosen
-    networks = {strategy: engine.prune(strategy) for strategy in chosen}
+    networks = {strategy: engine.finish(strategy) for strategy in chosen}
 
     def play(number: int, running: Sequence[Strategy]) -> list[tuple[float, ...]]:
         what = f"{prefix}{len(running)} networks, rung {number + 1} of {len(rungs)}"

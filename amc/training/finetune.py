@@ -106,7 +106,7 @@ class FineTuner:
         """
         recipe = finetuning_recipe(self.training, self.settings, times)
         # As training lays it out, so that it scores the same to the last bit before no step, and from the cache.
-        model = engine.prune(strategy).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = engine.finish(strategy).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         before = self.score(model)
 
         def train() -> None:

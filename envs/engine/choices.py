@@ -12,8 +12,9 @@ CHANNELS_ONLY = ("bn_scale", "apoz", "regression")
 CURVATURES = ("fisher", "hutchinson")
 """Ways to estimate the diagonal of the Hessian for ``obd``."""
 
-REPAIRS = ("independent", "compensating")
-"""How least squares repair a layer: as if all others were dense, or making up for the errors of those before it."""
+REPAIRS = ("independent", "compensating", "finalists")
+"""How least squares repair a layer: as if all others were dense; making up for the errors of those before it; or the
+former for candidates, the latter for networks that are handed over or fine-tuned."""
 
 PRECISIONS = ("auto", "fp32", "bf16")
 """Number formats that candidates run in, see ``envs.engine.scoring.precision``."""

@@ -32,7 +32,9 @@ class EngineSettings:
         reconstruct: fit the remaining weights by least squares. Channels only.
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
-            before it, which takes longer and leaves less to fine-tuning. Null for the former.
+            before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the
+            latter for networks that are fine-tuned or handed over. Null for ``finalists`` in runs, which fine-tune, and for
+            ``independent`` in ``amc.prune``, which hands over what it scored.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
             0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
@@ -75,12 +77,20 @@ class EngineSettings:
 
     @property
     def compensates(self) -> bool:
-        """Whether layers are fitted to make up for each other's errors."""
-        return self.granularity == "channel" and self.reconstruct and self.repair == "compensating"
+        """Whether a candidate's layers are fitted to make up for each other's errors."""
+        return self._repairs and self.repair == "compensating"
 
     @property
-    def batch_norm_images(self) -> int:
-        """Calibration images on which batch norms are measured anew."""
+    def compensates_finally(self) -> bool:
+        """Whether those of a network that is fine-tuned or handed over are."""
+        return self._repairs and self.repair != "independent"
+
+    @property
+    def _repairs(self) -> bool:
+        return self.granularity == "channel" and self.reconstruct
+
+    def batch_norm_images(self, compensated: bool) -> int:
+        """Return on how many calibration images batch norms are measured anew, behind either repair."""
         if self.adaptive_bn is not None:
             return self.adaptive_bn
-        return 0 if self.compensates else BATCH_NORM_IMAGES
+        return 0 if compensated else BATCH_NORM_IMAGES

@@ -89,7 +89,7 @@ class TorchEngine:
         vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = take(calibration, slice(self.settings.batch_norm_images))
+        self._calibration = calibration
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     if not TYPE_CHECKING:  # it would let every name pass
@@ -141,11 +141,15 @@ class TorchEngine:
 
     def score_again(self, strategy: Strategy) -> Evaluation:
         """Evaluate a strategy whether it was scored before or not."""
-        candidate = self.pruner.for_inference(self.prune(strategy))
-        with running_in(self.precision, self._device):
-            evaluation = self.score(candidate)
+        evaluation = self.score_network(self.prune(strategy))
         self.remember(strategy, evaluation)
         return evaluation
+
+    def score_network(self, pruned: nn.Module) -> Evaluation:
+        """Score a network that ``prune`` or ``finish`` returned."""
+        candidate = self.pruner.for_inference(pruned)
+        with running_in(self.precision, self._device):
+            return self.score(candidate)
 
     def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""
@@ -156,9 +160,17 @@ class TorchEngine:
         self._evaluations.clear()
 
     def prune(self, strategy: Strategy) -> nn.Module:
-        """Return the pruned network, repaired and not folded: what fine-tuning and export take."""
-        pruned = self.pruner.prune(self.kept(strategy))
-        if count_samples(self._calibration):
+        """Return the pruned network as it is scored, but for folding: repaired as candidates are."""
+        return self._normalized(self.pruner.prune(self.kept(strategy)), self.settings.compensates)
+
+    def finish(self, strategy: Strategy) -> nn.Module:
+        """Return the pruned network, repaired as well as the settings allow: what fine-tuning and export take."""
+        return self._normalized(self.pruner.finish(self.kept(strategy)), self.settings.compensates_finally)
+
+    def _normalized(self, pruned: nn.Module, compensated: bool) -> nn.Module:
+        """Measure batch norms anew, in place."""
+        images = take(self._calibration, slice(self.settings.batch_norm_images(compensated)))
+        if count_samples(images):
             with running_in(self.precision, self._device):
-                recalibrate_batch_norms(pruned, self._calibration, ADAPTIVE_BATCH)
+                recalibrate_batch_norms(pruned, images, ADAPTIVE_BATCH)
         return pruned

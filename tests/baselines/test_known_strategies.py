@@ -15,7 +15,7 @@ from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
 
 
-def make_engine(**settings: Any) -> TorchEngine:
+def make_engine(**settings: Any) -> TorchEngine:  # noqa: ANN401  any of the settings
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 3), nn.ReLU(), nn.Conv2d(16, 64, 1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()

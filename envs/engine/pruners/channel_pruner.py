@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +74,7 @@ class ChannelPruner:
             if settings.reconstruct
             else None
         )
-        self._compensation = (
-            Compensation(model, self.graph, samples.inputs, settings.seed) if settings.compensates else None
-        )
+        self._inputs, self._settings = samples.inputs, settings
 
     @property
     def unprunable(self) -> dict[str, str]:
@@ -123,8 +122,20 @@ class ChannelPruner:
             return reconstruction.errors(member.module, step)
         return unrepaired_share(module, member, self.ranks[step])
 
+    @cached_property
+    def _compensation(self) -> Compensation:
+        """What the dense network computes: run when it is first asked for, which candidates may never do."""
+        return Compensation(self._model, self.graph, self._inputs, self._settings.seed)
+
     def prune(self, kept: Sequence[int]) -> nn.Module:
-        """Return the physically smaller network, repaired by least squares if the settings say so."""
+        """Return the physically smaller network, repaired by least squares as the settings say for candidates."""
+        return self._prune(kept, self._settings.compensates)
+
+    def finish(self, kept: Sequence[int]) -> nn.Module:
+        """Do as ``prune``, repaired as the settings say for networks that are fine-tuned or handed over."""
+        return self._prune(kept, self._settings.compensates_finally)
+
+    def _prune(self, kept: Sequence[int], compensate: bool) -> nn.Module:
         units = self._units(kept)
         channels = kept_channels(self.graph.groups, units)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
@@ -134,7 +145,7 @@ class ChannelPruner:
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))
                 self._reconstruction.shift_outputs(small, name, solution.shift[outputs])
-        if self._compensation is not None and channels:
+        if compensate and channels:
             self._compensation.repair(small, channels)
         return small
 

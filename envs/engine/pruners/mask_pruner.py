@@ -103,6 +103,10 @@ class MaskPruner:
                     mask_weight(masked.get_submodule(name), mask)
         return masked
 
+    def finish(self, kept: Sequence[int]) -> nn.Module:
+        """Do as ``prune``: there is nothing more to repair."""
+        return self.prune(kept)
+
     def for_inference(self, model: nn.Module) -> nn.Module:
         """Return a copy without masks, its batch norms folded into the layers before them."""
         return fold_batch_norms(without_masks(model), self._folds)

@@ -31,5 +31,8 @@ class Pruner(Protocol):
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the pruned network, its weights repaired and its batch norms as they were; it owns its tensors."""
 
+    def finish(self, kept: Sequence[int]) -> nn.Module:
+        """Do as ``prune``, and repair as well as can be: what is fine-tuned or handed over."""
+
     def for_inference(self, model: nn.Module) -> nn.Module:
         """Return a copy of a network made by ``prune`` that gives the same outputs in less time."""
