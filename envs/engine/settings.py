@@ -33,8 +33,8 @@ class EngineSettings:
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
             before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the
-            latter for networks that are fine-tuned or handed over. Null for ``finalists`` in runs, which fine-tune, and for
-            ``independent`` in ``amc.prune``, which hands over what it scored.
+            latter for networks that are fine-tuned or handed over. Null for ``finalists`` in runs, which fine-tune, and
+            for ``independent`` in ``amc.prune``, which hands over what it scored.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
             0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.

@@ -419,6 +419,25 @@ def test_the_finer_rewards_are_those_of_the_network_that_comes_out(model: nn.Mod
         assert result.dense.evaluation.divergence == pytest.approx(0, abs=1e-6)
 
 
+def test_what_is_repaired_once_more_is_scored_once_more(model: nn.Module, batches: Batches) -> None:
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    settings = EngineSettings(precision="fp32", repair="finalists", round_to=1)
+    result = amc.prune(
+        model,
+        images[:1],
+        calibration=batches,
+        validation=batches,
+        policy="random",
+        episodes=4,
+        reward="loss",
+        settings=settings,
+    )
+    with torch.no_grad():
+        loss = float(cross_entropy(result.model(images), labels))
+    assert result.found.evaluation.loss == pytest.approx(loss, rel=1e-5)
+    assert result.found.evaluation.divergence < result.best.evaluation.divergence / 2
+
+
 @pytest.mark.parametrize("kind", ["tensors", "tuples of one", "dicts"])
 def test_a_search_by_divergence_needs_no_labels(model: nn.Module, batches: Batches, kind: str) -> None:
     images = [inputs for inputs, _ in batches]

@@ -223,3 +223,22 @@ def test_a_constant_network_is_left_alone() -> None:
         nn.init.zeros_(parameter)
     small = make_engine(network, torch.randn(20, 4), "compensating").prune((0.5,))
     assert all(not parameter.any() for parameter in small.parameters())
+
+
+def test_finalists_are_repaired_as_if_all_were_and_candidates_as_if_none_was() -> None:
+    """Weight by weight against engines with the one repair for both; the default is the same."""
+    for repair in ("finalists", None):
+        engines = {name: make_engine(make_network(), IMAGES, name) for name in ("independent", "compensating", repair)}
+        strategy = tuple(layer.choices[len(layer.choices) // 2] / layer.units for layer in engines[repair].layers)
+        pairs = [
+            (engines[repair].prune(strategy), engines["independent"].prune(strategy)),
+            (engines[repair].finish(strategy), engines["compensating"].prune(strategy)),
+            (engines["independent"].finish(strategy), engines["independent"].prune(strategy)),
+            (engines["compensating"].finish(strategy), engines["compensating"].prune(strategy)),
+        ]
+        for ours, theirs in pairs:
+            assert all(
+                torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+            )
+    kinds = [engines["independent"].prune(strategy), engines["compensating"].prune(strategy)]
+    assert not torch.equal(kinds[0].head.weight, kinds[1].head.weight)
