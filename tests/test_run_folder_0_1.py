@@ -27,7 +27,7 @@ FOLDER = ROOT / "tests" / "data" / "run_folder_0_1"
 RUNS = {name: FOLDER / name / "mobilenet-digits" / "amc" / "seed0" for name in ("plain", "staged")}
 ASKED = ["model=mobilenet", "data=digits", "experiment=smoke", "model.width=0.0625"]
 # What was the default then, and had no key or another value.
-AS_THEN = ["finetune.distill=0", "finetune.lr_factor=0.1"]
+AS_THEN = ["finetune.distill=0", "finetune.lr_factor=0.1", "repair=independent", "policy.start=random"]
 
 
 @pytest.mark.parametrize("name", RUNS)

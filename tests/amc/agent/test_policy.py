@@ -32,7 +32,7 @@ def updates(optimizer: torch.optim.Optimizer) -> int:
     return steps
 
 
-PAPER = AMC(warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
+PAPER = AMC(start="random", warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
 
 
 def test_the_networks_and_values_are_the_papers() -> None:
@@ -65,13 +65,13 @@ def weights_after(policy: AMC) -> torch.Tensor:
 
 def test_imitation_of_no_weight_is_stable_baselines3s_own_update() -> None:
     """Seven episodes of updates, by the library and by the agent's own loop."""
-    theirs, ours = (weights_after(AMC(gamma=0.9, imitation=weight)) for weight in (0.0, 1e-30))
+    theirs, ours = (weights_after(AMC(start="random", gamma=0.9, imitation=weight)) for weight in (0.0, 1e-30))
     torch.testing.assert_close(theirs, ours)
 
 
 def test_with_imitation_alone_the_actor_plays_the_best_episode() -> None:
     env = make_env()
-    agent = make_agent(AMC(warm_up=1.0, imitation=1e6, elites=1), env)
+    agent = make_agent(AMC(start="random", warm_up=1.0, imitation=1e6, elites=1), env)
     agent.learn(EPISODES * len(env.problem.engine.layers))
     agent.fit_actor(400)
     wanted = max(env.trials, key=lambda trial: trial.reward).strategy
@@ -117,7 +117,7 @@ def test_a_reconstruction_start_needs_an_engine_that_knows_its_error() -> None:
 def test_one_update_a_step_after_the_warm_up_at_two_learning_rates() -> None:
     env = make_env()
     steps = len(env.problem.engine.layers)
-    agent = make_agent(AMC(warm_up=0.25, actor_lr=1e-4), env)
+    agent = make_agent(AMC(start="random", warm_up=0.25, actor_lr=1e-4), env)
     agent.learn(EPISODES * steps)
     assert updates(agent.actor.optimizer) == updates(agent.critic.optimizer) == (EPISODES - 2) * steps
     assert agent.actor.optimizer.param_groups[0]["lr"] == 1e-4
@@ -169,7 +169,7 @@ def test_a_search_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_exploration_narrows_to_its_end_within_the_budget() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 200)
-    exploration = make_agent(AMC(warm_up=0.25, sigma=0.5, sigma_end=0.02), env).exploration
+    exploration = make_agent(AMC(start="random", warm_up=0.25, sigma=0.5, sigma_end=0.02), env).exploration
     assert exploration.warm_up == 50
     assert exploration.sigma_at(50) == 0.5
     assert exploration.sigma_at(199) == pytest.approx(0.02)
