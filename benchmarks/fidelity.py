@@ -16,7 +16,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +24,7 @@ from rich.table import Table
 from benchmarks.fidelity_cell import Training, make_cell
 from benchmarks.fidelity_strategies import draw
 from benchmarks.rank_correlation import Values, interval, ranking, resampled
+from benchmarks.record import Record, Row
 from benchmarks.setting import machine
 
 CELLS: dict[str, tuple[str, ...]] = {
@@ -38,8 +38,6 @@ CELLS: dict[str, tuple[str, ...]] = {
 REPAIRS = {"without batch norm pass": ("adaptive_bn=0",)}
 SEARCH = "data.search=10000"
 console = Console(stderr=True)
-
-Row = dict[str, Any]
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -81,34 +79,6 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
                 f"{name} {number + 1}/{args.strategies} {source}: {row['rewards']['accuracy']:.4f} {row['after']}"
             )
     return record.rows[: args.strategies]
-
-
-class Record:
-    """The lines of a cell: its settings, then a strategy each.
-
-    Args:
-        path: of the file; a last line that a kill has torn is cut off.
-        settings: that all lines were measured with.
-
-    Attributes:
-        rows: of the strategies.
-    """
-
-    def __init__(self, path: Path, settings: Row) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
-        lines = [json.loads(line) for line in whole.splitlines()]
-        if lines and lines[0] != settings:
-            raise SystemExit(f"{path}: measured with other settings, {lines[0]}; give another --output")
-        self._path = path
-        self.rows: list[Row] = lines[1:]
-        path.write_text("".join(json.dumps(line) + "\n" for line in (settings, *self.rows)))
-
-    def add(self, row: Row) -> None:
-        """Append a line."""
-        self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def figures_of(rows: Sequence[Row], seed: int) -> tuple[dict[str, Row], dict[str, Values]]:

@@ -1,0 +1,35 @@
+"""Lines of JSON that a benchmark goes on from where it was stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class Record:
+    """The lines of a file: settings, then a measurement each.
+
+    Args:
+        path: of the file; a last line that a kill has torn is cut off.
+        settings: that all lines were measured with.
+
+    Attributes:
+        rows: what was measured.
+    """
+
+    def __init__(self, path: Path, settings: Row) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if lines and lines[0] != settings:
+            raise SystemExit(f"{path}: measured with other settings, {lines[0]}; give another --output")
+        self._path = path
+        self.rows: list[Row] = lines[1:]
+        path.write_text("".join(json.dumps(line) + "\n" for line in (settings, *self.rows)))
+
+    def add(self, row: Row) -> None:
+        """Append a line."""
+        self.rows.append(row)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")

@@ -1,0 +1,167 @@
+"""Which way of pruning gives the best network in the same time: search and fine-tuning together.
+
+    python -m benchmarks.study --output study                              # 24 cells, 3 budgets, 5 seeds: days
+    python -m benchmarks.study --output study --cells resnet20-fashion-0.3 --minutes 2 --seeds 0 1
+    python -m benchmarks.study --output study --cell mine model=vgg16 model.width=0.25 data=digits target=0.2
+
+A cell is a network, data and a target on FLOPs. Every method prunes the same dense network and spends what it leaves of
+the time on fine-tuning by the same recipe, so that ``uniform`` trains longest; ``torch-pruning`` stands for its global
+rankings, one shot. Minutes are of CPU time of one thread. The test split is read once a row, at the end. Every row is
+a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again. The last line of the output is JSON.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import rankdata
+
+from amc.comparison.statistics import paired
+from benchmarks.record import Record, Row
+from benchmarks.setting import machine
+from benchmarks.study_cell import METHODS, make_cell
+
+NETWORKS: dict[str, tuple[str, ...]] = {
+    "plain20-fashion": ("model=plain20", "data=fashion_mnist"),
+    "resnet20-fashion": ("model=resnet20", "data=fashion_mnist"),
+    "mobilenet-fashion": ("model=mobilenet", "data=fashion_mnist", "model.width=0.5"),
+    "mobilenet_v2-fashion": ("model=mobilenet_v2", "data=fashion_mnist", "model.width=0.5"),
+    "vgg16-fashion": ("model=vgg16", "data=fashion_mnist", "model.width=0.25"),
+    "resnet20-cifar10": ("model=resnet20", "data=cifar10"),
+    "plain20-cifar10": ("model=plain20", "data=cifar10"),
+    "mobilenet-cifar10": ("model=mobilenet", "data=cifar10", "model.width=0.5"),
+}
+TARGETS = (0.5, 0.3, 0.15)
+CELLS = {f"{name}-{target}": (*keys, f"target={target}") for name, keys in NETWORKS.items() for target in TARGETS}
+OURS, REFERENCE = "amc", "uniform"
+console = Console(stderr=True)
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the records and the picture")
+    parser.add_argument("--cells", nargs="+", choices=list(CELLS), help="those to measure; all 24 by default")
+    parser.add_argument("--cell", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 40], help="CPU minutes of a whole method")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    return parser.parse_args(given)
+
+
+def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Row]:
+    """Measure what is missing of a cell, seed by seed so that a stopped study compares all methods, and return it."""
+    record = Record(args.output / f"{name}.jsonl", {"keys": list(keys)})
+    wanted = list(product(args.minutes, args.seeds, args.methods))
+    done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
+    missing = [each for each in wanted if each not in done]
+    cell = make_cell((*keys, "threads=1")) if missing else None
+    for minutes, seed, method in missing:
+        assert cell is not None
+        row = {"minutes": minutes, "seed": seed, "method": method} | cell.measure(method, minutes, seed)
+        record.add(row)
+        console.print(f"{name} {minutes:g} min, seed {seed}, {method}: {row['test']:.4f}")
+    return [row for row in record.rows if (row["minutes"], row["seed"], row["method"]) in set(wanted)]
+
+
+def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
+    """Return by minutes and method the mean accuracy on test, and how far and how surely it is behind ours."""
+    by_minutes: dict[float, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        by_minutes[row["minutes"]][row["method"]][row["seed"]] = row
+    return {f"{minutes:g}": _compared(methods) for minutes, methods in sorted(by_minutes.items())}
+
+
+def _compared(methods: Mapping[str, Mapping[int, Row]]) -> dict[str, Row]:
+    figures = {}
+    for method, by_seed in methods.items():
+        figures[method] = {
+            "test": round(mean(row["test"] for row in by_seed.values()), 4),
+            "before": round(mean(row["before"] for row in by_seed.values()), 4),
+            "steps": round(mean(row["steps"] for row in by_seed.values())),
+            "flops": round(mean(row["flops"] for row in by_seed.values()), 4),
+            "seeds": len(by_seed),
+        }
+        both = sorted(set(by_seed) & set(methods.get(OURS, {})))
+        if method != OURS and both:
+            against = paired([methods[OURS][seed]["test"] for seed in both], [by_seed[seed]["test"] for seed in both])
+            figures[method] |= {"ours_less_this": round(against.difference.mean, 4), "p": against.p}
+    return figures
+
+
+def with_holm(cells: Mapping[str, dict[str, dict[str, Row]]]) -> None:
+    """Put beside every p value what Holm's correction over all comparisons makes of it, in place.
+
+    References:
+        Holm, 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    tested = [row for cell in cells.values() for methods in cell.values() for row in methods.values() if row.get("p")]
+    largest = 0.0
+    for place, row in enumerate(sorted(tested, key=lambda row: row["p"])):
+        largest = max(largest, min(1.0, row["p"] * (len(tested) - place)))
+        row["p_holm"] = round(largest, 4)
+
+
+def mean_ranks(cells: Mapping[str, dict[str, dict[str, Row]]]) -> dict[str, float]:
+    """Return the mean rank over cells and budgets of every method that all of them have, 1 being the best."""
+    settings = [methods for cell in cells.values() for methods in cell.values()]
+    common = [name for name in METHODS if all(name in methods for methods in settings)]
+    ranks = [rankdata([-methods[name]["test"] for name in common]) for methods in settings]
+    return dict(zip(common, np.mean(ranks, axis=0).round(2).tolist(), strict=True)) if settings and common else {}
+
+
+def show(name: str, cell: Mapping[str, dict[str, Row]]) -> None:
+    """Print the figures of a cell."""
+    for minutes, methods in cell.items():
+        table = Table("method", "test", "before", "steps", "FLOPs", "amc less this", "p", "seeds")
+        table.title = f"{name}, {minutes} CPU minutes"
+        for method, row in sorted(methods.items(), key=lambda item: -item[1]["test"]):
+            gain, p = row.get("ours_less_this"), row.get("p")
+            cells = (f"{row['test']:.2%}", f"{row['before']:.2%}", str(row["steps"]), f"{row['flops']:.1%}")
+            tests = ("" if gain is None else f"{100 * gain:+.2f}", "" if p is None else f"{p:.3f}", str(row["seeds"]))
+            table.add_row(method, *cells, *tests)
+        Console(width=120).print(table)
+
+
+def draw(cells: Mapping[str, dict[str, dict[str, Row]]], path: Path) -> None:
+    """Draw accuracy on test against minutes, a panel a cell and a line a method."""
+    figure = Figure(figsize=(4 * len(cells), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(cells), squeeze=False)[0]
+    for panel, (name, cell) in zip(panels, cells.items(), strict=True):
+        for method in METHODS:
+            points = [
+                (float(minutes), methods[method]["test"]) for minutes, methods in cell.items() if method in methods
+            ]
+            if points:
+                panel.plot(*zip(*points, strict=True), marker="o", label=method)
+        panel.set(title=name, xlabel="CPU minutes", ylabel="top-1 on test", xscale="log")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=120)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure what is missing, and print a table a cell and one line of JSON."""
+    args = arguments(given)
+    wanted = {name: CELLS[name] for name in args.cells or ([] if args.cell else CELLS)}
+    wanted |= {name: tuple(keys) for name, *keys in args.cell}
+    cells = {name: figures_of(measure(name, keys, args)) for name, keys in wanted.items()}
+    with_holm(cells)
+    for name, cell in cells.items():
+        show(name, cell)
+    draw(cells, args.output / "minutes.png")
+    print(json.dumps({"cells": cells, "mean_ranks": mean_ranks(cells), "machine": machine()}))
+
+
+if __name__ == "__main__":
+    main()

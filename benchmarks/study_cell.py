@@ -1,0 +1,179 @@
+"""One cell of the study: a network, data and a target, and what every method makes of it in a given time."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import process_time
+from typing import Any
+
+from torch import nn
+
+from amc.config.schema import SearchConfig
+from amc.policies import make_policy
+from amc.run.plan import load_data, make_plan
+from amc.run.stage import SearchPlan, Stage, whole_run
+from amc.store.cache import cache_folder
+from amc.training.choice import best_trials, play_rung, quality_of
+from amc.training.dense import trained_network
+from amc.training.finetune import FineTuner, finetuning_recipe
+from amc.training.network_cache import NetworkCache
+from baselines.known_strategies import known_strategies
+from baselines.uniform import uniform_trial
+from benchmarks.setting import make_config
+from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
+from envs.engine.types import Strategy
+from envs.search import RecordTrials
+
+SEARCH = 0.25
+"""Share of the time that a search may take, start-up included."""
+CONTEST = 0.15
+"""Share of the time in which the best of a search are trained a little, to choose among them."""
+CONTESTANTS = 4
+FEWEST_STEPS = 10
+MOST_EPISODES = 150
+TIMED = 4
+"""Steps by which it is known how long one takes."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What methods are compared on.
+
+    Attributes:
+        cfg: the configuration.
+        plan: data, settings and scoring, as a run's.
+        dense: the trained network.
+    """
+
+    cfg: SearchConfig
+    plan: SearchPlan
+    dense: nn.Module
+
+    def measure(self, method: str, minutes: float, seed: int) -> dict[str, Any]:
+        """Prune and fine-tune by a method within so many minutes of CPU time, and score what comes out on test."""
+        clock = Clock(60 * minutes)
+        tuner = self._tuner(seed, plain=method == "uniform, plain")
+        network, about = METHODS[method](self, clock, tuner, seed)
+        about["search_seconds"] = round(clock.spent, 1)
+        before = copy.deepcopy(network)
+        about["steps"] = tune(tuner, network, clock)
+        about["seconds"] = round(clock.spent, 1)
+        score = self.plan.data.scorer(self.plan.data.splits.test)
+        example = self.plan.data.inputs(self.plan.data.splits.calibration.images[:1])
+        about["flops"] = macs(network, example) / macs(self.dense, example)
+        return about | {"before": score(before).metric, "test": score(network).metric}
+
+    def stage(self, **engine: Any) -> Stage:  # noqa: ANN401  settings of the engine that differ
+        """Trace the dense network and calibrate repair, as a run does."""
+        return whole_run(replace(self.plan, engine=replace(self.plan.engine, **engine)), self.dense)
+
+    def _tuner(self, seed: int, plain: bool) -> FineTuner:
+        settings = replace(self.cfg.finetune, distill=0.0) if plain else self.cfg.finetune
+        cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "study", "none")
+        return FineTuner(settings, self.cfg.train, self.plan.data, self.plan.score, seed, self.dense, cache)
+
+
+class Clock:
+    """CPU seconds of this process: with one thread those of a quiet machine, whatever else runs on this one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._start = process_time()
+
+    @property
+    def spent(self) -> float:
+        """Seconds gone."""
+        return process_time() - self._start
+
+    def left(self, share: float = 1.0) -> float:
+        """Return the seconds left of a share of all."""
+        return share * self.seconds - self.spent
+
+
+def make_cell(keys: Sequence[str]) -> Cell:
+    """Load data and network of a configuration; that takes none of a method's time."""
+    cfg = make_config(*keys)
+    data = load_data(cfg)
+    return Cell(cfg, make_plan(cfg, data), trained_network(cfg, data))
+
+
+def seconds_a_step(tuner: FineTuner, network: nn.Module) -> float:
+    """Train a copy for a few steps and return how long one takes; the first makes caches and does not count."""
+    copied = copy.deepcopy(network)
+    _train(tuner, copied, 1)
+    start = process_time()
+    _train(tuner, copied, TIMED)
+    return (process_time() - start) / TIMED
+
+
+def tune(tuner: FineTuner, network: nn.Module, clock: Clock) -> int:
+    """Fine-tune in place for the time that is left, on one schedule, and return in how many steps."""
+    step = seconds_a_step(tuner, network)
+    steps = max(1, int(clock.left() / step))
+    _train(tuner, network, steps)
+    return steps
+
+
+def _train(tuner: FineTuner, network: nn.Module, steps: int) -> None:
+    an_epoch = len(tuner.data.splits.train.labels) // tuner.training.batch_size
+    recipe = replace(finetuning_recipe(tuner.training, tuner.settings), epochs=steps / an_epoch)
+    tuner.train(network, recipe)
+
+
+def searched(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:
+    """Search by the agent, train the best a little, and return the one that is best then."""
+    stage = cell.stage(seed=seed)
+    start = process_time()
+    stage.engine.score_again(uniform_trial(stage.problem).strategy)
+    an_episode = process_time() - start
+    episodes = max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / an_episode)))
+    env = RecordTrials(stage.problem, episodes)
+    make_policy("amc", seed).search(env)
+    best = [trial.strategy for trial in best_trials(env.trials, CONTESTANTS)]
+    chosen = _contest(stage, best, clock, tuner)
+    return stage.engine.finish(chosen), {"episodes": episodes, "strategy": chosen}
+
+
+def _contest(stage: Stage, strategies: list[Strategy], clock: Clock, tuner: FineTuner) -> Strategy:
+    networks = [stage.engine.finish(strategy) for strategy in strategies]
+    left = clock.left(SEARCH + CONTEST) / len(networks) - tuner.scoring_steps * seconds_a_step(tuner, networks[0])
+    steps = int(left / seconds_a_step(tuner, networks[0]))
+    if steps < FEWEST_STEPS:
+        return strategies[0]
+    scores = play_rung(tuner, steps, 0, networks)
+    return max(zip(strategies, scores, strict=True), key=lambda pair: quality_of(pair[1]))[0]
+
+
+def known(name: str, **engine: Any) -> "Method":  # noqa: ANN401  settings of the engine
+    """Return the method that takes a strategy that needs no evaluation."""
+
+    def method(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
+        stage = cell.stage(seed=seed, **engine)
+        strategies = known_strategies(stage.problem)
+        strategy = strategies.get(name, strategies["uniform"])
+        return stage.engine.finish(strategy), {"strategy": strategy}
+
+    return method
+
+
+def rival(importance: str) -> "Method":
+    """Return the method that takes one of torch-pruning's rankings."""
+
+    def method(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
+        return torch_pruned(cell.dense, cell.plan.data, importance, cell.cfg.target), {}
+
+    return method
+
+
+Method = Callable[[Cell, Clock, FineTuner, int], tuple[nn.Module, dict[str, Any]]]
+"""From a cell, the time, the fine-tuning that follows and a seed to a pruned network, and what to note of it."""
+
+METHODS: dict[str, Method] = {
+    "amc": searched,
+    "uniform": known("uniform"),
+    "uniform, plain": known("uniform", reconstruct=False),
+    "least error": known("least error"),
+    "global threshold": known("global threshold, mean"),
+    **{f"torch-pruning {name}": rival(name) for name in IMPORTANCES},
+}
+"""All spend what they leave of the time on fine-tuning by the same recipe; ``plain`` learns from labels alone."""
