@@ -81,3 +81,30 @@ def test_fidelity_ranks_every_reward_and_goes_on_where_it_stopped(tmp_path: Path
         assert -1 <= figures["all_interval"][0] <= figures["all_interval"][1] <= 1
         assert -1 <= figures["half"] <= 1
     assert result["mean"]["accuracy"]["all"] == result["cells"]["tiny"]["accuracy"]["all"]
+
+
+def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    cell = ["--cell", "tiny", "model=resnet20", "data=digits", "model.width=0.5", "train.epochs=1", "data.search=200"]
+    cell += ["data.calibration=100", "target=0.4", f"cache_dir={tmp_path}"]
+    options = ["--output", str(tmp_path), "--minutes", "0.1", "--methods", "amc", "uniform", "torch-pruning taylor"]
+    figures_of("study.py", *options, "--seeds", "0", *cell)
+    record = tmp_path / "tiny.jsonl"
+    first = record.read_text()
+    result = figures_of("study.py", *options, "--seeds", "0", "1", *cell)
+    assert record.read_text().startswith(first)
+    rows = [json.loads(line) for line in record.read_text().splitlines()[1:]]
+    assert [(row["seed"], row["method"]) for row in rows] == [
+        (seed, method) for seed in (0, 1) for method in ("amc", "uniform", "torch-pruning taylor")
+    ]
+    for row in rows:
+        assert row["search_seconds"] < row["seconds"]
+        # Counted by torch-pruning, which has batch norms among the FLOPs.
+        assert row["flops"] < 0.43
+    methods = result["cells"]["tiny"]["0.1"]
+    assert methods["uniform"]["ours_less_this"] == pytest.approx(
+        methods["amc"]["test"] - methods["uniform"]["test"], abs=2e-4
+    )
+    assert methods["uniform"]["steps"] > methods["amc"]["steps"]
+    assert methods["uniform"]["p_holm"] >= methods["uniform"]["p"]
+    assert sorted(result["mean_ranks"]) == sorted(methods)
+    assert (tmp_path / "minutes.png").stat().st_size > 5000
