@@ -58,11 +58,12 @@ def policies() -> Iterator[str]:
 
 
 def make_policy(name: str, seed: int) -> SearchPolicy:
-    """Build a policy with the settings of its file."""
+    """Build a policy with the settings of its file, but that starts at random: here least error is the optimum."""
     stem, _, sampler = name.partition("-")
     chosen = OmegaConf.load(CONF / "policy" / f"{stem}.yaml")
     settings = OmegaConf.create({"seed": seed, "policy": OmegaConf.select(chosen, "policy", default=chosen)}).policy
-    policy: SearchPolicy = instantiate(settings, **({"sampler": sampler} if sampler else {}))
+    changed = ({"sampler": sampler} if sampler else {}) | ({"start": "random"} if "start" in settings else {})
+    policy: SearchPolicy = instantiate(settings, **changed)
     return policy
 
 

@@ -21,8 +21,11 @@ AS_THEY_ARE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "results/benchmarks.md",
     "benchmarks/criteria.md": "results/criteria.md",
+    "benchmarks/fidelity.md": "results/fidelity.md",
+    "benchmarks/finetuning.md": "results/finetuning.md",
     "benchmarks/growth.png": "results/growth.png",
     "benchmarks/repair.md": "results/repair.md",
+    "benchmarks/study.md": "results/equal_minutes.md",
     "benchmarks/zoo.md": "results/zoo.md",
     "examples/resnet20-fashion_mnist-channels.png": "examples/resnet20-fashion_mnist-channels.png",
 }
