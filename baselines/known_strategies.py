@@ -2,7 +2,7 @@
 
 from baselines.global_threshold import global_threshold
 from baselines.least_error import LeastError
-from envs.constraint import uniform_ratio
+from envs.constraint import uniform_strategy
 from envs.engine.types import KnowsReconstructionError, KnowsUnitScores, Strategy
 from envs.pruning_env import PruningEnv
 
@@ -23,8 +23,7 @@ def known_strategies(problem: PruningEnv) -> dict[str, Strategy]:
         Executed keep ratios by the name of what found them, uniform ratios first.
     """
     budget = problem.budget
-    ratio = uniform_ratio(budget)
-    found = {"uniform": tuple(budget.execute(step, ratio) for step in range(len(budget.engine.layers)))}
+    found = {"uniform": uniform_strategy(budget)}
     if isinstance(budget.engine, KnowsReconstructionError):
         found["least error"] = LeastError(budget).strategy()
     if isinstance(budget.engine, KnowsUnitScores):

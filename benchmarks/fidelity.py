@@ -15,12 +15,12 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cells import add_options, chosen
 from benchmarks.fidelity_cell import Training, make_cell
 from benchmarks.fidelity_strategies import draw
 from benchmarks.rank_correlation import Values, interval, ranking, resampled
@@ -45,9 +45,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fidelity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the records")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), help="those to measure; all six by default")
-    parser.add_argument("--cell", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"))
+    add_options(parser, CELLS)
     parser.add_argument("--strategies", type=int, default=40, help="a cell")
     parser.add_argument("--steps", type=int, default=200, help="of fine-tuning")
     parser.add_argument("--short", type=int, default=20, help="steps before scoring, for rewards that train first")
@@ -132,8 +130,7 @@ def show(title: str, figures: Mapping[str, Row]) -> None:
 def main(given: Sequence[str] | None = None) -> None:
     """Measure what is missing, and print a table a cell and one line of JSON."""
     args = arguments(given)
-    wanted = {name: (*CELLS[name], SEARCH) for name in args.cells or ([] if args.cell else CELLS)}
-    wanted |= {name: tuple(keys) for name, *keys in args.cell}
+    wanted = chosen(args, {name: (*keys, SEARCH) for name, keys in CELLS.items()})
     cells: dict[str, dict[str, Row]] = {}
     samples: dict[str, dict[str, Values]] = {}
     for name, keys in wanted.items():

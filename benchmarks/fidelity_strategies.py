@@ -8,7 +8,7 @@ import numpy as np
 
 from baselines.global_threshold import GlobalThreshold
 from baselines.least_error import LeastError
-from envs.constraint import ResourceBudget, rescale, uniform_ratio
+from envs.constraint import ResourceBudget, rescale, uniform_strategy
 from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
@@ -46,9 +46,8 @@ def draw(problem: PruningEnv, number: int, seed: int) -> list[Drawn]:
 def _candidates(problem: PruningEnv, rng: np.random.Generator) -> Iterator[tuple[str, Strategy]]:
     budget = problem.budget
     layers = len(budget.engine.layers)
-    ratio = uniform_ratio(budget)
     known = {
-        "uniform": tuple(budget.execute(step, ratio) for step in range(layers)),
+        "uniform": uniform_strategy(budget),
         "least error": LeastError(budget).strategy(),
     }
     yield from known.items()

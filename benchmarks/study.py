@@ -25,6 +25,7 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from amc.comparison.statistics import paired
+from benchmarks.cells import add_options, chosen
 from benchmarks.record import Record, Row
 from benchmarks.setting import machine
 from benchmarks.study_cell import METHODS, make_cell
@@ -41,7 +42,9 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 }
 TARGETS = (0.5, 0.3, 0.15)
 CELLS = {f"{name}-{target}": (*keys, f"target={target}") for name, keys in NETWORKS.items() for target in TARGETS}
-OURS, REFERENCE = "amc", "uniform"
+OURS = "amc"
+COLUMNS = 3
+"""Panels of the picture beside each other."""
 console = Console(stderr=True)
 
 
@@ -50,9 +53,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the records and the picture")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), help="those to measure; all 24 by default")
-    parser.add_argument("--cell", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"))
+    add_options(parser, CELLS)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 40], help="CPU minutes of a whole method")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -105,7 +106,8 @@ def with_holm(cells: Mapping[str, dict[str, dict[str, Row]]]) -> None:
     References:
         Holm, 1979, "A simple sequentially rejective multiple test procedure".
     """
-    tested = [row for cell in cells.values() for methods in cell.values() for row in methods.values() if row.get("p")]
+    rows = [row for cell in cells.values() for methods in cell.values() for row in methods.values()]
+    tested = [row for row in rows if row.get("p") is not None]
     largest = 0.0
     for place, row in enumerate(sorted(tested, key=lambda row: row["p"])):
         largest = max(largest, min(1.0, row["p"] * (len(tested) - place)))
@@ -135,27 +137,26 @@ def show(name: str, cell: Mapping[str, dict[str, Row]]) -> None:
 
 def draw(cells: Mapping[str, dict[str, dict[str, Row]]], path: Path) -> None:
     """Draw accuracy on test against minutes, a panel a cell and a line a method."""
-    figure = Figure(figsize=(4 * len(cells), 3.5), layout="constrained")
-    panels = figure.subplots(1, len(cells), squeeze=False)[0]
-    for panel, (name, cell) in zip(panels, cells.items(), strict=True):
+    columns = min(COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    figure = Figure(figsize=(4 * columns + 3, 3 * rows + 1), layout="constrained")
+    panels = iter(figure.subplots(rows, columns, squeeze=False).flat)
+    for (name, cell), panel in zip(cells.items(), panels, strict=False):
         for method in METHODS:
-            points = [
-                (float(minutes), methods[method]["test"]) for minutes, methods in cell.items() if method in methods
-            ]
+            points = [(float(each), methods[method]["test"]) for each, methods in cell.items() if method in methods]
             if points:
                 panel.plot(*zip(*points, strict=True), marker="o", label=method)
-        panel.set(title=name, xlabel="CPU minutes", ylabel="top-1 on test", xscale="log")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        panel.set(title=name, xlabel="CPU minutes", ylabel="top-1 on test")
+    for panel in panels:  # beyond the last cell
+        panel.remove()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure what is missing, and print a table a cell and one line of JSON."""
     args = arguments(given)
-    wanted = {name: CELLS[name] for name in args.cells or ([] if args.cell else CELLS)}
-    wanted |= {name: tuple(keys) for name, *keys in args.cell}
-    cells = {name: figures_of(measure(name, keys, args)) for name, keys in wanted.items()}
+    cells = {name: figures_of(measure(name, keys, args)) for name, keys in chosen(args, CELLS).items()}
     with_holm(cells)
     for name, cell in cells.items():
         show(name, cell)

@@ -15,12 +15,13 @@ from amc.run.stage import SearchPlan, Stage, whole_run
 from amc.store.cache import cache_folder
 from amc.training.choice import best_trials, play_rung, quality_of
 from amc.training.dense import trained_network
-from amc.training.finetune import FineTuner, finetuning_recipe
+from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
-from baselines.known_strategies import known_strategies
-from baselines.uniform import uniform_trial
+from baselines.global_threshold import global_threshold
+from baselines.least_error import LeastError
 from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
+from envs.constraint import ResourceBudget, uniform_strategy
 from envs.engine.types import Strategy
 from envs.search import RecordTrials
 
@@ -31,6 +32,8 @@ CONTEST = 0.15
 CONTESTANTS = 4
 FEWEST_STEPS = 10
 MOST_EPISODES = 150
+PLAIN = "uniform, plain"
+"""Neither repaired by least squares nor distilled."""
 TIMED = 4
 """Steps by which it is known how long one takes."""
 
@@ -52,7 +55,7 @@ class Cell:
     def measure(self, method: str, minutes: float, seed: int) -> dict[str, Any]:
         """Prune and fine-tune by a method within so many minutes of CPU time, and score what comes out on test."""
         clock = Clock(60 * minutes)
-        tuner = self._tuner(seed, plain=method == "uniform, plain")
+        tuner = self._tuner(seed, plain=method == PLAIN)
         network, about = METHODS[method](self, clock, tuner, seed)
         about["search_seconds"] = round(clock.spent, 1)
         before = copy.deepcopy(network)
@@ -100,9 +103,9 @@ def make_cell(keys: Sequence[str]) -> Cell:
 def seconds_a_step(tuner: FineTuner, network: nn.Module) -> float:
     """Train a copy for a few steps and return how long one takes; the first makes caches and does not count."""
     copied = copy.deepcopy(network)
-    _train(tuner, copied, 1)
+    tuner.train_steps(copied, 1)
     start = process_time()
-    _train(tuner, copied, TIMED)
+    tuner.train_steps(copied, TIMED)
     return (process_time() - start) / TIMED
 
 
@@ -110,21 +113,15 @@ def tune(tuner: FineTuner, network: nn.Module, clock: Clock) -> int:
     """Fine-tune in place for the time that is left, on one schedule, and return in how many steps."""
     step = seconds_a_step(tuner, network)
     steps = max(1, int(clock.left() / step))
-    _train(tuner, network, steps)
+    tuner.train_steps(network, steps)
     return steps
-
-
-def _train(tuner: FineTuner, network: nn.Module, steps: int) -> None:
-    an_epoch = len(tuner.data.splits.train.labels) // tuner.training.batch_size
-    recipe = replace(finetuning_recipe(tuner.training, tuner.settings), epochs=steps / an_epoch)
-    tuner.train(network, recipe)
 
 
 def searched(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:
     """Search by the agent, train the best a little, and return the one that is best then."""
     stage = cell.stage(seed=seed)
     start = process_time()
-    stage.engine.score_again(uniform_trial(stage.problem).strategy)
+    stage.engine.evaluate(uniform_strategy(stage.problem.budget))
     an_episode = process_time() - start
     episodes = max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / an_episode)))
     env = RecordTrials(stage.problem, episodes)
@@ -136,21 +133,20 @@ def searched(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.
 
 def _contest(stage: Stage, strategies: list[Strategy], clock: Clock, tuner: FineTuner) -> Strategy:
     networks = [stage.engine.finish(strategy) for strategy in strategies]
-    left = clock.left(SEARCH + CONTEST) / len(networks) - tuner.scoring_steps * seconds_a_step(tuner, networks[0])
-    steps = int(left / seconds_a_step(tuner, networks[0]))
+    a_step = seconds_a_step(tuner, networks[0])
+    steps = int(clock.left(SEARCH + CONTEST) / len(networks) / a_step) - tuner.scoring_steps
     if steps < FEWEST_STEPS:
         return strategies[0]
     scores = play_rung(tuner, steps, 0, networks)
     return max(zip(strategies, scores, strict=True), key=lambda pair: quality_of(pair[1]))[0]
 
 
-def known(name: str, **engine: Any) -> "Method":  # noqa: ANN401  settings of the engine
+def known(find: Callable[[ResourceBudget], Strategy], **engine: Any) -> "Method":  # noqa: ANN401  settings of it
     """Return the method that takes a strategy that needs no evaluation."""
 
     def method(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
         stage = cell.stage(seed=seed, **engine)
-        strategies = known_strategies(stage.problem)
-        strategy = strategies.get(name, strategies["uniform"])
+        strategy = find(stage.problem.budget)
         return stage.engine.finish(strategy), {"strategy": strategy}
 
     return method
@@ -170,10 +166,10 @@ Method = Callable[[Cell, Clock, FineTuner, int], tuple[nn.Module, dict[str, Any]
 
 METHODS: dict[str, Method] = {
     "amc": searched,
-    "uniform": known("uniform"),
-    "uniform, plain": known("uniform", reconstruct=False),
-    "least error": known("least error"),
-    "global threshold": known("global threshold, mean"),
+    "uniform": known(uniform_strategy),
+    PLAIN: known(uniform_strategy, reconstruct=False),
+    "least error": known(lambda budget: LeastError(budget).strategy()),
+    "global threshold": known(global_threshold),
     **{f"torch-pruning {name}": rival(name) for name in IMPORTANCES},
 }
-"""All spend what they leave of the time on fine-tuning by the same recipe; ``plain`` learns from labels alone."""
+"""All spend what they leave of the time on fine-tuning by the same recipe."""

@@ -33,6 +33,9 @@ def torch_pruned(model: nn.Module, data: DeviceData, importance: str, target: fl
         data: ``calibration`` is read, with labels for ``taylor``.
         importance: a key of ``IMPORTANCES``.
         target: fraction of the multiply-accumulates that may be kept.
+
+    Raises:
+        ValueError: the ranking does not come to the target.
     """
     network = copy.deepcopy(model).eval()
     images, labels = data.inputs(data.splits.calibration.images), data.splits.calibration.labels.to(data.device)
@@ -51,6 +54,8 @@ def torch_pruned(model: nn.Module, data: DeviceData, importance: str, target: fl
         for begin in range(0, len(labels), BATCH):
             cross_entropy(network(images[begin : begin + BATCH]), labels[begin : begin + BATCH]).backward()
     while macs(network, images[:1]) > target * dense:
+        if pruner.current_step == STEPS:  # more steps would change nothing
+            raise ValueError(f"target={target}: torch-pruning's {importance} leaves more with {1 - LARGEST:.0%} kept")
         pruner.step()
     network.zero_grad(set_to_none=True)
     recalibrate_batch_norms(network, images[: 5 * BATCH], BATCH)

@@ -15,7 +15,7 @@ from rich.table import Table
 from setting import Clock, clocked, make_setting, print_json
 from torch import Tensor, nn
 
-from envs.constraint import ResourceBudget, uniform_ratio
+from envs.constraint import ResourceBudget, uniform_strategy
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.top1 import Top1Scorer
@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for target in args.targets:
         budget = ResourceBudget(engine, "flops", target, 0.1)
-        ratio = uniform_ratio(budget)
-        strategy = tuple(budget.execute(step, ratio) for step in range(len(engine.layers)))
+        strategy = uniform_strategy(budget)
         model = engine.pruner.for_inference(engine.prune(strategy))
         clocks = {name: Clock([], []) for name in ways}
         with running_in(engine.precision, CPU):

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.constraint import ResourceBudget, TargetError, uniform_ratio
+from envs.constraint import ResourceBudget, TargetError, uniform_strategy
 from envs.engine.errors import GraphError
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.cost_model import multiply_accumulates
@@ -155,8 +155,7 @@ def uniform(engine: TorchEngine) -> tuple[float, Strategy]:
         except TargetError:
             if target == TARGETS[-1]:
                 raise
-    ratio = uniform_ratio(budget)
-    return target, tuple(budget.execute(step, ratio) for step in range(len(engine.layers)))
+    return target, uniform_strategy(budget)
 
 
 def share_whole(engine: TorchEngine) -> float:

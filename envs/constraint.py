@@ -212,6 +212,12 @@ def uniform_ratio(budget: ResourceBudget) -> float:
     return sum(plateaus[largest(len(plateaus), fits)]) / 2
 
 
+def uniform_strategy(budget: ResourceBudget) -> Strategy:
+    """Return the strategy of the largest ratio that all layers alike can have within the limit."""
+    ratio = uniform_ratio(budget)
+    return tuple(budget.execute(step, ratio) for step in range(len(budget.engine.layers)))
+
+
 class Constraint(NamedTuple):
     """How the target is met.
 

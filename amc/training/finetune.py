@@ -87,11 +87,15 @@ class FineTuner:
         distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
         fit(model, data.splits, recipe, (self.seed + part) % 2**32, str(data.device), progress, distillation)
 
-    def train_briefly(self, model: nn.Module, steps: int, part: int, progress: Progress | None = None) -> Evaluation:
-        """Train for some steps on a schedule of their own, and return how good the network is, on the search split."""
+    def train_steps(self, model: nn.Module, steps: int, progress: Progress | None = None, part: int = 0) -> None:
+        """Train in place for some steps on a schedule of their own; for the rest see ``train``."""
         an_epoch = len(self.data.splits.train.labels) // self.training.batch_size
         recipe = replace(finetuning_recipe(self.training, self.settings), epochs=steps / an_epoch)
         self.train(model, recipe, progress, part)
+
+    def train_briefly(self, model: nn.Module, steps: int, part: int, progress: Progress | None = None) -> Evaluation:
+        """Train in place for some steps, and return how good the network is, on the search split."""
+        self.train_steps(model, steps, progress, part)
         return self.score(model)
 
     def tune(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1, *, once: bool = False) -> Tuned:
