@@ -169,24 +169,23 @@ def _result(
     engine: TorchEngine, env: RecordTrials, dense: Evaluation, request: PruneRequest, example: Inputs
 ) -> PruneResult:
     best, uniform = env.best, uniform_trial(env.problem)
-    networks, evaluations = {}, {trial.strategy: trial.evaluation for trial in (best, uniform)}
+    found, reference = best.evaluation, uniform.evaluation
     # What comes out is what was scored, unless another repair is asked for: then it is scored again.
-    for strategy in evaluations:
-        if engine.settings.repair == "finalists":
-            networks[strategy] = engine.finish(strategy)
-            evaluations[strategy] = engine.score_network(networks[strategy])
-        else:
-            networks[strategy] = engine.prune(strategy)
+    if engine.settings.repair == "finalists":
+        model = engine.finish(best.strategy)
+        found, reference = map(engine.score_network, (model, engine.finish(uniform.strategy)))
+    else:
+        model = engine.prune(best.strategy)
     shape = tuple(example.shape) if isinstance(example, Tensor) and example.is_floating_point() else ()
     return PruneResult(
-        model=networks[best.strategy],
+        model=model,
         strategy={layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)},
         best=best,
         trials=env.trials,
         input_shape=shape,
         dense=_network(engine, engine.dense_strategy, dense),
-        uniform=_network(engine, uniform.strategy, evaluations[uniform.strategy]),
-        found=_network(engine, best.strategy, evaluations[best.strategy]),
+        uniform=_network(engine, uniform.strategy, reference),
+        found=_network(engine, best.strategy, found),
         request=request,
         score=engine.score,
         teacher=engine.model,

@@ -397,20 +397,16 @@ def kl_from(dense: nn.Module, small: nn.Module, images: Tensor) -> float:
     return float((p * (p / q).log()).sum(1).mean())
 
 
+def searched_by(reward: str, model: nn.Module, batches: Batches, settings: EngineSettings) -> amc.PruneResult:
+    given: dict[str, Any] = {"calibration": batches, "validation": batches, "policy": "random", "episodes": 4}
+    return amc.prune(model, batches[0][0][:1], reward=reward, settings=settings, **given)
+
+
 def test_the_finer_rewards_are_those_of_the_network_that_comes_out(model: nn.Module, batches: Batches) -> None:
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     settings = EngineSettings(precision="fp32")
     for reward in ("loss", "divergence"):
-        result = amc.prune(
-            model,
-            images[:1],
-            calibration=batches,
-            validation=batches,
-            policy="random",
-            episodes=4,
-            reward=reward,
-            settings=settings,
-        )
+        result = searched_by(reward, model, batches, settings)
         assert result.best.reward == max(trial.reward for trial in result.trials if trial.feasible)
         with torch.no_grad():
             loss = float(cross_entropy(result.model(images), labels))
@@ -422,16 +418,7 @@ def test_the_finer_rewards_are_those_of_the_network_that_comes_out(model: nn.Mod
 def test_what_is_repaired_once_more_is_scored_once_more(model: nn.Module, batches: Batches) -> None:
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     settings = EngineSettings(precision="fp32", repair="finalists", round_to=1)
-    result = amc.prune(
-        model,
-        images[:1],
-        calibration=batches,
-        validation=batches,
-        policy="random",
-        episodes=4,
-        reward="loss",
-        settings=settings,
-    )
+    result = searched_by("loss", model, batches, settings)
     with torch.no_grad():
         loss = float(cross_entropy(result.model(images), labels))
     assert result.found.evaluation.loss == pytest.approx(loss, rel=1e-5)
