@@ -112,7 +112,7 @@ class Cell:
         """Return the pruned network after so many steps: as the product fine-tunes, or on labels alone."""
         per_epoch = len(self.splits.train.labels) // training.batch_size
         recipe = replace(self.recipe, batch_size=training.batch_size, epochs=steps / per_epoch)
-        model = self.engines[""].prune(strategy)
+        model = self.engines[""].finish(strategy)
         fit(model, self.splits, recipe, seed, str(next(model.parameters()).device), distillation=teacher)
         return model
 
