@@ -123,8 +123,10 @@ def _unprunable(model: nn.Module, calls: Mapping[str, Call], ignore: Sequence[st
             found[name] = "computes its weight"
         elif name not in calls:
             found[name] = "is not called on the example input"
-    frozen = {id(layers[name].weight): name for name in found}
-    sharing = {name: frozen[id(layer.weight)] for name, layer in layers.items() if id(layer.weight) in frozen}
+    # Parameters only: a computed weight is a new tensor each time it is read, and its id may be another's by then.
+    weights = {name: layer._parameters.get("weight") for name, layer in layers.items()}
+    frozen = {id(weights[name]): name for name in found if weights[name] is not None}
+    sharing = {name: frozen[id(weight)] for name, weight in weights.items() if id(weight) in frozen}
     return {name: f"shares its weight with {other}, which is left whole" for name, other in sharing.items()} | found
 
 
