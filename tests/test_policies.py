@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from amc.config.conf_folder import CONF
-from amc.policies import policy_names
+from amc.config.policies import policy_names
 from baselines.optuna_search import SAMPLERS
 from baselines.uniform import Uniform
 from envs.engine.analytic import AnalyticEngine

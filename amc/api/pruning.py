@@ -12,7 +12,7 @@ from amc.api.batches import Batches, as_inputs, join
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
 from amc.api.scoring import ACCURACY, UserScore, make_scorer
-from amc.policies import make_policy
+from amc.config.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
@@ -73,8 +73,8 @@ def prune(
         reward: ``accuracy``, ``accuracy_flops``, ``accuracy_params``, ``loss`` or ``divergence``, that of the
             candidate's class probabilities from those of ``model``.
         constraint: ``rescale`` or ``bound``.
-        policy: one of ``amc.policies.policy_names()``, or an object with a method ``search(env)``. ``pareto`` needs
-            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
+        policy: one of ``amc.config.policies.policy_names()``, or an object with a method ``search(env)``.
+            ``pareto`` needs ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
         granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
         criterion: how it is ranked, see ``envs.engine.choices``.
         episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.

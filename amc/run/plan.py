@@ -8,12 +8,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from torch import nn
 
+from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
-from amc.device import prepare_torch
 from amc.environment import unmarked
 from amc.errors import ConfigError
+from amc.measurement.device import prepare_torch
 from amc.measurement.memory import Demand, gram_bytes
-from amc.policies import policy_names
 from amc.run.stage import SearchPlan
 from amc.store.cache import cache_folder
 from amc.zoo.data.building import load_splits
