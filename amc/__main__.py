@@ -8,6 +8,7 @@ COMMANDS = {
     "search": "searches keep ratios, fine-tunes the best networks, measures and reports the winner",
     "train": "trains a dense network and keeps it for amc.search",
     "compare": "says which search policy is best, from the folders of finished runs",
+    "verify": "says what the folder of a run is worth: whether every file is whole and none is missing",
 }
 
 

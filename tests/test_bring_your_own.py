@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 from safetensors.torch import save_file
 from torch import nn
 
@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(command: str, args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", command, *args, f"cache_dir={folder / 'cache'}"],
+        [*preloaded_python(), "-m", command, *args, f"cache_dir={folder / 'cache'}"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         capture_output=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
@@ -39,8 +40,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def run(args: list[str], folder: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    args = [*preloaded_python(), *command(args, cache)[1:]]
     return subprocess.run(
-        command(args, cache), cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=300
+        args, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=300
     )
 
 

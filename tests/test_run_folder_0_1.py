@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 
 import amc
 from amc.comparison.study import read_study
@@ -85,7 +85,7 @@ def test_the_runs_are_found_and_compared() -> None:
 
 def call(module: str, *args: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    command = [sys.executable, "-m", module, *args]
+    command = [*preloaded_python(), "-m", module, *args]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
