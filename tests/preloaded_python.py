@@ -117,7 +117,7 @@ def run(arguments: list[str], environment: dict[str, str], folder: str) -> NoRet
     except BaseException:
         traceback.print_exc()
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
