@@ -73,7 +73,7 @@ class SensitivityAnalysis:
     """
 
     # Probes of one layer keep more than the best so far, and would win every race.
-    needs: ClassVar[Mapping[str, object]] = {"scoring": "full"}
+    needs: ClassVar[Mapping[str, object]] = {"scoring": ("full", "coreset")}
 
     probing: float = setting(0.5, Interval(0, 1, high_open=True))
     watch: str = setting("loss", OneOf(WATCHED))

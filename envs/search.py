@@ -182,7 +182,7 @@ class SearchPolicy(Protocol):
     def needs(self) -> Mapping[str, object]:
         """The settings that it must find, such as ``{"granularity": "channel"}``; empty if it plays every problem.
 
-        They are asked for before any work is done.
+        A tuple of values means any of them. They are asked for before any work is done.
         """
 
     def search(self, env: RecordTrials) -> None:
@@ -198,8 +198,10 @@ def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:
     """
     needs: Mapping[str, object] = getattr(policy, "needs", {})
     for name, needed in needs.items():
-        if settings[name] != needed:
-            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={_shown(needed)}"
+        values = needed if isinstance(needed, tuple) else (needed,)
+        if settings[name] not in values:
+            wanted = " or ".join(map(_shown, values))
+            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={wanted}"
     return ""
 
 

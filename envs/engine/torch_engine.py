@@ -1,7 +1,7 @@
 """The engine for real networks: prunes, repairs, scores."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -20,6 +20,8 @@ from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
+
+Result = TypeVar("Result")
 
 ADAPTIVE_BATCH = 100
 
@@ -147,9 +149,13 @@ class TorchEngine:
 
     def score_network(self, pruned: nn.Module) -> Evaluation:
         """Score a network that ``prune`` or ``finish`` returned."""
+        return self.run(pruned, self.score)
+
+    def run(self, pruned: nn.Module, work: Callable[[nn.Module], Result]) -> Result:
+        """Return what ``work`` makes of a pruned or the dense network, ready and in the precision of candidates."""
         candidate = self.pruner.for_inference(pruned)
         with running_in(self.precision, self._device):
-            return self.score(candidate)
+            return work(candidate)
 
     def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""

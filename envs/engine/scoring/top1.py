@@ -115,6 +115,15 @@ class Top1Scorer:
         scorer._labels = scorer.reference.argmax(1)
         return scorer
 
+    def part(self, samples: Tensor) -> "Top1Scorer":
+        """Return a scorer of some of the images, by number."""
+        scorer = copy.copy(self)
+        chosen = samples.to(self._labels.device)
+        scorer._images = map_tensors(take(self._images, chosen), _channels_last)
+        scorer._labels = self._labels[chosen]
+        scorer.reference = None if self.reference is None else self.reference[chosen]
+        return scorer
+
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
