@@ -6,6 +6,7 @@ pilot networks are run on the whole split beforehand, and images are taken the m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,9 @@ class CoresetScorer:
     Attributes:
         coreset: the images.
     """
+
+    is_pure: ClassVar[bool] = True
+    """As the whole split's."""
 
     def __init__(self, scorer: Top1Scorer, coreset: Coreset) -> None:
         """Take the images out of the split.

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ class Top1Scorer:
     Attributes:
         reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
     """
+
+    is_pure: ClassVar[bool] = True
+    """A score depends on the network alone, and several may be made side by side."""
 
     def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
         """Hold the split.
