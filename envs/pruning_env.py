@@ -1,6 +1,7 @@
 """Pruning a network layer by layer as a Markov decision process."""
 
 import math
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.constraint import CONSTRAINTS, ResourceBudget
-from envs.engine.types import PruningEngine, RewardFn, Strategy
+from envs.engine.types import EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
 from envs.rewards import REWARDS
 
@@ -139,6 +140,24 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""
         return np.stack([self._observe(strategy[:step]) for step in range(len(strategy) + 1)])
 
+    def execute(self, wanted: Strategy) -> Strategy:
+        """Return the strategy that an episode with these actions comes to. The running episode is left alone.
+
+        Raises:
+            ValueError: there is not one finite ratio for every layer.
+        """
+        if len(wanted) != len(self.engine.layers):
+            raise ValueError(f"strategy {wanted}: needs {len(self.engine.layers)} keep ratios")
+        ratios: Strategy = ()
+        for keep in wanted:
+            ratios += (self._constraint.step(self.budget, ratios, _keep_ratio(np.float32(keep))),)
+        return self._constraint.finish(self.budget, ratios)
+
+    @property
+    def at_once(self) -> int:
+        """How many strategies are worth scoring together, see ``EvaluatesMany``."""
+        return self.engine.at_once if isinstance(self.engine, EvaluatesMany) else 1
+
     def score(self, strategy: Strategy) -> tuple[float, dict[str, Any]]:
         """Evaluate a strategy as it is, beyond the target or not: the reward and information of a last step.
 
@@ -148,9 +167,20 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             ValueError: the reward is not a finite number.
         """
+        return self.score_many([strategy])[0]
+
+    def score_many(self, strategies: Sequence[Strategy]) -> list[tuple[float, dict[str, Any]]]:
+        """Do as ``score`` for several strategies, side by side where the engine can; ``engine_seconds`` are shared."""
         start = perf_counter()
-        evaluation = self.engine.evaluate(strategy)
-        self.engine_seconds = perf_counter() - start
+        engine = self.engine
+        if isinstance(engine, EvaluatesMany) and len(strategies) > 1:
+            evaluations = engine.evaluate_many(strategies)
+        else:
+            evaluations = [engine.evaluate(strategy) for strategy in strategies]
+        self.engine_seconds = (perf_counter() - start) / max(1, len(strategies))
+        return [self._outcome(*scored) for scored in zip(strategies, evaluations, strict=True)]
+
+    def _outcome(self, strategy: Strategy, evaluation: Evaluation) -> tuple[float, dict[str, Any]]:
         cost = self.engine.cost(strategy)
         reward = float(self._reward(evaluation, cost))
         if not math.isfinite(reward):
@@ -159,7 +189,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         return reward, {"strategy": strategy, "evaluation": evaluation, "cost": cost, "feasible": feasible}
 
 
-def _keep_ratio(action: NDArray[np.float32]) -> float:
+def _keep_ratio(action: NDArray[np.float32] | np.float32) -> float:
     """Return the ratio in an action, clipped to [0, 1]."""
     keep = float(np.asarray(action).item())
     if not math.isfinite(keep):

@@ -145,18 +145,42 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
             EpisodesExhausted: no episode is left.
             ValueError: there is not one ratio for every layer.
         """
-        self._check_episodes()
-        layers = len(self.problem.engine.layers)
-        if len(strategy) != layers:
-            raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
-        return self._record(*self.problem.score(tuple(map(self.problem.budget.execute, range(layers), strategy))))
+        return self.score_strategies([strategy])[0]
 
-    def _check_episodes(self) -> None:
-        if not self.remaining:
+    def score_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        """Do as ``score_strategy`` for several, side by side where the engine can."""
+        layers = len(self.problem.engine.layers)
+        for strategy in strategies:
+            if len(strategy) != layers:
+                raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
+        return self._score([tuple(map(self.problem.budget.execute, range(layers), each)) for each in strategies])
+
+    def play_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        """Record the trials of episodes that want these ratios, scored side by side where the engine can.
+
+        They are those of ``play_strategy``, one after the other; a running episode goes on as if nothing had happened.
+        ``problem.at_once`` says how many are worth handing over together.
+
+        Raises:
+            EpisodesExhausted: fewer episodes are left; none is played.
+            ValueError: there is not one ratio for every layer.
+        """
+        if self.env is not self.problem:  # a wrapper between may change actions or rewards
+            return [play_strategy(self, strategy) for strategy in strategies]
+        return self._score([self.problem.execute(strategy) for strategy in strategies])
+
+    def _score(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        self._check_episodes(len(strategies))
+        outcomes = self.problem.score_many(strategies)
+        each = (perf_counter() - self._last_end) / max(1, len(strategies))
+        return [self._record(*outcome, seconds=each) for outcome in outcomes]
+
+    def _check_episodes(self, wanted: int = 1) -> None:
+        if self.remaining < wanted:
             raise EpisodesExhausted(f"all {self._episodes} episodes are used")
 
-    def _record(self, reward: float, info: dict[str, Any]) -> Trial:
-        """Append the trial that ended, hand it to the sinks, and return it."""
+    def _record(self, reward: float, info: dict[str, Any], seconds: float | None = None) -> Trial:
+        """Append the trial that ended, hand it to the sinks, and return it; ``seconds`` are its part of several."""
         now = perf_counter()
         trial = Trial(
             index=len(self.trials),
@@ -165,7 +189,7 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
             evaluation=info["evaluation"],
             cost=info["cost"],
             feasible=info["feasible"],
-            seconds=now - self._last_end,
+            seconds=now - self._last_end if seconds is None else seconds,
             engine_seconds=self.problem.engine_seconds,
         )
         self._last_end = now
@@ -182,7 +206,7 @@ class SearchPolicy(Protocol):
     def needs(self) -> Mapping[str, object]:
         """The settings that it must find, such as ``{"granularity": "channel"}``; empty if it plays every problem.
 
-        They are asked for before any work is done.
+        A tuple of values means any of them. They are asked for before any work is done.
         """
 
     def search(self, env: RecordTrials) -> None:
@@ -198,8 +222,10 @@ def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:
     """
     needs: Mapping[str, object] = getattr(policy, "needs", {})
     for name, needed in needs.items():
-        if settings[name] != needed:
-            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={_shown(needed)}"
+        values = needed if isinstance(needed, tuple) else (needed,)
+        if settings[name] not in values:
+            wanted = " or ".join(map(_shown, values))
+            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={wanted}"
     return ""
 
 

@@ -289,7 +289,12 @@ def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "more", [["policy=amc"], pytest.param(["policy=random", "scoring=racing"], marks=pytest.mark.slow)]
+    "more",
+    [
+        ["policy=amc"],
+        pytest.param(["policy=random", "scoring=racing"], marks=pytest.mark.slow),
+        pytest.param(["policy=random", "scoring=coreset", "scoring.error=0.02"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
     args = ["amc.search", "experiment=smoke", "episodes=40", *more]

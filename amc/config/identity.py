@@ -23,6 +23,7 @@ NOT_ASKED = {
     "overwrite",
 }
 POLICY = "policy."
+AT_ONCE = "policy.at_once"
 
 
 # What runs did that were made before there were these keys.
@@ -52,7 +53,13 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     asked = {**public(asdict(cfg)), "tracker": None}
     if cfg.stages == 1:
         del asked["stages"]  # as in runs of before there were stages: they are the same
+    # As in runs of before there was a coreset.
+    asked["scoring"] = cfg.scoring.name
+    if cfg.scoring.name == "coreset":
+        asked["scoring.error"] = cfg.scoring.error
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
+    if settings.get(AT_ONCE) == 1:
+        del settings[AT_ONCE]  # as in runs of before policies asked for several strategies
     if cfg.model.checkpoint is not None:
         settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)
     return settings

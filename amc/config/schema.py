@@ -6,9 +6,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from amc.config.recipe import Finetuning, Recipe
-from envs.engine.choices import SCORINGS
-from envs.engine.fields import Interval, OneOf, check_settings, setting
-from envs.engine.settings import SEEDS, EngineSettings
+from envs.engine.fields import Interval, check_settings, setting
+from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
 
 EXPORTS = ("onnx", "pt2")
@@ -129,8 +128,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     Attributes:
         policy: the search policy, built by its ``_target_``.
         stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
-        scoring: how many images of the search split a trial is scored on: all of them, or as many as show that it is
-            behind the best.
+        scoring: how many images of the search split a trial is scored on.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
         export: further formats of the pruned network: onnx, pt2.
@@ -143,7 +141,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
 
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
-    scoring: str = setting("full", OneOf(SCORINGS))
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
     overwrite: bool = False
     finetune: Finetuning = MISSING
     export: list[str] = field(default_factory=list)
@@ -152,7 +150,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     def __post_init__(self) -> None:
         EngineSettings.__post_init__(self)
         ProblemSettings.__post_init__(self)
-        if self.scoring == "racing" and self.reward != "accuracy":
+        if self.scoring.name == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
         for wanted in self.export:
             if wanted not in EXPORTS:

@@ -25,7 +25,7 @@ from amc.run.plan import demands, load_data, make_plan, make_policy
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before
-from amc.run.stage import SearchPlan, Stage, whole_run
+from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, track, tracked_run
 from amc.seeding import seed_everything
@@ -141,6 +141,7 @@ def search(
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
+    choose_images(plan, stage)
     continuation.teach(stage.engine)
     if stage.number == 1:
         log.info(kernel_note(plan.engine.granularity, plan.engine.m, plan.data.device))
@@ -156,4 +157,4 @@ def search(
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
     # From disk: trials that were played again took their seconds the first time.
-    return read_trials(continuation.run.folder)
+    return decide(plan, stage, read_trials(continuation.run.folder))

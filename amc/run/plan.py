@@ -94,7 +94,7 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
         raise ConfigError(f"{wrong or f'policy._target_={target}'}: {first_line(cause or error)}") from error
     if not callable(getattr(policy, "search", None)):
         raise ConfigError(f"policy._target_={target}: has no method search(env)")
-    if unmet := unmet_need(policy, asdict(cfg)):
+    if unmet := unmet_need(policy, asdict(cfg) | {"scoring": cfg.scoring.name}):
         raise ConfigError(unmet)
     return policy
 

@@ -19,8 +19,9 @@ former for candidates, the latter for networks that are handed over or fine-tune
 PRECISIONS = ("auto", "fp32", "bf16")
 """Number formats that candidates run in, see ``envs.engine.scoring.precision``."""
 
-SCORINGS = ("full", "racing")
-"""How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best."""
+SCORINGS = ("full", "racing", "coreset")
+"""How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best, or
+the same few for all candidates, chosen beforehand."""
 
 COSTS = ("flops", "params", "memory")
 """Resources that an engine knows without running a network."""

@@ -8,6 +8,7 @@ from envs.engine.choices import (
     CURVATURES,
     PRECISIONS,
     REPAIRS,
+    SCORINGS,
     UNITS,
     check_combination,
 )
@@ -16,6 +17,29 @@ from envs.engine.fields import Interval, OneOf, check_settings, setting
 BATCH_NORM_IMAGES = 500
 """Enough for batch norms: 2,000 measure them no better."""
 SEEDS = Interval(0, 2**32, high_open=True)
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How many images of the search split a trial is scored on.
+
+    Attributes:
+        name: all of them; as many as show that it is behind the best, see ``envs.engine.scoring.racing``; or the same
+            few for all trials, see ``envs.engine.scoring.coreset``: the best trials are then scored on all images.
+        error: standard error that the coreset's estimate of what a reward goes by (accuracy, loss, divergence) may
+            have; null for a fraction of what pruned networks differ by. The fewest images that promise it are taken.
+
+    Raises:
+        ValueError: a value is out of range, or the two do not go together.
+    """
+
+    name: str = setting("full", OneOf(SCORINGS))
+    error: float | None = setting(None, Interval(0, low_open=True))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.error is not None and self.name != "coreset":
+            raise ValueError(f"error={self.error}: must be null: it goes with scoring=coreset, not with {self.name}")
 
 
 @dataclass(frozen=True)

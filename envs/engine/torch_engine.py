@@ -1,8 +1,9 @@
 """The engine for real networks: prunes, repairs, scores."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -19,7 +20,10 @@ from envs.engine.scoring.precision import choose_precision, running_in
 from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
+from envs.engine.threads import on_a_core_each
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
+
+Result = TypeVar("Result")
 
 ADAPTIVE_BATCH = 100
 
@@ -139,17 +143,42 @@ class TorchEngine:
         kept = self.kept(strategy)
         return self._evaluations[kept] if kept in self._evaluations else self.score_again(strategy)
 
+    @property
+    def at_once(self) -> int:
+        """How many strategies keep the cores busy: one each, if scores are pure and the device is the host."""
+        is_pure = getattr(self.score, "is_pure", False)
+        return torch.get_num_threads() if is_pure and self._device.type == "cpu" else 1
+
+    def evaluate_many(self, strategies: Sequence[Strategy]) -> list[Evaluation]:
+        """Evaluate strategies, as many side by side as ``at_once`` says; see ``envs.engine.types.EvaluatesMany``."""
+        fresh = {self.kept(strategy): strategy for strategy in strategies}
+        waiting = [strategy for kept, strategy in fresh.items() if kept not in self._evaluations]
+        while len(waiting) > 1 and self.at_once > 1:
+            together, waiting = waiting[: self.at_once], waiting[self.at_once :]
+            # Least squares with all cores, as for one strategy: the last bits depend on how many there are.
+            pruned = [self.pruner.prune(self.kept(strategy)) for strategy in together]
+            for strategy, evaluation in zip(together, on_a_core_each(self._score_pruned, pruned), strict=True):
+                self.remember(strategy, evaluation)
+        return [self.evaluate(strategy) for strategy in strategies]
+
+    def _score_pruned(self, pruned: nn.Module) -> Evaluation:
+        return self.score_network(self._normalized(pruned, self.settings.compensates))
+
     def score_again(self, strategy: Strategy) -> Evaluation:
         """Evaluate a strategy whether it was scored before or not."""
-        evaluation = self.score_network(self.prune(strategy))
+        evaluation = self._score_pruned(self.pruner.prune(self.kept(strategy)))
         self.remember(strategy, evaluation)
         return evaluation
 
     def score_network(self, pruned: nn.Module) -> Evaluation:
         """Score a network that ``prune`` or ``finish`` returned."""
+        return self.run(pruned, self.score)
+
+    def run(self, pruned: nn.Module, work: Callable[[nn.Module], Result]) -> Result:
+        """Return what ``work`` makes of a pruned or the dense network, ready and in the precision of candidates."""
         candidate = self.pruner.for_inference(pruned)
         with running_in(self.precision, self._device):
-            return self.score(candidate)
+            return work(candidate)
 
     def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""

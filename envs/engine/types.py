@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -141,6 +141,22 @@ class KnowsReconstructionError(Protocol):
 
         Raises:
             ValueError: the engine's settings leave the error unknown.
+        """
+
+
+@runtime_checkable
+class EvaluatesMany(Protocol):
+    """What an engine may offer beside ``PruningEngine``: strategies evaluated side by side."""
+
+    @property
+    def at_once(self) -> int:
+        """How many strategies keep the machine busy when they are handed over together; 1 where more gain nothing."""
+
+    def evaluate_many(self, strategies: Sequence[Strategy]) -> list[Evaluation]:
+        """Return what ``evaluate`` would for one strategy after the other, to the last bit.
+
+        Args:
+            strategies: any number of them; the same one may stand there twice.
         """
 
 

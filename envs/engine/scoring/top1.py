@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ class Top1Scorer:
     Attributes:
         reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
     """
+
+    is_pure: ClassVar[bool] = True
+    """A score depends on the network alone, and several may be made side by side."""
 
     def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
         """Hold the split.
@@ -113,6 +116,15 @@ class Top1Scorer:
         scorer = self.compared_with(dense)
         assert scorer.reference is not None  # noqa: S101  it was compared with a network
         scorer._labels = scorer.reference.argmax(1)
+        return scorer
+
+    def part(self, samples: Tensor) -> "Top1Scorer":
+        """Return a scorer of some of the images, by number."""
+        scorer = copy.copy(self)
+        chosen = samples.to(self._labels.device)
+        scorer._images = map_tensors(take(self._images, chosen), _channels_last)
+        scorer._labels = self._labels[chosen]
+        scorer.reference = None if self.reference is None else self.reference[chosen]
         return scorer
 
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:

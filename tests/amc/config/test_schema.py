@@ -14,6 +14,7 @@ from amc.run.plan import make_policy
 from amc.tracking.make import make_tracker
 from amc.zoo.data.registry import DATASETS
 from amc.zoo.models.registry import LIBRARIES, MODELS
+from envs.engine.settings import ScoringSettings
 
 NEEDED = {
     "custom": ["model._target_=my_package.build_net"],
@@ -172,9 +173,21 @@ def test_a_race_is_for_accuracy(reward: str) -> None:
         searching(f"reward={reward}", "scoring=racing")
 
 
+def test_a_coreset_has_an_error_and_nothing_else_has() -> None:
+    assert searching().scoring == ScoringSettings("full")
+    assert searching("scoring=coreset").scoring == ScoringSettings("coreset", None)
+    assert searching("scoring=coreset", "scoring.error=0.001").scoring == ScoringSettings("coreset", 0.001)
+    assert searching("scoring=coreset", "reward=loss").scoring.error is None
+    with pytest.raises(ConfigError, match=r"^scoring\.error=0\.001: must be null: it goes with scoring=coreset"):
+        searching("scoring.error=0.001")
+    with pytest.raises(ConfigError, match=r"^scoring\.error=0\.0: must be above 0, or null$"):
+        searching("scoring=coreset", "scoring.error=0")
+
+
 def test_sensitivity_analysis_refuses_to_race() -> None:
-    make_policy(searching("policy=sensitivity"))
-    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full"):
+    for scoring in ("full", "coreset"):
+        make_policy(searching("policy=sensitivity", f"scoring={scoring}"))
+    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full or coreset"):
         make_policy(searching("policy=sensitivity", "scoring=racing"))
 
 
