@@ -189,6 +189,7 @@ def _result(
         request=request,
         score=engine.score,
         teacher=engine.model,
+        network=engine.network_layers,
     )
 
 

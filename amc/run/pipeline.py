@@ -17,6 +17,7 @@ from amc.environment import public
 from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
+from amc.report.layer_table import layer_lines, layers_table, whole_in_words
 from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
@@ -116,6 +117,7 @@ def as_yaml(cfg: SearchConfig) -> str:
 
 def show(result: Result, report: Path) -> None:
     """Print the tables of a run, and where its report is."""
+    get_console().print(layers_table(layer_lines(result.network, result.strategy, result.uniform_strategy)))
     get_console().print(terminal_table(result))
     if result.stages:
         get_console().print(terminal_stages(result))
@@ -141,6 +143,7 @@ def search(
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
+    log.info(whole_in_words(stage.engine.network_layers))
     continuation.teach(stage.engine)
     if stage.number == 1:
         log.info(kernel_note(plan.engine.granularity, plan.engine.m, plan.data.device))

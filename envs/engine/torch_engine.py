@@ -1,6 +1,7 @@
 """The engine for real networks: prunes, repairs, scores."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from envs.engine.scoring.precision import choose_precision, running_in
 from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
-from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.engine.types import Cost, Evaluation, Layer, NetworkLayer, Strategy
 
 ADAPTIVE_BATCH = 100
 
@@ -89,7 +90,7 @@ class TorchEngine:
         vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = calibration
+        self._calibration, self._example = calibration, example_inputs
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     if not TYPE_CHECKING:  # it would let every name pass
@@ -119,6 +120,11 @@ class TorchEngine:
     def unprunable(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
         return self.pruner.unprunable
+
+    @cached_property
+    def network_layers(self) -> tuple[NetworkLayer, ...]:
+        """Every layer of the network, searched or kept whole, see ``envs.engine.types.KnowsNetwork``."""
+        return self.pruner.network_layers(self._example)
 
     def kept(self, strategy: Strategy) -> tuple[int, ...]:
         """Return the number of units that ``strategy`` keeps in every layer.
