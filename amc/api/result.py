@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from amc.api.finetuning import Objective, beside, fit_batches
 from amc.api.notebook import Tables, image
 from amc.api.request import Network, PruneRequest
+from amc.api.scoring import Output
 from amc.progress import TrainingProgress
 from amc.report.layer_table import LayerLine, layer_lines, layers_table
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
@@ -56,6 +58,7 @@ class PruneResult:
         score: what trials were scored by.
         teacher: a copy of the network given, in eval mode: what fine-tuning learns from.
         network: every layer of the network given, searched or kept whole, see ``layers()``.
+        output: what was given to pick outputs.
     """
 
     model: nn.Module = field(repr=False)
@@ -70,6 +73,7 @@ class PruneResult:
     score: Score = field(repr=False)
     teacher: nn.Module = field(repr=False)
     network: tuple[NetworkLayer, ...] = field(repr=False)
+    output: Output | None = field(default=None, repr=False)
 
     def table(self) -> Tables:
         """Return the figures of the networks, and every layer, for rich or a notebook to show."""
@@ -163,10 +167,11 @@ class PruneResult:
                 not finite.
         """
         tuned = copy.deepcopy(self.model)
-        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim)
+        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim, self.output)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
-            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
+            like = torch.empty(self.input_shape, device="meta") if self.input_shape else None
+            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None, like)
             evaluation = self.score(tuned)
         return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
 

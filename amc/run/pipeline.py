@@ -14,6 +14,7 @@ from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
 from amc.environment import public
+from amc.errors import ConfigError
 from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
@@ -39,7 +40,7 @@ from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import load
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import NothingPlayed, RecordTrials, SearchPolicy, Trial, play
 
 log = logging.getLogger(__name__)
 
@@ -152,11 +153,13 @@ def search(
     with shown as progress, stop:
         env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
         try:
-            policy.search(env)
+            play(policy, env)
         except SearchStopped as stopped:
             if stage.number < plan.stages:
                 log.warning("%s%s; the command given again goes on from here", title, stopped)
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
+        except NothingPlayed as error:
+            raise ConfigError(f"policy: {error}") from error
     # From disk: trials that were played again took their seconds the first time.
     return read_trials(continuation.run.folder)
