@@ -110,7 +110,7 @@ def _choices_with_keys(group: str) -> dict[str, tuple[type, Mapping[str, Any]]]:
     found = {}
     for choice, content in choices(group).items():
         node = content.get(group, content)
-        if node is not None and "_target_" in node:
+        if node is not None and node.get("_target_") is not None:
             found[choice] = (get_class(node["_target_"]), node)
     return found
 

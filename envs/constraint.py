@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from envs.engine.types import Layer, PruningEngine, Strategy
+from envs.reachable import why_unreachable
 
 RESOURCES = ("flops", "params", "memory", "latency")
 
@@ -62,11 +63,10 @@ class ResourceBudget:
             raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
         if not 0 < self.target <= 1:
             raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
-        least = self.usage(self.floors) / self.dense
-        if self.usage(self.floors) > self.limit:
-            raise TargetError(
-                f"target={self.target}: min_keep={self.min_keep} leaves at least {least:.4g} of the {self.resource}"
-            )
+        if (least := self.usage(self.floors)) > self.limit:
+            smallest = self.usage(tuple(layer.choices[0] / layer.units for layer in self.engine.layers))
+            shares = (least / self.dense, smallest / self.dense)
+            raise TargetError(why_unreachable(self.engine, self.resource, self.target, self.min_keep, *shares))
 
     @cached_property
     def dense(self) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from envs.constraint import CONSTRAINTS, ResourceBudget
 from envs.engine.types import EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
+from envs.rendering import Pixels, as_image, as_text
 from envs.rewards import REWARDS
 
 
@@ -71,6 +72,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         min_keep: fraction of its units that every layer keeps at least.
         units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.
         constraint: a key of ``CONSTRAINTS``.
+        render_mode: ``ansi`` for text or ``rgb_array`` for a picture of what every layer keeps so far.
 
     Raises:
         TargetError: the target cannot be met.
@@ -80,7 +82,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  typed so by gymnasium
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012  typed so by gymnasium
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         min_keep: float = 0.1,
         units: tuple[int, ...] | None = None,
         constraint: str = "rescale",
+        render_mode: str | None = None,
     ) -> None:
         if isinstance(reward, str) and reward not in REWARDS:
             raise ValueError(f"reward={reward!r}: must be a function or one of {', '.join(REWARDS)}")
@@ -99,6 +102,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise ValueError(f"constraint={constraint!r}: must be one of {', '.join(CONSTRAINTS)}")
         if not engine.layers:
             raise ValueError("the engine has no layer to prune")
+        self.render_mode = self.checked_render_mode(render_mode)
         self.engine = engine
         self.budget = ResourceBudget(engine, resource, target, min_keep, units)
         self.engine_seconds = 0.0
@@ -109,13 +113,25 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._constraint = CONSTRAINTS[constraint]
         self._observe = Observer(engine)
         self._ratios: Strategy = (1.0,) * len(engine.layers)
+        self._executed: Strategy = ()
+
+    @classmethod
+    def checked_render_mode(cls, mode: str | None) -> str | None:
+        """Return a render mode that there is.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if mode not in (None, *cls.metadata["render_modes"]):
+            raise ValueError(f"render_mode={mode!r}: must be one of {', '.join(cls.metadata['render_modes'])}")
+        return mode
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start an episode at the first layer."""
         super().reset(seed=seed, options=options)
-        self._ratios = ()
+        self._ratios = self._executed = ()
         return self._observe(()), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -130,11 +146,18 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise gym.error.ResetNeeded("the last layer is done: call reset() first")
         self._ratios += (self._constraint.step(self.budget, self._ratios, _keep_ratio(action)),)
         executed = tuple(map(self.budget.execute, range(step + 1), self._ratios))
+        self._executed = executed
         info: dict[str, Any] = {"keep": executed[-1]}
         if step + 1 < len(self.engine.layers):
             return self._observe(executed), 0.0, False, False, info
-        reward, outcome = self.score(self._constraint.finish(self.budget, self._ratios))
+        self._executed = self._constraint.finish(self.budget, self._ratios)
+        reward, outcome = self.score(self._executed)
         return self._observe(executed), reward, True, False, info | outcome
+
+    def render(self) -> str | Pixels | None:  # type: ignore[override]
+        """Return the layers so far, as text or a picture; with ``rescale`` the last step's are times the factor."""
+        draw = {"ansi": as_text, "rgb_array": as_image}.get(self.render_mode or "")
+        return None if draw is None else draw(self.engine.layers, self._executed)
 
     def observations(self, strategy: Strategy) -> NDArray[np.float32]:
         """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
@@ -48,6 +49,10 @@ Sink = Callable[[Trial], None]
 
 class EpisodesExhausted(Exception):
     """A policy asked for more episodes than it has."""
+
+
+class NothingPlayed(ValueError):
+    """A policy ended its search without a trial."""
 
 
 def quality(trial: Trial) -> tuple[float, float]:
@@ -247,3 +252,15 @@ def play_strategy(env: RecordTrials, strategy: Strategy) -> Trial:
     """Play an episode that wants the ratios of ``strategy``, and return its trial."""
     wanted = iter(strategy)
     return run_episode(env, lambda _: next(wanted))
+
+
+def play(policy: SearchPolicy, env: RecordTrials) -> None:
+    """Let a policy search. One that asks for more episodes than there are has come to its end.
+
+    Raises:
+        NothingPlayed: it has not played any to its end.
+    """
+    with suppress(EpisodesExhausted):
+        policy.search(env)
+    if not env.trials:
+        raise NothingPlayed(f"{type(policy).__name__}.search(env) returned without having played an episode to its end")

@@ -54,7 +54,7 @@ class Rival:
 def rivals() -> list[Rival]:
     """One for each file in conf/policy, and for each sampler where there are several."""
     found = []
-    for path in sorted((CONF / "policy").glob("*.yaml")):
+    for path in (CONF / "policy" / f"{name}.yaml" for name in policy_names()):
         chosen = OmegaConf.load(path)
         assert isinstance(chosen, DictConfig)
         settings = chosen.get("policy", chosen)

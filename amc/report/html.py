@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from amc.measurement.latency import Latency
 from amc.report.figure_style import DARK, LIGHT
+from amc.report.layer_table import COLUMNS, layer_lines
 from amc.report.plots import figures, png
 from amc.report.tables import (
     NETWORKS,
@@ -63,16 +64,6 @@ class Picture(NamedTuple):
     dark: str
 
 
-class LayerRow(NamedTuple):
-    """A layer's channels, or other units, in the three networks, and the share that the one found keeps."""
-
-    name: str
-    dense: int
-    uniform: int
-    found: int
-    keep: str
-
-
 class Noise(NamedTuple):
     """How far apart two accuracies have to be to differ."""
 
@@ -108,7 +99,8 @@ def render(
         stages=stage_rows(result),
         noise=noise(result, splits),
         pictures=pictures(result, trials),
-        layers=layer_rows(result),
+        layers=layer_lines(result.network, result.strategy, result.uniform_strategy),
+        layer_columns=COLUMNS,
         facts=facts(result, trials, splits),
         latencies=latencies,
         snippet=LOAD_FROM_ZOO if result.model in MODELS else LOAD_OWN,
@@ -155,14 +147,6 @@ def pictures(result: Result, trials: Sequence[Trial]) -> dict[str, Picture]:
 def picture(light: Figure, dark: Figure) -> Picture:
     """Return a figure that was drawn for light and for dark screens as a page embeds it."""
     return Picture(_base64(png(light)), _base64(png(dark)))
-
-
-def layer_rows(result: Result) -> list[LayerRow]:
-    """Return every layer's channels in the dense, the uniform and the pruned network."""
-    return [
-        LayerRow(found.layer, found.of, uniform.kept, found.kept, f"{found.keep:.0%}")
-        for found, uniform in zip(result.strategy, result.uniform_strategy, strict=True)
-    ]
 
 
 def noise(result: Result, splits: Mapping[str, int] | None) -> Noise | None:

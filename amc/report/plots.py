@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.report.figure_style import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
+from amc.report.network_figure import network_figure
 from amc.report.sensitivity_figure import sensitivity_figure
 from amc.report.tables import RESOURCES
 from amc.store.kept_layers import LayerKept
@@ -30,13 +31,16 @@ TRIALS, OVER, TARGET = "trials", "over the target", "target"
 
 def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> dict[str, Figure]:
     """Draw every picture of a run, by name; that of single layers where some were pruned by themselves."""
+    units = UNITS.get(result.granularity, "units")
     drawn = {
         "reward": reward_figure(trials, palette),
         "resource": resource_figure(result, trials, palette),
-        "channels": channels_figure(
-            result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
-        ),
+        "channels": channels_figure(result.strategy, result.uniform_strategy, palette, units),
     }
+    if result.network:
+        drawn["network"] = network_figure(
+            result.network, result.strategy, palette, UNITS.get(result.granularity, "units")
+        )
     # Of a staged run the trials are strategies of what the stage before the last left.
     played = result.stages[-1].strategy if result.stages else result.strategy
     sensitivity = sensitivity_figure(trials, played, palette)

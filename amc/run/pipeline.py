@@ -14,9 +14,11 @@ from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
 from amc.environment import public
+from amc.errors import ConfigError
 from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
+from amc.report.layer_table import layer_lines, layers_table, whole_in_words
 from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
@@ -38,7 +40,7 @@ from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import load
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import NothingPlayed, RecordTrials, SearchPolicy, Trial, play
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +118,7 @@ def as_yaml(cfg: SearchConfig) -> str:
 
 def show(result: Result, report: Path) -> None:
     """Print the tables of a run, and where its report is."""
+    get_console().print(layers_table(layer_lines(result.network, result.strategy, result.uniform_strategy)))
     get_console().print(terminal_table(result))
     if result.stages:
         get_console().print(terminal_stages(result))
@@ -141,6 +144,7 @@ def search(
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
+    log.info(whole_in_words(stage.engine.network_layers))
     choose_images(plan, stage)
     continuation.teach(stage.engine)
     if stage.number == 1:
@@ -150,11 +154,13 @@ def search(
     with shown as progress, stop:
         env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
         try:
-            policy.search(env)
+            play(policy, env)
         except SearchStopped as stopped:
             if stage.number < plan.stages:
                 log.warning("%s%s; the command given again goes on from here", title, stopped)
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
+        except NothingPlayed as error:
+            raise ConfigError(f"policy: {error}") from error
     # From disk: trials that were played again took their seconds the first time.
     return decide(plan, stage, read_trials(continuation.run.folder))

@@ -1,7 +1,8 @@
 """From the configuration to what a run works with: data, the plan of its search, the policy."""
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
@@ -83,8 +84,11 @@ def make_policy(cfg: SearchConfig) -> SearchPolicy:
         raise ConfigError(f"policy={cfg.policy}: must be one of {', '.join(policy_names())}")
     target = cfg.policy["_target_"]
     known = _settings_of(target)
+    asked = dict(unmarked(cfg.policy))
+    if "seed" in known:
+        asked.setdefault("seed", cfg.seed)
     try:
-        policy: SearchPolicy = instantiate(unmarked(cfg.policy))
+        policy: SearchPolicy = instantiate(asked)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError):
@@ -109,4 +113,7 @@ def _settings_of(target: object) -> frozenset[str]:
         kind = get_object(str(target))
     except Exception as error:  # importing runs the user's code
         raise ConfigError(f"policy._target_={target} cannot be imported; is it on PYTHONPATH?") from error
-    return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
+    try:
+        return frozenset(inspect.signature(kind).parameters)
+    except (TypeError, ValueError):  # what is written in C may tell nothing
+        return frozenset()

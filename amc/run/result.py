@@ -78,4 +78,5 @@ def make_result(
         settings={key: value for key, value in asked.items() if key not in ("policy", "seed")},
         stopped=stopped,
         stages=stages if earlier else (),
+        network=first.engine.network_layers,
     )

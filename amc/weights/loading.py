@@ -14,6 +14,7 @@ from amc.weights.export import WEIGHTS_FILE
 from amc.weights.metadata import Header
 from amc.weights.resize import resize
 from amc.weights.tensor_file import read_metadata, read_tensors
+from amc.weights.wrappers import bare
 from amc.zoo.models.registry import build_model
 from envs.engine.errors import first_line
 from envs.engine.surgery.head_counts import set_counts
@@ -44,7 +45,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         ConfigError: its network is of a package that is not installed.
     """
     path = _weights_path(folder)
-    own = deepcopy(model) if isinstance(model, nn.Module) else model and model()
+    own = deepcopy(bare(model)) if isinstance(model, nn.Module) else model and bare(model())
     with _refusing(path):
         header = _header(path)
         network = own.cpu() if own is not None else _dense_from_zoo(header, path.lstat().st_size)

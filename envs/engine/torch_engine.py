@@ -1,6 +1,7 @@
 """The engine for real networks: prunes, repairs, scores."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.threads import on_a_core_each
-from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.engine.types import Cost, Evaluation, Layer, NetworkLayer, Strategy
 
 Result = TypeVar("Result")
 
@@ -93,7 +94,7 @@ class TorchEngine:
         vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = calibration
+        self._calibration, self._example = calibration, example_inputs
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     if not TYPE_CHECKING:  # it would let every name pass
@@ -123,6 +124,11 @@ class TorchEngine:
     def unprunable(self) -> Mapping[str, str]:
         """Modules that keep everything, with the reason."""
         return self.pruner.unprunable
+
+    @cached_property
+    def network_layers(self) -> tuple[NetworkLayer, ...]:
+        """Every layer of the network, searched or kept whole, see ``envs.engine.types.KnowsNetwork``."""
+        return self.pruner.network_layers(self._example)
 
     def kept(self, strategy: Strategy) -> tuple[int, ...]:
         """Return the number of units that ``strategy`` keeps in every layer.

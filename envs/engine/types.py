@@ -115,6 +115,66 @@ class PruningEngine(Protocol):
         """Prune by ``strategy`` and score the result on the search split."""
 
 
+class LayerPart(NamedTuple):
+    """Channels of a layer that one step of the MDP decides about.
+
+    Attributes:
+        step: its number.
+        channels: how many of the layer's channels go with it.
+    """
+
+    step: int
+    channels: int
+
+
+class NetworkLayer(NamedTuple):
+    """A layer of the network, searched or kept whole, and where its cost lies.
+
+    Attributes:
+        name: of the module.
+        type: its class.
+        flops: its multiply-accumulates in the dense network, for one sample.
+        params: its parameters there.
+        inputs: its input channels; 0 where it has none that are known.
+        outputs: its output channels; 0 likewise.
+        reads: what decides about its input channels.
+        writes: what decides about its output channels.
+        weight: what decides about the weights that it keeps, where masks are set; ``None`` elsewhere.
+        whole: why it keeps all its outputs, or all its weights where masks are set; empty where it does not.
+    """
+
+    name: str
+    type: str
+    flops: float
+    params: int
+    inputs: int
+    outputs: int
+    reads: tuple[LayerPart, ...] = ()
+    writes: tuple[LayerPart, ...] = ()
+    weight: int | None = None
+    whole: str = ""
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search can make it any smaller."""
+        return bool(steps_of(self))
+
+
+def steps_of(layer: NetworkLayer) -> tuple[int, ...]:
+    """Return the numbers of the steps that decide about a layer, each once."""
+    weight = () if layer.weight is None else (layer.weight,)
+    return tuple(dict.fromkeys([*(part.step for part in (*layer.reads, *layer.writes)), *weight]))
+
+
+@runtime_checkable
+class KnowsNetwork(Protocol):
+    """What an engine may offer beside ``PruningEngine``: every layer of its network, also those that stay whole."""
+
+    @property
+    def network_layers(self) -> tuple[NetworkLayer, ...]:
+        """Return the layers that compute anything, or have weights that could go, in forward order."""
+
+
 @runtime_checkable
 class KnowsUnitScores(Protocol):
     """What an engine may offer beside ``PruningEngine``: what its criterion says of each unit."""

@@ -38,6 +38,7 @@ SKIPPED = Counter(
         "needs an account": 1,
         "takes minutes": 1,
         "takes hours": 1,
+        "trains a network": 1,
     }
 )
 """Why blocks are left out, and how many for each reason."""

@@ -15,6 +15,7 @@ from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
+from envs.engine.pruners.network_table import network_layers, parts_of_groups
 from envs.engine.pruners.steps import describe
 from envs.engine.pruners.verification import keep_removable
 from envs.engine.repair.compensating.compensation import Compensation
@@ -24,7 +25,7 @@ from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 from envs.engine.tracing.graph import NetworkGraph, trace
-from envs.engine.types import Cost, Layer
+from envs.engine.types import Cost, Layer, NetworkLayer
 
 COARSEST, FEWEST_CHOICES = 8, 8
 
@@ -80,6 +81,11 @@ class ChannelPruner:
     def unprunable(self) -> dict[str, str]:
         """Modules that keep all their output channels, with the reason."""
         return self.graph.unprunable
+
+    def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
+        """Return every layer of the network, given what it is called with."""
+        parts = parts_of_groups(self.graph.groups)
+        return network_layers(self._model, inputs, parts, self.unprunable, products_only=False)
 
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:

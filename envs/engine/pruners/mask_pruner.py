@@ -11,6 +11,7 @@ from envs.engine.errors import nothing_to_prune
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.samples import Samples
+from envs.engine.pruners.network_table import Parts, network_layers
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
 from envs.engine.settings import EngineSettings
@@ -19,7 +20,7 @@ from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import mask_weight, without_masks
 from envs.engine.tracing.graph import find_folds
 from envs.engine.tracing.preflight import check_names, is_inside, screen
-from envs.engine.types import Cost, Layer
+from envs.engine.types import Cost, Layer, NetworkLayer
 
 
 class MaskPruner:
@@ -73,6 +74,11 @@ class MaskPruner:
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
         self._folds = find_folds(model, example_inputs, calls)
+
+    def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
+        """Return every convolution and linear layer of the network, given what it is called with."""
+        parts = {name: Parts(weight=step) for step, weight in enumerate(self._weights) for name in weight.modules}
+        return network_layers(self._model, inputs, parts, self.unprunable, products_only=True)
 
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:

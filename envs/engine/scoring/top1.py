@@ -3,14 +3,14 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, nll_loss
 
 from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
-from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
@@ -51,13 +51,16 @@ class Top1Scorer:
     is_pure: ClassVar[bool] = True
     """A score depends on the network alone, and several may be made side by side."""
 
-    def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
+    def __init__(
+        self, images: Inputs, labels: Tensor, batch_size: int = 100, output: Callable[[Any], Any] = main_output
+    ) -> None:
         """Hold the split.
 
         Args:
             images: the network's inputs, tensors of shape ``(n, ...)``, on the device that networks run on.
             labels: class numbers, shape ``(n,)``.
             batch_size: images a forward pass.
+            output: picks the class scores from what a network returns.
 
         Raises:
             ValueError: there is no image, one that holds NaN, or not one class number an image.
@@ -76,7 +79,7 @@ class Top1Scorer:
         self._images = map_tensors(images, _channels_last)
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
-        self._batch_size = batch_size
+        self._batch_size, self._output = batch_size, output
         self.reference: Tensor | None = None
 
     def __len__(self) -> int:
@@ -99,7 +102,7 @@ class Top1Scorer:
         parts: dict[int, Tensor] = {}
 
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(self._images, part)), self._classes)
+            scores = _class_scores(self._output(forward(network, take(self._images, part))), self._classes)
             parts[part.start] = scores.float().log_softmax(1)
 
         with full_precision():
@@ -136,7 +139,7 @@ class Top1Scorer:
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(images, part)), self._classes).float()
+            scores = _class_scores(self._output(forward(network, take(images, part))), self._classes).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
             logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]

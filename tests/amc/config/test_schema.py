@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
+from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, ModelError, UserError
@@ -130,7 +131,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(overrides: list[str], 
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("policy", choices("policy"))
+@pytest.mark.parametrize("policy", policy_names())
 def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
     cfg = composed(f"policy={policy}", "seed=5")
     assert isinstance(cfg, SearchConfig)
