@@ -1,0 +1,86 @@
+"""Our method in a given time: a search on few images, and of its best the one that is nearest to the dense network."""
+
+from dataclasses import replace
+from time import process_time
+from typing import NamedTuple
+
+from torch import nn
+
+from amc.policies import make_policy
+from amc.run.stage import SearchPlan, Stage, whole_run
+from amc.training.choice import best_trials
+from amc.zoo.data.dataset import Split
+from benchmarks.cpu_clock import Clock
+from envs.constraint import uniform_strategy
+from envs.engine.types import Evaluation, Strategy
+from envs.search import RecordTrials
+
+SEARCH = 0.1
+"""Share of the time by which a search ends, start-up included."""
+CHOICE = 0.15
+"""Share of the time by which the best of it are repaired as for fine-tuning, and compared."""
+FINALISTS = 4
+SCORED = 1000
+"""Images that candidates are scored on: divergence changes with every output, so few tell as much as many by accuracy."""
+MOST_EPISODES = 150
+
+
+class Found(NamedTuple):
+    """What a search came to.
+
+    Attributes:
+        network: repaired as fine-tuning begins with it.
+        strategy: that it was pruned by.
+        episodes: that were played.
+        finalists: that were compared, uniform ratios among them.
+    """
+
+    network: nn.Module
+    strategy: Strategy
+    episodes: int
+    finalists: int
+
+
+def search_and_choose(plan: SearchPlan, dense: nn.Module, policy: str, clock: Clock, seed: int) -> Found:
+    """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning."""
+    stage = whole_run(on_few_images(plan, seed), dense)
+    env = RecordTrials(stage.problem, affordable(stage, clock))
+    make_policy(policy, seed).search(env)
+    best = [trial.strategy for trial in best_trials(env.trials, FINALISTS)]
+    ratios = uniform_strategy(stage.problem.budget)
+    finalists = [ratios, *(strategy for strategy in best if strategy != ratios)][:FINALISTS]
+    strategy, network = _nearest(stage, finalists, clock)
+    return Found(network, strategy, len(env.trials), len(finalists))
+
+
+def on_few_images(plan: SearchPlan, seed: int) -> SearchPlan:
+    """Return a plan of the same search, rewarded by the divergence from the dense network on some of its images."""
+    search = plan.data.splits.search
+    few = Split(search.images[:SCORED], search.labels[:SCORED])
+    return replace(
+        plan,
+        score=plan.data.scorer(few),
+        problem=replace(plan.problem, reward="divergence"),
+        engine=replace(plan.engine, seed=seed),
+    )
+
+
+def affordable(stage: Stage, clock: Clock) -> int:
+    """Return how many episodes the search's share of the time is enough for."""
+    ratios = uniform_strategy(stage.problem.budget)
+    stage.engine.evaluate(ratios)  # makes caches
+    start = process_time()
+    stage.engine.score_again(ratios)
+    return max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / (process_time() - start))))
+
+
+def _nearest(stage: Stage, strategies: list[Strategy], clock: Clock) -> tuple[Strategy, nn.Module]:
+    """Return the strategy whose network is nearest to the dense one, of as many as there is time for, with it."""
+    finished: list[tuple[Evaluation, Strategy, nn.Module]] = []
+    for strategy in strategies:
+        if finished and clock.left(CHOICE) < 0:
+            break
+        network = stage.engine.finish(strategy)
+        finished.append((stage.engine.score_network(network), strategy, network))
+    _, strategy, network = min(finished, key=lambda each: each[0].divergence)
+    return strategy, network
