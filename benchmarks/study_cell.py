@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from amc.config.policies import make_policy
 from amc.config.schema import SearchConfig
 from amc.run.plan import load_data, make_plan
 from amc.run.stage import SearchPlan, Stage, whole_run

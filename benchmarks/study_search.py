@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from amc.policies import make_policy
+from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage, whole_run
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
@@ -21,7 +21,7 @@ CHOICE = 0.15
 """Share of the time by which the best of it are repaired as for fine-tuning, and compared."""
 FINALISTS = 4
 SCORED = 1000
-"""Images that candidates are scored on: divergence changes with every output, so few tell as much as many by accuracy."""
+"""Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 MOST_EPISODES = 150
 
 
