@@ -50,6 +50,11 @@ class LeastError:
             for step, ratios in enumerate(budget.ratios)
         )
 
+    @property
+    def layers(self) -> int:
+        """How many layers there are to weight."""
+        return len(self._errors)
+
     def strategy(self, weights: NDArray[np.float64] | None = None) -> Strategy:
         """Return the strategy of least error.
 

@@ -14,8 +14,9 @@ from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, lear
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.known_strategies import known_strategies
 from baselines.least_error import NEEDS, LeastError
+from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
-from envs.engine.types import Strategy
+from envs.engine.types import KnowsReconstructionError, Strategy
 from envs.search import RecordTrials, play_strategy
 
 SIGMAS = {"random": 0.3, "reconstruction": 0.1, "known": 0.1}
@@ -140,6 +141,10 @@ class AMC(Learning):
             return
         known = known_strategies(env.problem)
         yield from known.values()
-        for _ in range(count - len(known)):
+        more = max(0, count - len(known))
+        if isinstance(env.problem.engine, KnowsReconstructionError):
+            yield from islice(strategies_nearby(env, rng), more)
+            return
+        for _ in range(more):
             near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
             yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())

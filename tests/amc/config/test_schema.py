@@ -26,7 +26,7 @@ NEEDED_OF_DATA = {"custom": ["data._target_=my_package.make_splits"]}
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml"))
 
 
 def composed(*overrides: str, name: str = "search") -> TrainConfig:
