@@ -23,6 +23,10 @@ DISTILL = 0.5
 """How much is learnt from the dense network where labels are class numbers."""
 
 
+IGNORED = -100
+"""Cross-entropy leaves targets of this value out."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """What fine-tuning lowers.
@@ -120,7 +124,7 @@ def fit_batches(
                 step += 1
                 if progress is not None:
                     progress(step, steps, value.item())
-    if not all(parameter.isfinite().all() for parameter in parameters):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise ValueError(f"fine-tuning left weights that are no numbers: try a lower lr than {lr}")
     model.eval()
 
@@ -142,4 +146,17 @@ def _loss(model: nn.Module, batch: Any, number: int, objective: Objective, devic
     inputs, targets = as_example("batches", number, batch)
     inputs = to_device(inputs, device)
     outputs = forward(model, inputs)
+    if objective.loss is cross_entropy and targets is not None and isinstance(outputs, Tensor):
+        _check_labels(targets, outputs, number)
     return objective(outputs, inputs, None if targets is None else targets.to(device))
+
+
+def _check_labels(targets: Tensor, outputs: Tensor, number: int) -> None:
+    """Refuse class numbers that the network does not know; those that cross-entropy ignores are none."""
+    if targets.is_floating_point() or not targets.numel():
+        return
+    known = targets[targets != IGNORED]
+    classes = outputs.shape[1] if outputs.ndim > 1 else len(outputs)
+    low, high = (int(known.min()), int(known.max())) if known.numel() else (0, 0)
+    if not 0 <= low <= high < classes:
+        raise ValueError(f"batch {number} has labels from {low} to {high}: the network knows {classes} classes")

@@ -18,7 +18,7 @@ import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from amc.cli.arguments import check_arguments
 from amc.cli.own_process import run_in_own_process
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 RESTARTS = 3
+# What torch says on a CPU, and on a GPU.
+NO_MEMORY = ("can't allocate memory", "out of memory")
 # Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
 TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
 
@@ -200,8 +202,13 @@ def as_user_error(error: Exception) -> UserError:
         return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return ConfigError(_one_line(error))
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        line = _one_line(error).partition(". ")[0] or "no memory is left"
+        return ConfigError(f"{line}: lower train.batch_size, data.search or data.calibration")
     if isinstance(error, OSError):
         return StorageError(_one_line(error))
+    if isinstance(error.__cause__, OSError) and "configure handler" in str(error):
+        return StorageError(f"the log cannot be written ({_one_line(error.__cause__)})")
     return UserError(f"{type(error).__name__}: {_one_line(error)} (a bug? {FULL_ERROR}=1 shows where)")
 
 
@@ -211,6 +218,10 @@ def _one_line(error: BaseException) -> str:
     key = getattr(error, "full_key", None)
     if key and str(key) not in messages[0].partition(TAILS[2])[0]:
         messages.insert(0, str(key))
+    if isinstance(error, InterpolationKeyError) and str(key).startswith("hydra."):
+        # A name in the run's folder: what was asked says more than where Hydra puts it.
+        missing = messages[-1].partition("'")[2].partition("'")[0]
+        messages[0] = next((each for each in sys.argv[1:] if f"${{{missing}}}" in each), messages[0])
     if isinstance(error, OverrideParseException):
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
