@@ -17,6 +17,9 @@ from envs.pruning_env import PruningEnv
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
 
+MOST_EPISODES = 10**6
+"""More than that no search ends."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -95,13 +98,13 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         trials: the trials so far.
 
     Raises:
-        ValueError: ``episodes`` is not positive.
+        ValueError: ``episodes`` is not positive, or endless.
         TypeError: no ``PruningEnv`` is inside ``env``.
     """
 
     def __init__(self, env: gym.Env[Observation, Action], episodes: int, sinks: Sequence[Sink] = ()) -> None:
-        if episodes < 1:
-            raise ValueError(f"episodes={episodes}: a search needs at least one")
+        if not 1 <= episodes <= MOST_EPISODES:
+            raise ValueError(f"episodes={episodes}: a search needs at least one, and at most {MOST_EPISODES}")
         if not isinstance(env.unwrapped, PruningEnv):
             raise TypeError(f"{env.unwrapped} is not a PruningEnv")
         super().__init__(env)

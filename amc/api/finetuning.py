@@ -23,6 +23,10 @@ DISTILL = 0.5
 """How much is learnt from the dense network where labels are class numbers."""
 
 
+IGNORED = -100
+"""Cross-entropy leaves targets of this value out."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """What fine-tuning lowers.
@@ -129,14 +133,14 @@ def fit_batches(
     with torch.enable_grad(), hooked(contiguous_where_narrow(model)):
         for _ in range(epochs):
             for number, batch in enumerate(batches):
-                value = _loss(model, as_example("batches", number, batch, like), objective)
+                value = _loss(model, as_example("batches", number, batch, like), number, objective)
                 if not value.isfinite():
                     raise ValueError(f"the loss of batch {number} is {value.item()}: try a lower lr than {lr}")
                 descent.step(value)
                 step += 1
                 if progress is not None:
                     progress(step, steps, value.item())
-    if not all(parameter.isfinite().all() for parameter in parameters):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise ValueError(f"fine-tuning left weights that are no numbers: try a lower lr than {lr}")
     model.eval()
 
@@ -154,7 +158,23 @@ def _number_of(batches: Iterable[Any]) -> int:
     return count
 
 
-def _loss(model: nn.Module, example: tuple[Inputs, Tensor | None], objective: Objective) -> Tensor:
+def _loss(model: nn.Module, example: tuple[Inputs, Tensor | None], number: int, objective: Objective) -> Tensor:
     device = next(parameter.device for parameter in model.parameters())
     inputs, targets = to_device(example[0], device), example[1]
-    return objective(forward(model, inputs), inputs, None if targets is None else targets.to(device))
+    outputs = forward(model, inputs)
+    if objective.loss is cross_entropy and targets is not None:
+        picked = (objective.output or main_output)(outputs)
+        if isinstance(picked, Tensor):
+            _check_labels(targets, picked, number)
+    return objective(outputs, inputs, None if targets is None else targets.to(device))
+
+
+def _check_labels(targets: Tensor, outputs: Tensor, number: int) -> None:
+    """Refuse class numbers that the network does not know; those that cross-entropy ignores are none."""
+    if targets.is_floating_point() or not targets.numel():
+        return
+    known = targets[targets != IGNORED]
+    classes = outputs.shape[1] if outputs.ndim > 1 else len(outputs)
+    low, high = (int(known.min()), int(known.max())) if known.numel() else (0, 0)
+    if not 0 <= low <= high < classes:
+        raise ValueError(f"batch {number} has labels from {low} to {high}: the network knows {classes} classes")

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 RESTARTS = 3
+# What torch says on a CPU, and on a GPU.
+NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 class JobFailed(Exception):
@@ -199,8 +201,13 @@ def as_user_error(error: Exception) -> UserError:
         return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return ConfigError(one_line_of(error))
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        line = one_line_of(error).partition(". ")[0] or "no memory is left"
+        return ConfigError(f"{line}: lower train.batch_size, data.search or data.calibration")
     if isinstance(error, OSError):
         return StorageError(one_line_of(error))
+    if isinstance(error.__cause__, OSError) and "configure handler" in str(error):
+        return StorageError(f"the log cannot be written ({one_line_of(error.__cause__)})")
     return UserError(f"{type(error).__name__}: {one_line_of(error)} (a bug? {FULL_ERROR}=1 shows where)")
 
 

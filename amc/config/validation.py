@@ -1,12 +1,14 @@
 """The checks of a configuration that need more than its values: files, and packages that are installed."""
 
 import importlib.util
+from pathlib import Path
 
 from amc.config.checkpoint_paths import checkpoint_file
 from amc.config.schema import SearchConfig, TrainConfig
-from amc.errors import ConfigError
+from amc.errors import ConfigError, StorageError
 from amc.names import folder_name, folder_path
 from amc.tracking.make import make_tracker
+from envs.engine.errors import first_line
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 
@@ -15,11 +17,14 @@ def validate(cfg: TrainConfig) -> None:
     """Check that what a configuration names is there.
 
     Raises:
+        StorageError: there can be no cache where it is asked for.
         ConfigError: a checkpoint is missing or has no use, a package is not installed, or the tracker is refused.
     """
     folder_path("name", cfg.name)
     folder_name("model.name", cfg.model.name)
     folder_name("data.name", cfg.data.name)
+    if cfg.cache_dir is not None:
+        _make_cache(cfg.cache_dir)
     checkpoint = cfg.model.checkpoint
     if checkpoint is not None:
         checkpoint_file(checkpoint)
@@ -27,6 +32,13 @@ def validate(cfg: TrainConfig) -> None:
             raise ConfigError(f"model.checkpoint={checkpoint}: is trained already; python -m amc.search prunes it")
     if isinstance(cfg, SearchConfig):
         _validate_search(cfg)
+
+
+def _make_cache(cache_dir: str) -> None:
+    try:
+        Path(cache_dir).expanduser().mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StorageError(f"cache_dir={cache_dir}: cannot be made ({first_line(error)})") from error
 
 
 def _validate_search(cfg: SearchConfig) -> None:

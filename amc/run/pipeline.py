@@ -23,18 +23,21 @@ from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
-from amc.run.plan import demands, load_data, make_plan, make_policy
+from amc.run.plan import conditions, demands, load_data, make_plan, make_policy
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
-from amc.run.resume import Continuation, finished_before
+from amc.run.resume import Continuation, finished_before, forget_later_stages
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.staged_pruning import StagePlayer, play_earlier
-from amc.run.track import Tracking, track, tracked_run
+from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
+from amc.store.conditions import note_conditions
 from amc.store.digests import write_checksums
+from amc.store.durable_files import remove_partial_files
 from amc.store.results import Result, RunFolder, read_trials
 from amc.store.run_folders import ASKED
+from amc.store.trial_rows import trials_in
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
@@ -62,14 +65,18 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     if before is not None:
         log.info("finished before; overwrite=true runs it again")
         complete(cfg, asked, folder, before)
+        report_finished(tracked_run(cfg, policy_name, folder), cfg, before)
         show(before, folder / REPORT_FILE)
         return True
     data = load_data(cfg)
     plan = make_plan(cfg, data)
     dense = trained_network(cfg, data)
-    check_memory(demands(cfg, data, dense))
+    check_memory(demands(cfg, data, dense), data.device)
     first = whole_run(plan, dense)
+    if not cfg.overwrite:
+        forget_later_stages(folder, asked)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
+    known = note_conditions(folder, conditions(data), trials_in(folder))
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
     tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
     header = weights_header(cfg.model, data.splits)
@@ -80,7 +87,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         last, earlier = play_earlier(plan, first, folder, player, tracking)
         outcome = choose_winner(tuner, first, last, play(last, continuation))
         measured = measure(data, outcome, cfg.granularity)
-        result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
+        result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
         # What may fail comes last.
         continuation.run.unpublish()
         continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))
@@ -95,6 +102,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
 
 def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, result: Result) -> None:
     """Make what a finished run lacks from what it has: it was killed behind its result, or more formats are wanted."""
+    remove_partial_files(folder)
     missing = unpublished(folder, cfg.export)
     if missing == frozenset():
         return

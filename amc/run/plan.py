@@ -1,10 +1,12 @@
 """From the configuration to what a run works with: data, the plan of its search, the policy."""
 
+import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from torch import nn
@@ -17,6 +19,8 @@ from amc.measurement.device import prepare_torch
 from amc.measurement.memory import Demand, gram_bytes
 from amc.run.stage import SearchPlan
 from amc.store.cache import cache_folder
+from amc.store.conditions import Conditions
+from amc.store.digests import LENGTH
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.errors import first_line
@@ -56,16 +60,35 @@ def make_plan(cfg: SearchConfig, data: DeviceData) -> SearchPlan:
 
 
 def demands(cfg: SearchConfig, data: DeviceData, network: nn.Module) -> list[Demand]:
-    """Return what a search will hold in the memory of this machine, by the keys that it depends on."""
+    """Return what a search will hold in memory, by the keys that it depends on."""
     replay = cfg.policy.get("replay_size", 0)
     found = [Demand(f"policy.replay_size={replay}", replay * TRANSITION_BYTES, "the agent's replay memory")]
-    if data.device.type == "cpu":
-        for key, split in (("calibration", data.splits.calibration), ("search", data.splits.search)):
-            size = FLOAT_COPIES * 4 * split.images.numel()
-            found.append(Demand(f"data.{key}={len(split.labels)}", size, f"the images of {key}"))
-        if cfg.reconstruct and cfg.granularity == "channel":
-            found.append(Demand("reconstruct=true", gram_bytes(network), "the Gram matrices of its layers"))
+    for key, split in (("calibration", data.splits.calibration), ("search", data.splits.search)):
+        size = FLOAT_COPIES * 4 * split.images.numel()
+        found.append(Demand(f"data.{key}={len(split.labels)}", size, f"the images of {key}", on_device=True))
+    if cfg.reconstruct and cfg.granularity == "channel":
+        size = gram_bytes(network)
+        found.append(Demand("reconstruct=true", size, "the Gram matrices of its layers", on_device=True))
     return found
+
+
+def conditions(data: DeviceData) -> Conditions:
+    """Return where this process computes, and on which data."""
+    device = str(data.device)
+    if data.device.type == "cuda":
+        device = f"{data.device.type} ({torch.cuda.get_device_name(data.device)})"
+    digest = hashlib.sha256()
+    for name in ("train", "calibration", "search", "test"):
+        for tensor in getattr(data.splits, name):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    return Conditions(
+        torch=torch.__version__,
+        device=device,
+        processor=torch.backends.cpu.get_cpu_capability(),
+        threads=torch.get_num_threads(),
+        data=digest.hexdigest()[:LENGTH],
+    )
 
 
 def part(cfg: SearchConfig, kind: type[Settings]) -> Settings:

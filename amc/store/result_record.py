@@ -1,15 +1,16 @@
-"""What ``result.json`` holds, as types that every value of the file is checked against."""
+"""What a run found, as ``result.json`` holds it; ``amc.store.results`` reads and writes it."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amc.measurement.latency import Latency
+from amc.store.conditions import Conditions
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.typed_records import Integer, Number, Whole
 from envs.engine.types import NetworkLayer, steps_of
 
-SettingRead = str | Integer | float | bool | None
-"""The value of a setting, as a file may hold it."""
+StoredSetting = str | Integer | float | bool | None
+"""The value of one setting, as a file holds it."""
 
 
 class FineTuned(NamedTuple):
@@ -52,6 +53,9 @@ class Result:
     Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and
     ``finetuned`` are those of the last; strategies are of the original network, and ``uniform`` got there in one step
     with as many epochs of fine-tuning in total. Other runs have no ``stages``.
+
+    ``conditions`` says where the run was computed, more than one where it went on elsewhere; runs of before there were
+    conditions have none.
     """
 
     schema: Whole
@@ -74,12 +78,13 @@ class Result:
     versions: dict[str, str]
     images: dict[str, Whole] = field(default_factory=dict)
     latencies: tuple[Latency, ...] = ()
-    settings: dict[str, SettingRead] = field(default_factory=dict)
+    settings: dict[str, StoredSetting] = field(default_factory=dict)
     stopped: bool = False
     stages: tuple[StageKept, ...] = ()
     network: tuple[NetworkLayer, ...] = ()
     command: str = ""
     seconds: dict[str, Number] = field(default_factory=dict)
+    conditions: tuple[Conditions, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the types do not say.

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
@@ -22,13 +23,14 @@ from pathlib import Path
 from amc.config.setting import Setting
 from amc.errors import RefusedInput, StorageError
 from amc.store.digests import CHECKSUMS, parse_sealed, sealed
-from amc.store.durable_files import LineFile, read_file, remove_partial_files, write_file
+from amc.store.durable_files import LineFile, make_folder, read_file, remove_partial_files, sync_way_to, write_file
 from amc.store.kept_layers import StageKept
 from amc.store.result_record import FineTuned as FineTuned
 from amc.store.result_record import PrunedScores as PrunedScores
-from amc.store.result_record import Result, SettingRead
+from amc.store.result_record import Result as Result
 from amc.store.result_record import Scores as Scores
-from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
+from amc.store.result_record import StoredSetting
+from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TOLD, TRIALS, clear
 from amc.store.trial_rows import read_trials as read_trials
 from amc.store.trial_rows import recover_trials, timing_as_dict, trial_as_dict
 from amc.store.typed_records import parse
@@ -65,7 +67,8 @@ class RunFolder:
         self.folder = folder
         self._trials, self._timings = LineFile(folder / TRIALS), LineFile(folder / TIMINGS)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+            sync_way_to(folder)
             remove_partial_files(folder)
             if not keep:
                 (folder / CHECKSUMS).unlink(missing_ok=True)
@@ -138,6 +141,23 @@ def _timed(trial: Trial) -> Trial:
     return replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial
 
 
+def told(folder: Path) -> list[str]:
+    """Return the trackers that have heard of a finished run; none where that is not known."""
+    with suppress(RefusedInput, ValueError):
+        names: list[str] = parse_sealed(dict[str, list[str]], read_file(folder / TOLD)).record["trackers"]
+        return names
+    return []
+
+
+def note_told(folder: Path, tracker: str) -> None:
+    """Write down that a tracker has heard of a finished run.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_file(folder / TOLD, json.dumps(sealed({"trackers": sorted({*told(folder), tracker})})) + "\n")
+
+
 def read_asked(folder: Path) -> dict[str, Setting] | None:
     """Read what a run was asked; ``None`` where it has not written that down.
 
@@ -148,7 +168,7 @@ def read_asked(folder: Path) -> dict[str, Setting] | None:
     if not path.exists():
         return None
     try:
-        asked: dict[str, Setting] = parse_sealed(dict[str, SettingRead], read_file(path)).record
+        asked: dict[str, Setting] = parse_sealed(dict[str, StoredSetting], read_file(path)).record
         return asked
     except ValueError as error:
         raise RefusedInput(f"{path}: holds no settings ({error}); overwrite=true starts the run anew") from error
