@@ -153,9 +153,9 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
     """Return a copy of ``model`` that reads zero instead of the channels that go: the slow twin of ``compact``.
 
     Masking what consumers read is exact. Masking what producers write is not: a batch norm behind them turns
-    zeros into its bias.
+    zeros into its bias. What is not masked is shared with ``model``.
     """
-    masked = copy.deepcopy(model).eval()
+    masked = copy_structure(model).eval()
     for (name, side), index in channels.items():
         if side is Side.IN:
             _zero_inputs(masked.get_submodule(name), index)
@@ -167,7 +167,7 @@ def _zero_inputs(module: nn.Module, index: Tensor) -> None:
     if kind is None:
         raise TypeError(f"a {type(module).__name__} cannot lose inputs")
     axis = kind.axes["weight"][Side.IN]
-    weight = weight_of(module)  # shares its memory with the parameter
+    weight = weight_of(module)
     gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
     gone[axis.slices(module, index)] = False
-    weight.index_fill_(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0)
+    _replace(module, "weight", weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0))

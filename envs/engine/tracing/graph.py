@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from torch import nn
 
@@ -17,7 +18,9 @@ from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
 from envs.engine.tracing.torch_pruning_graph import Folds, knows_kind, tie_by_autograd
 
-TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
+TRACE_SECONDS, TRACE_PASSES = 3.0, 5.0
+"""torch-pruning's graph may take so long, and that many times a forward pass with gradients."""
+PROBE_SECONDS, FOLD_SECONDS = 120.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class NetworkGraph:
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
     """Find what can be pruned in ``model`` and what each removal takes with it.
 
-    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes longer than
-    ``TRACE_SECONDS`` or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes too long
+    (``TRACE_SECONDS``) or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
     (:mod:`envs.engine.tracing.nan_probing`).
 
     Args:
@@ -65,12 +68,13 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
         # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
         # networks keep what they computed, and then cannot be copied.
         network = copy_network(model)
+        started = perf_counter()
         try:
             flops = count_flops(model, example_inputs)
         except Exception as error:  # whatever the user's forward raises
             raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
         try:
-            with time_limit(TRACE_SECONDS):
+            with time_limit(TRACE_SECONDS + TRACE_PASSES * (perf_counter() - started)):
                 ties = _new_ties(model, calls, ignore)
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
@@ -90,7 +94,7 @@ def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call])
     """
     network = copy_network(model).requires_grad_(True)
     try:
-        with random_state_kept(), time_limit(TRACE_SECONDS):
+        with random_state_kept(), time_limit(FOLD_SECONDS):
             return tie_by_autograd(_new_ties(network, calls, ()), network, example_inputs, calls)
     except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
         return ()
@@ -110,8 +114,7 @@ def group_by_nan_probing(
             tie_by_probing(ties, model, inputs, calls, PROBE_SECONDS)
     except TimeIsUp as error:
         raise GraphError(
-            f"cannot trace {type(model).__name__} within {TRACE_SECONDS + PROBE_SECONDS:.0f} s: "
-            "smaller example inputs may help"
+            f"cannot trace {type(model).__name__} within {PROBE_SECONDS:.0f} s: smaller example inputs may help"
         ) from error
     except Exception as error:  # whatever the user's forward raises
         raise GraphError(f"cannot trace {type(model).__name__}: {first_line(error)}") from error
