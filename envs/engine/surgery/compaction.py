@@ -92,7 +92,8 @@ def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | Non
         small = (tensor if given is None else given.clone()).detach()
         lost = {side: axis for side, axis in axes.items() if side in sides and (given is None or side is not Side.IN)}
         for side, axis in lost.items():
-            small = small.index_select(axis.axis, axis.slices(module, sides[side]).to(small.device))
+            slices = axis.slices(module, sides[side], small.shape[axis.axis])
+            small = small.index_select(axis.axis, slices.to(small.device))
         if lost or given is not None:
             _replace(module, name, small)
     kind.set_widths(module, {side: len(index) for side, index in sides.items()})
@@ -169,5 +170,5 @@ def _zero_inputs(module: nn.Module, index: Tensor) -> None:
     axis = kind.axes["weight"][Side.IN]
     weight = weight_of(module)
     gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
-    gone[axis.slices(module, index)] = False
+    gone[axis.slices(module, index, len(gone))] = False
     _replace(module, "weight", weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0))

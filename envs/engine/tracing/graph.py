@@ -12,7 +12,7 @@ from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.kinds import UNPRUNABLE, kind_of
-from envs.engine.network.modules import channel_dims_of, computes_weights
+from envs.engine.network.modules import channel_dims_of, computes_weights, reader_of
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
@@ -73,6 +73,9 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
             flops = count_flops(model, example_inputs)
         except Exception as error:  # whatever the user's forward raises
             raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
+        if any(reader_of(name, module) for name, module in model.named_modules()):
+            # torch-pruning takes what a module keeps to itself for what leaves it.
+            return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
         try:
             with time_limit(TRACE_SECONDS + TRACE_PASSES * (perf_counter() - started)):
                 ties = _new_ties(model, calls, ignore)
@@ -131,12 +134,17 @@ def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -
     for name, reason in _unsafe_modules(model, calls, ignore):
         for dim in channel_dims_of(name, modules[name]):
             ties.freeze(dim, reason)
-    for dim in ties.widths:
-        kind = kind_of(modules[dim[0]])
-        if kind is not None and dim[1] is Side.BOTH:
-            ties.tie_runs(dim, kind.run(modules[dim[0]]))
-        elif kind is not None:
-            ties.tie_positions(dim, kind.blocks(modules[dim[0]]))
+    for dim, width in dims.items():
+        name, side = dim
+        kind = kind_of(modules[name])
+        if kind is not None and side is not Side.IN and kind.run(modules[name]) > 1:
+            ties.tie_runs(dim, kind.run(modules[name]))
+        if kind is not None and side is not Side.BOTH:
+            ties.tie_positions(dim, kind.blocks(modules[name]))
+        reader = (reader_of(name, modules[name]), Side.IN)
+        if reader in dims:
+            for channel in range(width):
+                ties.tie([(dim, channel), (reader, channel)])
     return ties
 
 
@@ -160,7 +168,7 @@ def _unprunable_kinds(model: nn.Module) -> dict[str, str]:
             reasons[name] = "computes its weights (parametrization, weight norm): remove that before pruning"
             continue
         reason = next((reason for layer, reason in UNPRUNABLE.items() if isinstance(module, layer)), None)
-        if reason is not None:
+        if reason is not None and kind_of(module) is None:
             reasons[name] = reason
     return reasons
 

@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelDim, ChannelTies, Side
+from envs.engine.network.modules import reader_of
 from envs.engine.network.time_limit import TimeIsUp
 from envs.engine.tracing.attention_marks import MarksThroughAttention
 from envs.engine.tracing.digits import ORDERS, DigitMarks
@@ -65,7 +66,8 @@ def tie_by_probing(
     Raises:
         TimeIsUp: it takes longer.
     """
-    widths = {dim[0]: width for dim, width in ties.widths.items() if dim[1] is Side.OUT}
+    leaving = (dim for dim in ties.widths if dim[1] is Side.OUT and not reader_of(dim[0], model.get_submodule(dim[0])))
+    widths = {dim[0]: ties.widths[dim] for dim in leaving}
     sources = sorted(widths, key=lambda name: calls[name].order)
     end = perf_counter() + seconds
 

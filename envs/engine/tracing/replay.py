@@ -16,11 +16,14 @@ from torch.utils.hooks import RemovableHandle
 from envs.engine.network.calls import Call, Inputs, forward
 from envs.engine.network.channels import ChannelDim, Side
 from envs.engine.network.hooks import hooked
-from envs.engine.network.modules import channel_axis_of, channel_dims_of
+from envs.engine.network.kinds.attention import HeadedAttention
+from envs.engine.network.modules import channel_axis_of, channel_dims_of, reader_of
 from envs.engine.tracing.nan_marks import NanProbe, PassIsOver, reading_of
 from envs.engine.tracing.sample_axes import (
+    READ,
     NotInBatches,
     SampleAxes,
+    SampleAxis,
     find_sample_axes,
     holds_channels,
     repeat_samples,
@@ -53,7 +56,8 @@ def nan_probe(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> It
         model.get_submodule(name): partial(_replay, probe, name, model.get_submodule(name), layers[name])
         for name in outputs
     }
-    with _forwards_replaced(replays), hooked(_listen(probe, model, layers)):
+    attending = _attending_no_more(probe, model, inputs, axes)
+    with attending, _attributes_replaced("forward", replays), hooked(_listen(probe, model, layers)):
         yield probe
 
 
@@ -65,7 +69,7 @@ def _listen(
         dims = layers.get(name, ())
         if name in probe.replayed:
             continue
-        if dims:
+        if dims and not reader_of(name, module):
             yield module.register_forward_pre_hook(partial(_read, probe, dims))
             yield module.register_forward_hook(partial(_mark, probe, dims))
         elif holds_channels(name, module):
@@ -73,18 +77,43 @@ def _listen(
 
 
 @contextmanager
-def _forwards_replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Give modules another forward inside the block."""
-    before = {module: vars(module).get("forward") for module in forwards}
+def _attributes_replaced(name: str, replacements: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Give modules another method inside the block."""
+    before = {module: vars(module).get(name) for module in replacements}
     try:
-        for module, replacement in forwards.items():
-            vars(module)["forward"] = replacement
+        for module, replacement in replacements.items():
+            vars(module)[name] = replacement
         yield
     finally:
         for module, own in before.items():
-            vars(module).pop("forward", None)
+            vars(module).pop(name, None)
             if own is not None:
-                vars(module)["forward"] = own
+                vars(module)[name] = own
+
+
+@contextmanager
+def _attending_no_more(probe: NanProbe, model: nn.Module, inputs: Inputs, axes: SampleAxes | None) -> Iterator[None]:
+    """Have torch's attention return what it computed once: marks end where it reads them."""
+    found: dict[nn.Module, list[Any]] = {}
+
+    def record(module: HeadedAttention, *args: Any) -> Any:  # noqa: ANN401
+        found.setdefault(module, []).append(HeadedAttention.attend(module, *args))
+        return found[module][-1]
+
+    def repeat(axis: SampleAxis | None, recorded: Any, *_: Any) -> Any:  # noqa: ANN401
+        return tree_map(
+            lambda leaf: axis.repeat(leaf, probe.seen.samples) if axis and isinstance(leaf, Tensor) else leaf, recorded
+        )
+
+    attentions = {module: name for name, module in model.named_modules() if isinstance(module, HeadedAttention)}
+    if attentions:
+        with _attributes_replaced("attend", {module: partial(record, module) for module in attentions}):
+            forward(model, inputs)
+    once = {module: outputs[0] for module, outputs in found.items() if len(outputs) == 1}
+    places = {module: (f"{attentions[module]}.out_proj", READ, 0) for module in once}
+    repeats = {module: partial(repeat, (axes or {}).get(places[module]), once[module]) for module in once}
+    with _attributes_replaced("attend", repeats):
+        yield
 
 
 def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from envs.engine.network.kinds import LAYER_KINDS, kind_of
 from envs.engine.network.modules import BatchNorm, is_plain, is_product, multiplier_of
 
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
-ROOTS = tuple(layer for kind in LAYER_KINDS if Side.OUT in kind.sides for layer in kind.types)
+ROOTS = tuple(layer for kind in LAYER_KINDS if Side.OUT in kind.sides and not kind.reader for layer in kind.types)
 """Classes of layers that write channels of their own."""
 MOST_STEPS = 3000
 """DenseNet-121, whose groups are the largest here that end in good time, takes up to 1,296."""
