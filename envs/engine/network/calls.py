@@ -99,6 +99,7 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
 
     def hook(name: str, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
         shape = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
+        output = output[0] if isinstance(output, tuple) and output else output
         out = tuple(output.shape) if isinstance(output, Tensor) else ()
         seen = calls.get(name)
         calls[name] = Call(len(calls), 1, shape, out, batch) if seen is None else _once_more(seen)

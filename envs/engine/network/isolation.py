@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.errors import GraphError, first_line
+from envs.engine.network.kinds.attention import is_torchs_attention, with_own_heads
 
 
 @contextmanager
@@ -26,13 +27,13 @@ def random_state_kept() -> Iterator[None]:
 
 
 def copy_network(model: nn.Module) -> nn.Module:
-    """Return a deep copy of ``model`` in eval mode.
+    """Return a deep copy of ``model`` in eval mode, with heads that can go (:class:`HeadedAttention`).
 
     Raises:
         GraphError: the network cannot be copied.
     """
     try:
-        return copy.deepcopy(model).eval()
+        copied = copy.deepcopy(model).eval()
     except Exception as error:  # whatever the user's __deepcopy__ raises
         name = _computed_weight(model)
         if name is not None:
@@ -41,6 +42,10 @@ def copy_network(model: nn.Module) -> nn.Module:
                 "torch.nn.utils.remove_weight_norm first, or use torch.nn.utils.parametrizations"
             ) from error
         raise GraphError(f"cannot copy {type(model).__name__}: {first_line(error)}") from error
+    for module in copied.modules():
+        if isinstance(module, nn.MultiheadAttention) and is_torchs_attention(module):
+            with_own_heads(module)
+    return copied
 
 
 def _computed_weight(model: nn.Module) -> str | None:

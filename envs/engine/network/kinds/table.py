@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from envs.engine.network.kinds.attention import MULTI_HEAD_ATTENTION
 from envs.engine.network.kinds.channelwise import GROUP_NORM, LAYER_NORM, NORM, PRELU
 from envs.engine.network.kinds.convolutions import (
     CONVOLUTION,
@@ -25,15 +26,16 @@ LAYER_KINDS = (
     GROUP_NORM,
     LAYER_NORM,
     PRELU,
+    MULTI_HEAD_ATTENTION,
 )
 """What can be made smaller; one row matches a module."""
 
 UNPRUNABLE: Mapping[type[nn.Module], str] = {
     nn.RNNBase: "is recurrent: its states feed back into all of its gates",
     nn.RNNCellBase: "is recurrent: its states feed back into all of its gates",
-    nn.MultiheadAttention: "keeps all heads: its class wants them to add up to its width",
+    nn.MultiheadAttention: "keeps all heads: it is no class of torch's, but made from one",
 }
-"""Classes that never lose channels, with the reason that users read behind the module's name."""
+"""Classes that never lose channels where no row is for a module, with the reason that users read behind its name."""
 
 
 def kind_of(module: nn.Module) -> LayerKind | None:
