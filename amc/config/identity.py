@@ -19,9 +19,11 @@ NOT_ASKED = {
     "cache_dir",
     "data.folder",
     "export",
+    "runtimes",
     "tracker",
     "overwrite",
 }
+TIMED_BY = ("device_profile", "latency")
 POLICY = "policy."
 
 
@@ -52,6 +54,10 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     asked = {**public(asdict(cfg)), "tracker": None}
     if cfg.stages == 1:
         del asked["stages"]  # as in runs of before there were stages: they are the same
+    if not cfg.needs_table:
+        # Latency is then measured behind the search.
+        for name in TIMED_BY:
+            del asked[name]
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
     if cfg.model.checkpoint is not None:
         settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)

@@ -228,6 +228,15 @@ def measure_networks(graph: Graph, variants: Sequence[Mapping[str, Any]], batch:
     """
     shape = [batch, *graph["input"]["shape"]]
     calls = [_runner(open_session(model_bytes(graph, each), threads), shape) for each in variants]
+    return timed_networks(calls)
+
+
+def timed_networks(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the milliseconds of whole networks, each warmed up and called in turn with the others.
+
+    Raises:
+        TooNoisy: the machine is not quiet enough.
+    """
     times = take_turns(calls, 2 * ROUNDS)
     noise = median(map(spread, times))
     if noise > WIDEST_SPREAD:

@@ -21,7 +21,7 @@ from amc.report.tables import terminal_stages, terminal_table
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
-from amc.run.plan import demands, load_data, make_plan, make_policy
+from amc.run.plan import demands, latency_source, load_data, make_plan, make_policy
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before
@@ -32,7 +32,7 @@ from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
 from amc.store.digests import write_checksums
 from amc.store.results import Result, RunFolder, read_trials
-from amc.store.run_folders import ASKED
+from amc.store.run_folders import ASKED, LATENCY_TABLE
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
@@ -63,11 +63,13 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         show(before, folder / REPORT_FILE)
         return True
     data = load_data(cfg)
-    plan = make_plan(cfg, data)
+    plan = make_plan(cfg, data, latency_source(cfg, data, folder))
     dense = trained_network(cfg, data)
     check_memory(demands(cfg, data, dense))
     first = whole_run(plan, dense)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
+    if plan.latency is not None and plan.latency.known is not None:
+        continuation.run.write(LATENCY_TABLE, plan.latency.known.content)
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
     tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
     header = weights_header(cfg.model, data.splits)
@@ -77,7 +79,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
         last, earlier = play_earlier(plan, first, folder, player, tracking)
         outcome = choose_winner(tuner, first, last, play(last, continuation))
-        measured = measure(data, outcome, cfg.granularity)
+        measured = measure(data, outcome, cfg)
         result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
         # What may fail comes last.
         continuation.run.unpublish()

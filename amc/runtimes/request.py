@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from amc.errors import ModelError
 from amc.measurement.on_device import REQUEST
@@ -26,15 +26,17 @@ FLOOR = 0.15
 Pairs = list[list[int]]
 
 
-def make_request(engine: TorchEngine, template: OnnxTemplate, batch: int, threads: int, seed: int = 0) -> dict[str, Any]:
+def make_request(
+    engine: TorchEngine, template: OnnxTemplate | None, example: Tensor, batch: int, threads: int
+) -> dict[str, Any]:
     """Return a request for measurements, as docs/reference/latency_table.md describes it.
 
     Args:
         engine: of the dense network.
-        template: its graph.
+        template: its graph, for runtimes that load ONNX files.
+        example: an input, shape ``(1, ...)``.
         batch: images a pass.
         threads: of the runtime.
-        seed: of the random networks.
     """
     pruner = channel_pruner(engine)
     whole = pruner.timed_layers([layer.units for layer in engine.layers])
@@ -42,16 +44,17 @@ def make_request(engine: TorchEngine, template: OnnxTemplate, batch: int, thread
     largest = max((layer for layer in whole if layer.shape.kind == "conv"), key=_work, default=None)
     staircases = [] if largest is None else [_staircase(largest, axis) for axis in ("inputs", "outputs")]
     variants = []
-    for kept in random_counts(engine, NETWORKS, seed):
+    for kept in random_counts(engine, NETWORKS, seed=0):
         counted = [[place[t.shape], t.inputs, t.outputs, t.calls] for t in pruner.timed_layers(kept)]
-        variants.append({"layers": counted, "shapes": template.shapes(bare(engine, kept))})
+        shapes = {} if template is None else template.shapes(bare(engine, kept))
+        variants.append({"kept": kept, "layers": counted, "shapes": shapes})
     return {
         "format": REQUEST,
         "batch": batch,
         "threads": threads,
         "layers": layers,
         "staircases": staircases,
-        "network": template.described(),
+        "network": {"input": {"shape": list(example.shape[1:])}} if template is None else template.described(),
         "variants": variants,
     }
 

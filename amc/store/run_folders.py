@@ -14,6 +14,7 @@ from amc.errors import StorageError
 
 TRIALS, TIMINGS, RESULT, ASKED = "trials.jsonl", "timings.jsonl", "result.json", "asked.json"
 STAGE, NETWORK = "stage.json", "network.safetensors"
+LATENCY_TABLE = "latency.json"
 _STAGE_FOLDER = re.compile(r"stage\d+")
 _PARTS = re.compile(r"(\d*)(\D*)")
 
@@ -65,7 +66,7 @@ def clear(folder: Path) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK):
+    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK, LATENCY_TABLE):
         (folder / name).unlink(missing_ok=True)
     for stage in stage_folders(folder):
         clear(stage)

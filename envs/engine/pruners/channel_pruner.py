@@ -63,8 +63,8 @@ class ChannelPruner:
             ValueError: the criterion needs labels, and there are none.
         """
         graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
-        self.graph = _without_single_choices(graph, settings.round_to)
-        self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
+        self.graph = _without_single_choices(graph, settings.multiple)
+        self.layers = tuple(_layer(group, self.graph, model, settings.multiple) for group in self.graph.groups)
         self._scores = score_channels(model, self.graph.groups, samples, settings)
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
