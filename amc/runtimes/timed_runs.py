@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
 from amc.measurement.on_device import WIDEST_SPREAD, pinned, spread, take_turns
-from amc.runtimes.prepared import OnnxFiles, Prepared, prepare
+from amc.runtimes.prepared import OnnxFiles, Prepared, onnxruntime_call, prepare
 from envs.engine.threads import torch_threads
 
 ROUNDS, SECONDS, TRIES = 101, 4.0, 3
@@ -44,12 +44,42 @@ def time_networks(
     Raises:
         ModelError: a network cannot be brought into the runtime.
     """
-    found = []
     with pinned(threads), torch_threads(threads):
         ready = prepare(runtime, networks, files, threads)
-        for batch in batches:
-            given = images[:1].repeat(batch, *(1,) * (images.ndim - 1))
-            found += _steady(runtime, ready, given, threads, rounds, seconds)
+        return _by_batch(runtime, ready, images, batches, threads, rounds, seconds)
+
+
+def time_files(
+    contents: Mapping[str, bytes], images: Tensor, *, batches: Sequence[int] = (1,), threads: int = 1
+) -> list[Latency]:
+    """Time ONNX files in onnxruntime, taking turns; the first is what the others are compared with.
+
+    Args:
+        contents: by name.
+        images: at least one.
+        batches: images a pass, one measurement each.
+        threads: of the runtime.
+    """
+    with pinned(threads), torch_threads(threads):
+        ready = {
+            name: Prepared(onnxruntime_call(content, threads), len(content)) for name, content in contents.items()
+        }
+        return _by_batch("onnxruntime-cpu", ready, images, batches, threads, ROUNDS, SECONDS)
+
+
+def _by_batch(
+    runtime: str,
+    ready: Mapping[str, Prepared],
+    images: Tensor,
+    batches: Sequence[int],
+    threads: int,
+    rounds: int,
+    seconds: float,
+) -> list[Latency]:
+    found = []
+    for batch in batches:
+        given = images[:1].repeat(batch, *(1,) * (images.ndim - 1))
+        found += _steady(runtime, ready, given, threads, rounds, seconds)
     return found
 
 
