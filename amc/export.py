@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     asked = _asked(arguments)
     # Imported late: a typo on the command line is answered before torch is there.
-    from amc.run.exporting import export_run
+    from amc.deploy.exporting import export_run
 
     for line in export_run(asked.run, asked.format, asked.output or asked.run, int8=asked.int8):
         print(line)

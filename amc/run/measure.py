@@ -62,8 +62,8 @@ def measure(data: DeviceData, outcome: Outcome, cfg: SearchConfig) -> Measured:
 def measure_networks(data: DeviceData, outcome: Outcome, cfg: SearchConfig) -> tuple[Latency, ...]:
     """Time the dense, the uniform and the found network, in that order, in the runtimes that are asked for.
 
-    The first rows are of ``device_profile`` and ``latency.batch``. On a device with kernels for 2:4, a network pruned so
-    is timed on them as well, beside half precision without.
+    The first rows are of ``device_profile`` and ``latency.batch``. On a device with kernels for 2:4, a network pruned
+    so is timed on them as well, beside half precision without.
     """
     first = chosen_runtime(cfg.device_profile, device=data.device.type)
     others = [chosen_runtime(name, "runtimes") for name in cfg.runtimes]

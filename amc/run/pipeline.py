@@ -18,6 +18,7 @@ from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
 from amc.report.tables import terminal_stages, terminal_table
+from amc.report.time_tables import terminal_times
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
@@ -119,6 +120,8 @@ def as_yaml(cfg: SearchConfig) -> str:
 def show(result: Result, report: Path) -> None:
     """Print the tables of a run, and where its report is."""
     get_console().print(terminal_table(result))
+    for table in terminal_times(result):
+        get_console().print(table)
     if result.stages:
         get_console().print(terminal_stages(result))
     # Not wrapped as log lines are, so that the path can be copied.

@@ -73,13 +73,17 @@ def export_network(network: nn.Module, wanted: str, example: Tensor) -> Exported
     """
     exported = EXPORTERS[wanted](network, example)
     if exported.difference is not None and exported.difference > EQUAL:
-        raise ModelError(f"{exported.name}: its outputs differ from torch's by {exported.difference:.2g} of the largest")
+        raise ModelError(
+            f"{exported.name}: its outputs differ from torch's by {exported.difference:.2g} of the largest"
+        )
     return exported
 
 
 def _onnx(network: nn.Module, example: Tensor) -> Exported:
     content = onnx_bytes(network, example)
-    return Exported({ONNX_FILE: content}, None if missing("onnxruntime-cpu") else differences(content, network, example))
+    return Exported(
+        {ONNX_FILE: content}, None if missing("onnxruntime-cpu") else differences(content, network, example)
+    )
 
 
 def _pt2(network: nn.Module, example: Tensor) -> Exported:

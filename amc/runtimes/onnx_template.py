@@ -163,7 +163,7 @@ def _plain(value: object, operation: str) -> object:
 
 
 def differences(content: bytes, network: nn.Module, images: Tensor) -> float:
-    """Return the largest difference between an ONNX file in onnxruntime and a network in torch, relative to its outputs.
+    """Return the largest difference of an ONNX file in onnxruntime from a network in torch, relative to its outputs.
 
     Args:
         content: the file.

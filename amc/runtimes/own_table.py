@@ -11,15 +11,14 @@ from amc.measurement.on_device import (
     ROUNDS,
     TABLE,
     digest,
-    layer_graph,
     machine,
     measure,
     middle,
-    model_bytes,
     pinned,
     take_turns,
     timed_networks,
 )
+from amc.measurement.onnx_graph import layer_graph, model_bytes
 from amc.runtimes.prepared import openvino_call
 from amc.runtimes.request import bare
 from envs.engine.threads import torch_threads
@@ -28,7 +27,9 @@ from envs.engine.torch_engine import TorchEngine
 Call = Callable[[], object]
 
 
-def measure_table(runtime: str, request: Mapping[str, Any], engine: TorchEngine, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure_table(
+    runtime: str, request: Mapping[str, Any], engine: TorchEngine, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure a request in a runtime and return the table.
 
     Args:
@@ -44,7 +45,9 @@ def measure_table(runtime: str, request: Mapping[str, Any], engine: TorchEngine,
     if runtime == "onnxruntime-cpu":
         return measure(request, tell)
     if runtime == "torch-compile":
-        raise ConfigError("device_profile=torch-compile: compiling each layer takes too long for a table; take torch-eager")
+        raise ConfigError(
+            "device_profile=torch-compile: compiling each layer takes too long for a table; take torch-eager"
+        )
     batch, threads = int(request["batch"]), int(request["threads"])
     openvino = runtime == "openvino"
     layer_call = _openvino_layer if openvino else _torch_layer

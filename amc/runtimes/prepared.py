@@ -70,7 +70,9 @@ def on_cpu(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
-def prepare(runtime: str, networks: Mapping[str, nn.Module], files: OnnxFiles | None, threads: int) -> dict[str, Prepared]:
+def prepare(
+    runtime: str, networks: Mapping[str, nn.Module], files: OnnxFiles | None, threads: int
+) -> dict[str, Prepared]:
     """Make networks ready in a runtime.
 
     Args:

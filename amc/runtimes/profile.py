@@ -12,9 +12,9 @@ from torch import Tensor
 
 from amc.errors import ConfigError, ModelError, RefusedInput
 from amc.measurement.on_device import TABLE, TooNoisy, machine
+from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.own_table import measure_table, version_of
 from amc.runtimes.prepared import on_cpu
-from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.request import channel_pruner, make_request
 from amc.runtimes.table import LatencyTable, check_covers, fit, machine_words, parse_table, read_table
 from amc.store.durable_files import write_file

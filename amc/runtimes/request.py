@@ -108,7 +108,7 @@ def _counts(shape: LayerShape, inputs: set[int], outputs: set[int]) -> Pairs:
     rows, columns = axis_of(inputs, fixed_in), axis_of(outputs, fixed_out)
     if shape.kind == "depthwise":
         middle = columns[len(columns) // 2]
-        odd = [middle - step for step in ODD if 0 < middle - step]
+        odd = [middle - step for step in ODD if middle - step > 0]
         return [[count, count] for count in sorted({*columns, *odd})]
     row, column = rows[len(rows) // 2], columns[len(columns) // 2]
     pairs = {(i, o) for i in rows for o in columns}

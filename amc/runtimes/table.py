@@ -1,4 +1,4 @@
-"""A table of latencies: the JSON file, checked, and the model that predicts from it. docs/reference/latency_table.md."""
+"""A table of latencies: a JSON file, checked, and the model that predicts from it; docs/reference/latency_table.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ _Milliseconds = Annotated[float, Field(gt=0, lt=1e7)]
 BLOCKS = (64, 32, 16, 8, 4, 2)
 SAME_TIME, MOSTLY = 1.08, 0.85
 """Counts of one block take equally long, up to noise, in most cases."""
+PRIOR = 0.1
+"""Weight of what is expected of the factors beside the networks measured."""
 FRESH = 16
 """Counts of fewer channels than this say nothing of blocks: kernels read what is there."""
 
@@ -176,7 +178,12 @@ def fit(table: LatencyTable) -> TableModel:
     measured = np.array([row.ms for row in table.networks])
     features = np.array([features_of(times, layers) for layers in networks])
     # Relative errors count, so that small networks are not lost beside the large.
-    coefficients, _ = nnls(features / measured[:, None], np.ones(len(measured)))
+    relative = features / measured[:, None]
+    # Layers of two families grow together in most networks: what the fit leaves open is that they take what they take
+    # by themselves, and the rest nothing.
+    prior = np.diag(PRIOR * len(measured) ** 0.5 * relative.mean(0))
+    wanted = np.array([1.0] * len(KINDS) + [0.0, 0.0])
+    coefficients, _ = nnls(np.vstack([relative, prior]), np.concatenate([np.ones(len(measured)), prior @ wanted]))
     *factors, per_value, overhead = map(float, coefficients)
     return TableModel(times, dict(zip(KINDS, factors, strict=True)), overhead, per_value)
 
@@ -192,8 +199,10 @@ def _count_times(row: LayerRow, block: int) -> CountTimes:
         rows = [i for i in rows if all((i, o) in times for o in columns)]
         grid = np.array([[times[i, o] for o in columns] for i in rows])
     smooth = CountTimes(np.array(rows, float), np.array(columns, float), monotone(grid), block, ({}, {}))
-    penalties = ({}, _penalties(row, smooth, 1)) if row.kind == "depthwise" else tuple(
-        _penalties(row, smooth, side) for side in (0, 1)
+    penalties = (
+        ({}, _penalties(row, smooth, 1))
+        if row.kind == "depthwise"
+        else tuple(_penalties(row, smooth, side) for side in (0, 1))
     )
     return CountTimes(smooth.inputs, smooth.outputs, smooth.milliseconds, block, (penalties[0], penalties[1]))
 

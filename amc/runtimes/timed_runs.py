@@ -61,9 +61,7 @@ def time_files(
         threads: of the runtime.
     """
     with pinned(threads), torch_threads(threads):
-        ready = {
-            name: Prepared(onnxruntime_call(content, threads), len(content)) for name, content in contents.items()
-        }
+        ready = {name: Prepared(onnxruntime_call(content, threads), len(content)) for name, content in contents.items()}
         return _by_batch("onnxruntime-cpu", ready, images, batches, threads, ROUNDS, SECONDS)
 
 

@@ -29,7 +29,9 @@ def free_choices(layers: Sequence[Layer], cost: Callable[[Sequence[int]], Cost])
             raise ValueError("rounding freely needs latencies: there is no table of times")
         return latency
 
-    return [_cheaper(layer.choices, [seconds(step, units) for units in layer.choices]) for step, layer in enumerate(layers)]
+    return [
+        _cheaper(layer.choices, [seconds(step, units) for units in layer.choices]) for step, layer in enumerate(layers)
+    ]
 
 
 def _cheaper(choices: Sequence[int], times: Sequence[float]) -> tuple[int, ...]:

@@ -101,7 +101,10 @@ class CountTimes:
         """Return the milliseconds at some counts; beyond those measured, in proportion."""
         key = (inputs, outputs)
         if key not in self._known:
-            (low, high, part), (left, right, share) = self._place(inputs, self.inputs), self._place(outputs, self.outputs)
+            (low, high, part), (left, right, share) = (
+                self._place(inputs, self.inputs),
+                self._place(outputs, self.outputs),
+            )
             grid = self.milliseconds
             near = grid[low, left] * (1 - share) + grid[low, right] * share
             far = grid[high, left] * (1 - share) + grid[high, right] * share

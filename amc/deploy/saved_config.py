@@ -35,8 +35,7 @@ def saved_config(folder: Path) -> SearchConfig:
         raise RefusedInput(f"{path}: no configuration of a search ({str(error).splitlines()[0]})") from error
     if not isinstance(composed, DictConfig):
         raise RefusedInput(f"{path}: no configuration of a search")
-    found = configured(composed, SearchConfig)
-    return found
+    return configured(composed, SearchConfig)
 
 
 def saved_network(folder: Path, cfg: SearchConfig, data: DeviceData | None = None) -> nn.Module:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from amc.deploy.saved_config import saved_config, saved_network
 from amc.errors import ConfigError
 from amc.measurement.latency import Latency
 from amc.measurement.on_device import open_session
 from amc.report.tables import milliseconds, percent, size, times
 from amc.run.plan import load_data
-from amc.run.saved_config import saved_config, saved_network
 from amc.runtimes.exports import INT8_FILE, export_network, loading_lines
 from amc.runtimes.int8 import int8_bytes
 from amc.runtimes.runtime import missing
@@ -59,7 +59,7 @@ def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -
         compared = "not compared: pip install onnxruntime" if difference is None else f"differs by {difference:.1e}"
         yield from _written(output / exported.name, shape, f"outputs against torch's: {compared}")
     if int8 and data is not None:
-        yield from _in_int8(network, data, output, shape)
+        yield from _in_int8(data, output, shape)
     if output == folder and (folder / CHECKSUMS).exists():
         write_checksums(folder)
 
@@ -69,7 +69,7 @@ def _written(path: Path, shape: tuple[int, ...], remark: str) -> Iterator[str]:
     yield loading_lines(path, shape)
 
 
-def _in_int8(network: nn.Module, data: DeviceData, output: Path, shape: tuple[int, ...]) -> Iterator[str]:
+def _in_int8(data: DeviceData, output: Path, shape: tuple[int, ...]) -> Iterator[str]:
     """Write the network in eight-bit integers, and say what that costs and brings."""
     splits = data.splits
     content = (output / ONNX_FILE).read_bytes()
