@@ -93,6 +93,13 @@ def middle(times: Sequence[float]) -> float:
     return sum(inner) / len(inner)
 
 
+def undisturbed(times: Sequence[float]) -> float:
+    """Return the mean of the faster half: whatever disturbs makes slower, and the runtime's clock ticks coarsely."""
+    ordered = sorted(times)
+    faster = ordered[: max(1, len(ordered) // 2)]
+    return sum(faster) / len(faster)
+
+
 def spread(times: Sequence[float]) -> float:
     """Return the width of the middle half of times, relative to their median."""
     low, high = np.quantile(times, [0.25, 0.75])
@@ -216,5 +223,4 @@ def _kernel_ms(profile: Path, rounds: int) -> float:
         kernel = event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
         if kernel and inside.get("op_name") not in LAYOUT_CHANGES:
             times.setdefault(event["name"], []).append(event["dur"] / 1000)
-    # Whatever disturbs a kernel makes it slower: its lower quartile is what it takes.
-    return sum(float(np.quantile(each[-rounds:], 0.25)) for each in times.values())
+    return sum(undisturbed(each[-rounds:]) for each in times.values())

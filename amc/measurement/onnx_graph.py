@@ -104,17 +104,17 @@ def layer_graph(layer: Mapping[str, Any], inputs: int, outputs: int) -> tuple[Gr
         ]
         shapes = {"weight": [inputs, outputs], "bias": [outputs]}
         return {"nodes": nodes, "input": {"name": "images", "shape": [*pixels, inputs]}, "output": "logits"}, shapes
+    groups = inputs if kind == "depthwise" else int(layer.get("groups", 1))
     attrs = {
         "kernel_shape": kernel,
         "strides": list(layer["stride"]),
         "pads": [*layer["padding"], *layer["padding"]],
         "dilations": list(layer["dilation"]),
-        "group": inputs if kind == "depthwise" else int(layer.get("groups", 1)),
+        "group": groups,
     }
     node = {"op": "Conv", "in": names, "out": ["sum"], "attrs": attrs}
     active = {"op": "Relu", "in": ["sum"], "out": ["logits"]}
-    read = 1 if kind == "depthwise" else inputs // attrs["group"]
-    shapes = {"weight": [outputs, read, *kernel], "bias": [outputs]}
+    shapes = {"weight": [outputs, inputs // groups, *kernel], "bias": [outputs]}
     return {
         "nodes": [node, active],
         "input": {"name": "images", "shape": [inputs, *pixels]},

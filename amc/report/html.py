@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from amc.measurement.latency import Latency
 from amc.report.figure_style import DARK, LIGHT
-from amc.report.latency_figures import Staircase
+from amc.report.latency_figures import TableFacts
 from amc.report.plots import figures, png
 from amc.report.tables import (
     NETWORKS,
@@ -109,7 +109,7 @@ def render(
     config: str,
     splits: Mapping[str, int] | None = None,
     latencies: Sequence[Latency] = (),
-    stairs: Staircase | None = None,
+    table: TableFacts | None = None,
 ) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
@@ -119,7 +119,7 @@ def render(
         config: the run's configuration as YAML.
         splits: number of images by split, where known.
         latencies: the measurements behind ``latency_ms``, where known.
-        stairs: times of a layer, where the search went by a table of latencies.
+        table: of latencies, where the search went by one.
     """
     return template("report.html.j2").render(
         run=result,
@@ -132,7 +132,7 @@ def render(
         stage_columns=STAGE_COLUMNS,
         stages=stage_rows(result),
         noise=noise(result, splits),
-        pictures=pictures(result, trials, stairs),
+        pictures=pictures(result, trials, table),
         layers=layer_rows(result),
         facts=facts(result, trials, splits),
         latencies=latencies,
@@ -173,9 +173,9 @@ def tiles(result: Result) -> list[Tile]:
     ]
 
 
-def pictures(result: Result, trials: Sequence[Trial], stairs: Staircase | None = None) -> dict[str, Picture]:
+def pictures(result: Result, trials: Sequence[Trial], table: TableFacts | None = None) -> dict[str, Picture]:
     """Draw the run's pictures for light and dark screens, by name."""
-    light, dark = figures(result, trials, LIGHT, stairs), figures(result, trials, DARK, stairs)
+    light, dark = figures(result, trials, LIGHT, table), figures(result, trials, DARK, table)
     return {name: picture(light[name], dark[name]) for name in light}
 
 

@@ -14,19 +14,21 @@ HEIGHT_INCHES = 3.4
 TRIALS, OVER, FRONT, LIMIT = "trials, predicted", "over the target", "best for the time", "target"
 
 
-class Staircase(NamedTuple):
-    """Measured times of a layer by its number of channels.
+class TableFacts(NamedTuple):
+    """What a table of latencies says, as far as it is drawn.
 
     Attributes:
-        layer: in words.
-        channels: milliseconds by number of channels, for ``inputs`` and ``outputs``.
+        dense: seconds that it predicts for the dense network.
+        layer: the layer that shows the staircase, in words.
+        channels: its milliseconds by number of channels, for ``inputs`` and ``outputs``.
     """
 
+    dense: float
     layer: str
     channels: Mapping[str, Sequence[tuple[int, float]]]
 
 
-def staircase_figure(stairs: Staircase, palette: Palette = LIGHT) -> Figure:
+def staircase_figure(stairs: TableFacts, palette: Palette = LIGHT) -> Figure:
     """Draw what a layer takes with every number of channels: runtimes compute them in blocks."""
     axes = new_axes(HEIGHT_INCHES, palette)
     series = []
@@ -39,14 +41,18 @@ def staircase_figure(stairs: Staircase, palette: Palette = LIGHT) -> Figure:
     return finish(axes, f"Time of a layer: {stairs.layer}", series, palette)
 
 
-def milliseconds_figure(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> Figure | None:
+def milliseconds_figure(
+    result: Result, trials: Sequence[Trial], table: TableFacts | None, palette: Palette = LIGHT
+) -> Figure | None:
     """Draw accuracy on the search split against milliseconds; ``None`` where trials know no latency.
 
-    Trials stand where the table of latencies says, the three networks of the run where they were measured.
+    The three networks of the run stand where they were measured. Trials are as much faster than the dense network as
+    the table of latencies predicts.
     """
-    placed = [(1000 * trial.cost.latency, trial) for trial in trials if trial.cost.latency is not None]
-    if not placed:
+    known = [(trial.cost.latency, trial) for trial in trials if trial.cost.latency is not None]
+    if not known or table is None:
         return None
+    placed = [(result.dense.latency_ms * seconds / table.dense, trial) for seconds, trial in known]
     axes = new_axes(HEIGHT_INCHES, palette)
     within = [(ms, trial.evaluation.metric) for ms, trial in placed if trial.feasible]
     over = [(ms, trial.evaluation.metric) for ms, trial in placed if not trial.feasible]

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.report.figure_style import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
-from amc.report.latency_figures import Staircase, milliseconds_figure, staircase_figure
+from amc.report.latency_figures import TableFacts, milliseconds_figure, staircase_figure
 from amc.report.sensitivity_figure import sensitivity_figure
 from amc.report.tables import RESOURCES
 from amc.store.kept_layers import LayerKept
@@ -30,7 +30,7 @@ TRIALS, OVER, TARGET = "trials", "over the target", "target"
 
 
 def figures(
-    result: Result, trials: Sequence[Trial], palette: Palette = LIGHT, stairs: Staircase | None = None
+    result: Result, trials: Sequence[Trial], palette: Palette = LIGHT, table: TableFacts | None = None
 ) -> dict[str, Figure]:
     """Draw every picture of a run, by name; that of single layers where some were pruned by themselves.
 
@@ -38,7 +38,7 @@ def figures(
         result: what the run found.
         trials: all its trials, in order.
         palette: colours.
-        stairs: times of a layer, where the search went by a table of latencies.
+        table: of latencies, where the search went by one.
     """
     drawn = {
         "reward": reward_figure(trials, palette),
@@ -47,11 +47,11 @@ def figures(
             result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
         ),
     }
-    times = milliseconds_figure(result, trials, palette)
+    times = milliseconds_figure(result, trials, table, palette)
     if times is not None:
         drawn["milliseconds"] = times
-    if stairs is not None:
-        drawn["staircase"] = staircase_figure(stairs, palette)
+    if table is not None and table.channels:
+        drawn["staircase"] = staircase_figure(table, palette)
     # Of a staged run the trials are strategies of what the stage before the last left.
     played = result.stages[-1].strategy if result.stages else result.strategy
     sensitivity = sensitivity_figure(trials, played, palette)

@@ -173,10 +173,8 @@ def fit(table: LatencyTable) -> TableModel:
     """
     block = block_of(table)
     times = {row.shape: _count_times(row, block) for row in table.layers}
-    shapes = [row.shape for row in table.layers]
-    networks = [[TimedLayer(shapes[layer], i, o, n) for layer, i, o, n in row.layers] for row in table.networks]
     measured = np.array([row.ms for row in table.networks])
-    features = np.array([features_of(times, layers) for layers in networks])
+    features = np.array([features_of(times, layers) for layers in networks_of(table)])
     # Relative errors count, so that small networks are not lost beside the large.
     relative = features / measured[:, None]
     # Layers of two families grow together in most networks: what the fit leaves open is that they take what they take
@@ -186,6 +184,12 @@ def fit(table: LatencyTable) -> TableModel:
     coefficients, _ = nnls(np.vstack([relative, prior]), np.concatenate([np.ones(len(measured)), prior @ wanted]))
     *factors, per_value, overhead = map(float, coefficients)
     return TableModel(times, dict(zip(KINDS, factors, strict=True)), overhead, per_value)
+
+
+def networks_of(table: LatencyTable) -> list[list[TimedLayer]]:
+    """Return the layers of the networks that were measured, the whole network first."""
+    shapes = [row.shape for row in table.layers]
+    return [[TimedLayer(shapes[layer], i, o, n) for layer, i, o, n in row.layers] for row in table.networks]
 
 
 def _count_times(row: LayerRow, block: int) -> CountTimes:
