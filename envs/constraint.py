@@ -39,7 +39,7 @@ class ResourceBudget:
 
     Attributes:
         engine: knows the cost of a strategy.
-        resource: field of ``Cost`` that is limited, one of ``RESOURCES``. No engine here knows ``latency``.
+        resource: field of ``Cost`` that is limited, one of ``RESOURCES``.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
         min_keep: no layer keeps less than this fraction of its units, in (0, 1).
         units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.

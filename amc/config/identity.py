@@ -19,9 +19,11 @@ NOT_ASKED = {
     "cache_dir",
     "data.folder",
     "export",
+    "runtimes",
     "tracker",
     "overwrite",
 }
+TIMED_BY = ("device_profile", "latency")
 POLICY = "policy."
 AT_ONCE = "policy.at_once"
 
@@ -57,6 +59,10 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     asked["scoring"] = cfg.scoring.name
     if cfg.scoring.name == "coreset":
         asked["scoring.error"] = cfg.scoring.error
+    if not cfg.needs_table:
+        # Latency is then measured behind the search.
+        for name in TIMED_BY:
+            del asked[name]
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
     if settings.get(AT_ONCE) == 1:
         del settings[AT_ONCE]  # as in runs of before policies asked for several strategies

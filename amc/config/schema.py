@@ -10,6 +10,9 @@ from envs.engine.fields import Interval, check_settings, setting
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
 
+AUTO = "auto"
+PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
+"""Runtimes that networks are timed in, the first that is installed by default."""
 EXPORTS = ("onnx", "pt2")
 """Formats beside safetensors that a pruned network can be written in."""
 
@@ -89,6 +92,27 @@ def _check_args(group: str, target: str | None, args: object) -> None:
 
 
 @dataclass(frozen=True)
+class LatencyConfig:
+    """How latency is measured, for ``resource=latency``, ``round_to=auto`` and the figures of a run.
+
+    Attributes:
+        batch: images a pass.
+        threads: of the runtime on the CPU.
+        table: a table that ``python -m amc.profile`` wrote, here or on another machine; null measures one here.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    batch: int = setting(1, Interval(1, 4096))
+    threads: int = setting(1, Interval(1, 1024))
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A run of ``amc.train``.
 
@@ -131,6 +155,10 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         scoring: how many images of the search split a trial is scored on.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
+        device_profile: the runtime whose latency counts; auto for onnxruntime-cpu where it is installed, else
+            torch-eager.
+        latency: how it is measured.
+        runtimes: further runtimes to time the networks of the run in.
         export: further formats of the pruned network: onnx, pt2.
         tracker: where the run is reported to beside its folder, built by its ``_target_``; null for nowhere.
 
@@ -144,6 +172,9 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     overwrite: bool = False
     finetune: Finetuning = MISSING
+    device_profile: str = setting("auto", OneOf((AUTO, *PROFILES)))
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    runtimes: list[str] = field(default_factory=list)
     export: list[str] = field(default_factory=list)
     tracker: Any = None
 
@@ -155,3 +186,16 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         for wanted in self.export:
             if wanted not in EXPORTS:
                 raise ValueError(f"export={wanted}: must be of {', '.join(EXPORTS)}")
+        for runtime in self.runtimes:
+            if runtime not in PROFILES:
+                raise ValueError(f"runtimes={runtime}: must be of {', '.join(PROFILES)}")
+        if self.needs_table and self.granularity != "channel":
+            asked = f"resource={self.resource}" if self.resource == "latency" else f"round_to={self.round_to}"
+            raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
+        if self.latency.table is not None and not self.needs_table:
+            raise ValueError("latency.table: goes with resource=latency or round_to=auto")
+
+    @property
+    def needs_table(self) -> bool:
+        """Whether the search goes by a table of latencies."""
+        return self.resource == "latency" or self.rounds_freely

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from amc.measurement.latency import Latency
 from amc.report.figure_style import DARK, LIGHT
+from amc.report.latency_figures import TableFacts
 from amc.report.layer_table import COLUMNS, layer_lines
 from amc.report.plots import figures, png
 from amc.report.tables import (
@@ -25,6 +26,7 @@ from amc.report.tables import (
     speedup,
     stage_rows,
 )
+from amc.report.time_tables import runtimes_of, time_rows, title
 from amc.store.results import Result
 from amc.zoo.models.registry import MODELS
 from envs.engine.choices import UNITS
@@ -47,6 +49,27 @@ import amc
 folder = "..."  # the folder of this report
 model = amc.load(folder, model=dense)  # dense: the network that was pruned, or a function that builds it
 """
+EXPORTS = (
+    (
+        "python -m amc.export RUN --format onnx",
+        """import onnxruntime
+session = onnxruntime.InferenceSession("RUN/pruned.onnx")
+logits = session.run(None, {"images": images})[0]""",
+    ),
+    (
+        "python -m amc.export RUN --format openvino",
+        """import openvino
+network = openvino.Core().compile_model("RUN/pruned.xml", "CPU")
+logits = network([images])[0]""",
+    ),
+    (
+        "python -m amc.export RUN --format pt2",
+        """import torch
+network = torch.export.load("RUN/pruned.pt2").module()
+logits = network(images)""",
+    ),
+)
+"""Commands that export a network, and how what they write is loaded."""
 
 
 class Tile(NamedTuple):
@@ -77,6 +100,7 @@ def render(
     config: str,
     splits: Mapping[str, int] | None = None,
     latencies: Sequence[Latency] = (),
+    table: TableFacts | None = None,
 ) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
@@ -86,6 +110,7 @@ def render(
         config: the run's configuration as YAML.
         splits: number of images by split, where known.
         latencies: the measurements behind ``latency_ms``, where known.
+        table: of latencies, where the search went by one.
     """
     return template("report.html.j2").render(
         run=result,
@@ -98,11 +123,13 @@ def render(
         stage_columns=STAGE_COLUMNS,
         stages=stage_rows(result),
         noise=noise(result, splits),
-        pictures=pictures(result, trials),
+        pictures=pictures(result, trials, table),
         layers=layer_lines(result.network, result.strategy, result.uniform_strategy),
         layer_columns=COLUMNS,
         facts=facts(result, trials, splits),
         latencies=latencies,
+        runtimes=[(title(result, runtime), time_rows(result, runtime)) for runtime in runtimes_of(result)],
+        exports=EXPORTS,
         snippet=LOAD_FROM_ZOO if result.model in MODELS else LOAD_OWN,
         config=config,
         light=LIGHT,
@@ -138,9 +165,9 @@ def tiles(result: Result) -> list[Tile]:
     ]
 
 
-def pictures(result: Result, trials: Sequence[Trial]) -> dict[str, Picture]:
+def pictures(result: Result, trials: Sequence[Trial], table: TableFacts | None = None) -> dict[str, Picture]:
     """Draw the run's pictures for light and dark screens, by name."""
-    light, dark = figures(result, trials, LIGHT), figures(result, trials, DARK)
+    light, dark = figures(result, trials, LIGHT, table), figures(result, trials, DARK, table)
     return {name: picture(light[name], dark[name]) for name in light}
 
 

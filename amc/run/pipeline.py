@@ -20,10 +20,11 @@ from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
 from amc.report.layer_table import layer_lines, layers_table, whole_in_words
 from amc.report.tables import terminal_stages, terminal_table
+from amc.report.time_tables import terminal_times
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
-from amc.run.plan import conditions, demands, load_data, make_plan, make_policy
+from amc.run.plan import conditions, demands, latency_source, load_data, make_plan, make_policy
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before, forget_later_stages
@@ -36,7 +37,7 @@ from amc.store.conditions import note_conditions
 from amc.store.digests import write_checksums
 from amc.store.durable_files import remove_partial_files
 from amc.store.results import Result, RunFolder, read_trials
-from amc.store.run_folders import ASKED
+from amc.store.run_folders import ASKED, LATENCY_TABLE
 from amc.store.trial_rows import trials_in
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
@@ -69,13 +70,15 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         show(before, folder / REPORT_FILE)
         return True
     data = load_data(cfg)
-    plan = make_plan(cfg, data)
+    plan = make_plan(cfg, data, latency_source(cfg, data, folder))
     dense = trained_network(cfg, data)
     check_memory(demands(cfg, data, dense), data.device)
     first = whole_run(plan, dense)
     if not cfg.overwrite:
         forget_later_stages(folder, asked)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
+    if plan.latency is not None and plan.latency.known is not None:
+        continuation.run.write(LATENCY_TABLE, plan.latency.known.content)
     known = note_conditions(folder, conditions(data), trials_in(folder))
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
     tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
@@ -86,7 +89,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
         last, earlier = play_earlier(plan, first, folder, player, tracking)
         outcome = choose_winner(tuner, first, last, play(last, continuation))
-        measured = measure(data, outcome, cfg.granularity)
+        measured = measure(data, outcome, cfg)
         result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
         # What may fail comes last.
         continuation.run.unpublish()
@@ -128,6 +131,8 @@ def show(result: Result, report: Path) -> None:
     """Print the tables of a run, and where its report is."""
     get_console().print(layers_table(layer_lines(result.network, result.strategy, result.uniform_strategy)))
     get_console().print(terminal_table(result))
+    for table in terminal_times(result):
+        get_console().print(table)
     if result.stages:
         get_console().print(terminal_stages(result))
     # Not wrapped as log lines are, so that the path can be copied.

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,9 +19,12 @@ from amc.errors import ConfigError
 from amc.measurement.device import prepare_torch
 from amc.measurement.memory import Demand, gram_bytes
 from amc.run.stage import SearchPlan
+from amc.runtimes.profile import LatencySource, Profile, checked_path
+from amc.runtimes.runtime import chosen_runtime
 from amc.store.cache import cache_folder
 from amc.store.conditions import Conditions
 from amc.store.digests import LENGTH
+from amc.store.run_folders import LATENCY_TABLE, holds_run
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.errors import first_line
@@ -46,7 +50,27 @@ def load_data(cfg: TrainConfig) -> DeviceData:
     return DeviceData(splits, device)
 
 
-def make_plan(cfg: SearchConfig, data: DeviceData) -> SearchPlan:
+def latency_source(cfg: SearchConfig, data: DeviceData, folder: Path) -> LatencySource | None:
+    """Return where latencies are from; ``None`` where the search does not go by them.
+
+    Raises:
+        ConfigError: the runtime is not installed, or there is no such table.
+    """
+    if not cfg.needs_table:
+        return None
+    asked = cfg.latency
+    profile = Profile(
+        chosen_runtime(cfg.device_profile, device=data.device.type),
+        asked.batch,
+        asked.threads,
+        checked_path(asked.table),
+        cache_folder(cfg.cache_dir) / "latency",
+    )
+    kept = folder / LATENCY_TABLE
+    return LatencySource(profile, kept if kept.exists() and holds_run(folder) and not cfg.overwrite else None)
+
+
+def make_plan(cfg: SearchConfig, data: DeviceData, latency: LatencySource | None = None) -> SearchPlan:
     """Return what all stages of a run share."""
     return SearchPlan(
         model=cfg.model.name,
@@ -56,6 +80,7 @@ def make_plan(cfg: SearchConfig, data: DeviceData) -> SearchPlan:
         scoring=cfg.scoring,
         data=data,
         score=data.scorer(data.splits.search),
+        latency=latency,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from amc.errors import ModelError
+from amc.runtimes.profile import LatencySource
 from amc.store.kept_layers import LayerKept, layers_kept, positions
 from amc.zoo.data.device_data import DeviceData
 from envs.constraint import TargetError
@@ -36,6 +37,7 @@ class SearchPlan:
         scoring: how many images a trial is scored on.
         data: the data, on the device that networks run on.
         score: scores a network on all images of the search split, in float32.
+        latency: where latencies are from; ``None`` where the search does not go by them.
     """
 
     model: str
@@ -45,6 +47,7 @@ class SearchPlan:
     scoring: ScoringSettings
     data: DeviceData
     score: Top1Scorer
+    latency: LatencySource | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     data, calibration = plan.data, plan.data.splits.calibration
     inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
     score = RacingScorer(plan.score, network) if plan.scoring.name == "racing" else plan.score.compared_with(network)
-    return TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+    engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+    if plan.latency is not None:
+        plan.latency.attach(engine, inputs[:1])
+    return engine
 
 
 def choose_images(plan: SearchPlan, stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def onnx_bytes(model: nn.Module, example: Tensor) -> bytes:
     if missing:
         raise ExportError(f"ONNX export needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
     captured = _capture(model, example)
-    with _one_line_errors(model, "torch.onnx.export"), warnings.catch_warnings():
+    with _one_line_errors(model, "torch.onnx.export"), _quiet(), warnings.catch_warnings():
         # torch's translation still uses names that torch itself deprecates.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
@@ -80,6 +81,20 @@ def _capture(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     batch = example[:1].cpu().expand(2, *example.shape[1:]).contiguous()
     with _one_line_errors(model, "torch.export"):
         return torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the translation to ONNX says of its own steps out of our log."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -62,6 +62,21 @@ class OneOf:
         return f"one of {', '.join(self.names)}"
 
 
+@dataclass(frozen=True)
+class CountOr:
+    """A whole number from ``low`` on, or a name."""
+
+    low: int
+    name: str
+
+    def holds(self, value: Any) -> bool:  # noqa: ANN401
+        """Tell whether ``value`` is one or the other."""
+        return value == self.name or (isinstance(value, int) and not isinstance(value, bool) and value >= self.low)
+
+    def __str__(self) -> str:
+        return f"a whole number, {self.low} or more, or {self.name}"
+
+
 def setting(default: Any, allowed: Allowed) -> Any:  # noqa: ANN401  as dataclasses.field is typed
     """Return a dataclass field with a default and the values it allows, ``None`` too where that is the default."""
     return field(default=default, metadata={"allowed": allowed})

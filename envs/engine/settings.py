@@ -12,10 +12,12 @@ from envs.engine.choices import (
     UNITS,
     check_combination,
 )
-from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.engine.fields import CountOr, Interval, OneOf, check_settings, setting
 
 BATCH_NORM_IMAGES = 500
 """Enough for batch norms: 2,000 measure them no better."""
+FREELY = "auto"
+"""Rounding by a table of latencies."""
 SEEDS = Interval(0, 2**32, high_open=True)
 
 
@@ -51,7 +53,8 @@ class EngineSettings:
             ``m`` consecutive weights.
         criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity.
         round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
-            eight choices then. Channels only.
+            eight choices then; auto leaves out what a larger number of channels does in the same time, as measured on
+            the ``device_profile``. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
@@ -74,7 +77,7 @@ class EngineSettings:
 
     granularity: str = setting("channel", OneOf(tuple(UNITS)))
     criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY)))
-    round_to: int | None = setting(None, Interval(1))
+    round_to: int | str | None = setting(None, CountOr(1, FREELY))
     ignore: tuple[str, ...] = ()
     reconstruct: bool = True
     repair: str | None = setting(None, OneOf(REPAIRS))
@@ -98,6 +101,16 @@ class EngineSettings:
             )
         if self.repair is not None and not self.reconstruct:
             raise ValueError(f"repair={self.repair}: must be null with reconstruct=false, which repairs nothing")
+
+    @property
+    def multiple(self) -> int | None:
+        """What kept channels are a multiple of, by number; ``None`` where that suits the layer."""
+        return self.round_to if isinstance(self.round_to, int) else None
+
+    @property
+    def rounds_freely(self) -> bool:
+        """Whether a table of latencies says which numbers of channels are worth choosing."""
+        return self.round_to == FREELY
 
     @property
     def compensates(self) -> bool:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from envs.engine.errors import NotKnown
+from envs.engine.free_rounding import free_choices
+from envs.engine.latency import LatencyModel
 from envs.engine.network.batches import count_samples, device_of, take
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network
@@ -143,6 +145,22 @@ class TorchEngine:
     def cost(self, strategy: Strategy) -> Cost:
         """Return FLOPs, parameters and bytes of the network pruned by ``strategy``, for one sample."""
         return self.pruner.cost(self.kept(strategy))
+
+    def predict_latency(self, model: LatencyModel, *, round_freely: bool = False) -> None:
+        """Let costs hold the seconds that a table of this network's layers predicts.
+
+        Args:
+            model: predicts them.
+            round_freely: leave out numbers of units that take as long as larger ones.
+
+        Raises:
+            NotKnown: what is removed leaves layers their size.
+        """
+        if not isinstance(self.pruner, ChannelPruner):
+            raise NotKnown(f"granularity={self.settings.granularity} leaves layers their size and their latency")
+        self.pruner.predict_latency(model)
+        if round_freely:
+            self.pruner.restrict(free_choices(self.layers, self.pruner.cost))
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""

@@ -70,8 +70,8 @@ class Cost(NamedTuple):
             attention and other products of matrices; where masks are set, of convolutions and linear layers only.
         params: number of parameters.
         memory: bytes of parameters and buffers as shipped; of pruned weights the cheaper of sparse and dense storage.
-        latency: seconds of one forward pass. ``TorchEngine`` and ``AnalyticEngine`` do not know it, so that
-            ``resource="latency"`` is refused with them; an engine that fills it in can be searched by it.
+        latency: seconds of one forward pass. ``TorchEngine`` knows it once it was given a table of layers
+            (``predict_latency``), ``AnalyticEngine`` does not: ``resource="latency"`` is refused then.
     """
 
     flops: float
