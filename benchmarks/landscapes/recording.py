@@ -19,13 +19,14 @@ from benchmarks.setting import make_config, make_setting
 from envs.constraint import TargetError
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError, KnowsUnitScores, Strategy
-from envs.landscapes.description import RESOURCES, Description, cost_table, read_description
+from envs.cost_table import cost_table
+from envs.landscapes.description import RESOURCES, Description, read_description
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, unmet_need
 
 SAVED_EVERY = 25
 """Evaluations."""
-PRIVATE = ("data.folder=", "cache_dir=", "threads=")
+PRIVATE = ("data.folder=", "cache_dir=", "threads=", "model.checkpoint=")
 """Keys that say something of this machine, and nothing of what is recorded."""
 SEARCHED, CHECKED = 60, 40
 """Episodes of each search at each target: of those that are fitted to, and of those that are not."""
