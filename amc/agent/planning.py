@@ -1,4 +1,9 @@
-"""Planning with what was learnt: looks through strategies near the best ones, and plays the most promising."""
+"""Planning: the rules of the game are known, so the agent looks ahead before it plays, and learns what episodes bring.
+
+References:
+    Chua et al., 2018, "Deep Reinforcement Learning in a Handful of Trials using Probabilistic Dynamics Models",
+    arXiv 1805.12114: learn a model that knows what it does not know, plan with it, play the plan, learn from it.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,12 +12,24 @@ import numpy as np
 
 from amc.agent.outcome import Array, OutcomeModel
 from amc.agent.rules import Rules
+from envs.constraint import rescale
 from envs.cost_table import FloatArray, Places
+from envs.search import RecordTrials, play_strategy
 
 FARTHEST = 4
 """Layers that a random move may change."""
 REACH = 2
 """Places by which it changes each."""
+MOVES = 400
+"""Strategies looked at around each one."""
+ROUNDS = 6
+"""Moves after each other."""
+STARTS = 3
+"""Strategies from which plans start: those that the critic takes for the best of those played."""
+SETTLED = 1.3
+"""Factor on the number of episodes after which the critic's kernel is chosen anew."""
+NEAR = 0.2
+"""Standard deviation of the logarithms of ratios of what is played where all that is near was played already."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +109,36 @@ class Planner:
             if not len(grown):
                 return places
             places = grown[critic(self.seen(grown)).mean.argmax()]
+
+
+def play_planned(env: RecordTrials, bonus: float, rng: np.random.Generator) -> None:
+    """Play the episodes that are left: learn from those before, plan, play the plan.
+
+    Args:
+        env: at least one episode was played.
+        bonus: at most, for what is not known of a strategy, in standard deviations of what it may bring.
+        rng: draws moves and bonuses.
+    """
+    rules = Rules(env.problem.budget)
+    planner = Planner(rules, informed(rules), rng, MOVES, ROUNDS)
+    critic, settled = OutcomeModel(), 0.0
+    while env.remaining:
+        places = np.array([rules.places_of(trial.strategy) for trial in env.trials])
+        seen = planner.seen(places)
+        settle = len(places) >= SETTLED * settled
+        settled = len(places) if settle else settled
+        critic.fit(seen, np.array([trial.reward for trial in env.trials]), settle)
+        within = [place for place, trial in enumerate(env.trials) if trial.feasible]
+        best = sorted(within, key=dict(zip(within, critic(seen[within]).mean, strict=True)).__getitem__)[-STARTS:]
+        played = {each.tobytes() for each in places}
+        found = planner.plan(critic, places[best], played, bonus * rng.random())
+        if found is None:
+            ratios = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(len(rules.layers)))
+            play_strategy(env, rescale(env.problem.budget, tuple(ratios.clip(env.problem.budget.min_keep, 1).tolist())))
+        else:
+            play_strategy(env, rules.strategy_of(planner.filled(critic, found)))
+
+
+def informed(rules: Rules) -> FloatArray:
+    """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
+    return np.sqrt(rules.damage())[..., None]
