@@ -96,12 +96,12 @@ class Planner:
         moves = np.concatenate([unit, swaps, wide])
         if len(moves) > self.moves:
             moves = moves[self.rng.choice(len(moves), self.moves, replace=False)]
-        near = np.unique((places + moves).clip(self.rules.lowest, self.rules.highest), axis=0)
+        near = (places + moves).clip(self.rules.lowest, self.rules.highest)
         near = near[self.rules.fits(near)]
         return near[[each.tobytes() not in played for each in near]]
 
     def filled(self, critic: OutcomeModel, places: Places) -> Places:
-        """Let the layers of a strategy grow, those that promise most first, until none fits: that is executed as it is."""
+        """Let layers of a strategy grow, those that promise most first, until none fits: so it is executed as it is."""
         while True:
             grown = places + np.eye(len(places), dtype=np.int64)
             grown = grown[(grown <= self.rules.highest).all(-1)]

@@ -40,11 +40,11 @@ class AMC(Learning):
     ``benchmarks/agent.md``, which has the figures. All fields from ``sigma`` on but ``bonus`` are of no meaning then.
 
     Without it, the paper's agent learns. The paper's is ``AMC(planning=False, start="random", warm_up=0.25, sigma=0.5,
-    gamma=1, actor_lr=1e-4, imitation=0)``, or ``policy=amc_paper``. On networks in closed form it finds in 150 episodes what random ratios find: what one step adds to an episode's reward drowns in
-    what the other steps do, and neither ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does.
-    The other values were chosen with it, and a random start, on two networks and seeds that
-    ``benchmarks.analytic_policies`` does not use. There the share of the gap that is closed rose from 0.71 to 0.92 with
-    ``rescale``, from 0.05 to 0.64 with ``bound``.
+    gamma=1, actor_lr=1e-4, imitation=0)``, or ``policy=amc_paper``. On networks in closed form it finds in 150 episodes
+    what random ratios find: what one step adds to an episode's reward drowns in what the other steps do, and neither
+    ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does. The other values were chosen with it,
+    and a random start, on two networks and seeds that ``benchmarks.analytic_policies`` does not use. There the share of
+    the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
 
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.

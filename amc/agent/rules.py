@@ -64,7 +64,7 @@ class Rules:
         return self.usage(places) <= self._budget.limit * (1 - TOLERANCE)
 
     def damage(self) -> FloatArray:
-        """Return for every place of every layer how much it costs by itself, from 0 for a whole layer, ``(layers, places)``.
+        """Return for every place of every layer what it loses by itself, 0 for a whole layer, ``(layers, places)``.
 
         That is the engine's reconstruction error, or where it knows none the square of what goes.
         """

@@ -61,7 +61,7 @@ def _add_play(play: argparse.ArgumentParser) -> None:
     play.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
     play.add_argument("--enter", nargs="+", default=[], help="dotted paths of policies of your own: a class each")
     play.add_argument("--landscapes", nargs="+", choices=landscape_names(), help="all by default")
-    play.add_argument("--half", choices=["design", "held-out"], help="only those that agents may be designed on, or not")
+    play.add_argument("--half", choices=["design", "held-out"], help="those that agents may be designed on, or not")
     play.add_argument("--targets", nargs="+", type=float, choices=TARGETS, default=PLAYED)
     play.add_argument("--reward", choices=list(REWARDS), default="accuracy")
     play.add_argument("--noise", action="store_true", help="let evaluations scatter as real ones do")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.landscapes.catalog import TARGETS
 from benchmarks.landscapes.records import Record, Row
-from benchmarks.landscapes.summit import summit
+from benchmarks.landscapes.summit import summits
 from envs.constraint import TargetError
 from envs.engine.types import Strategy
 from envs.landscapes.description import Description
@@ -38,7 +38,8 @@ def fit(record: Record) -> Landscape:
     """Return the landscape of a record."""
     sample = sample_of(record.description, record.fitted())
     surrogate = train(sample, MEMBERS)._replace(noise=scatter(sample))
-    return Landscape(record.description, surrogate, best_known(record, surrogate))
+    best = {target: strategies[0] for target, strategies in climbed(record, surrogate).items()}
+    return Landscape(record.description, surrogate, best)
 
 
 def sample_of(description: Description, rows: Sequence[Row]) -> Sample:
@@ -62,7 +63,7 @@ def scatter(sample: Sample) -> Array:
     return middle
 
 
-def train(sample: Sample, members: int) -> Surrogate:
+def train(sample: Sample, members: int, steps: int = STEPS) -> Surrogate:
     """Fit an ensemble by gradient descent, all members at once."""
     generator = torch.Generator().manual_seed(0)
     offset, scale = sample.targets.mean(0), sample.targets.std(0)
@@ -79,8 +80,8 @@ def train(sample: Sample, members: int) -> Surrogate:
     }
     parameters = {name: _new(shape, generator) for name, shape in sizes.items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-    for _ in range(STEPS):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for _ in range(steps):
         optimizer.zero_grad()
         nn.functional.smooth_l1_loss(_answers(parameters, features), wanted.expand(members, -1, -1)).backward()
         optimizer.step()
@@ -101,8 +102,8 @@ def _answers(parameters: dict[str, Tensor], features: Tensor) -> Tensor:
     return hidden @ parameters["last"] + features @ parameters["linear"] + parameters["last_bias"].unsqueeze(1)
 
 
-def best_known(record: Record, surrogate: Surrogate) -> dict[float, Strategy]:
-    """Return by target the best strategy that a long search on the surrogate finds."""
+def climbed(record: Record, surrogate: Surrogate) -> dict[float, list[Strategy]]:
+    """Return by target the strategies that long searches on the surrogate end at, the best first."""
     engine = LandscapeEngine(record.description, surrogate)
     found = {}
     for target in TARGETS:
@@ -110,6 +111,5 @@ def best_known(record: Record, surrogate: Surrogate) -> dict[float, Strategy]:
             problem = PruningEnv(engine, target=target)
         except TargetError:
             continue
-        starts = [row for row in record.rows if row.target == target]
-        found[target] = summit(engine, problem.budget, [row.kept for row in starts])
+        found[target] = summits(engine, problem.budget, [row.kept for row in record.rows])
     return found

@@ -1,7 +1,8 @@
 """Records real evaluations of pruned networks, and goes on where it was stopped."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from amc.zoo.data.device_data import DeviceData
 from baselines.optuna_search import OptunaSearch
 from benchmarks.landscapes.catalog import COMMON, NETWORKS, TARGETS, Keys
 from benchmarks.landscapes.drawing import Drawn, draw, draw_between
+from benchmarks.landscapes.fitting import climbed, sample_of, train
 from benchmarks.landscapes.records import Record, plain, record_path
 from benchmarks.setting import make_config, make_setting
 from envs.constraint import TargetError
+from envs.cost_table import cost_table
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError, KnowsUnitScores, Strategy
-from envs.cost_table import cost_table
 from envs.landscapes.description import RESOURCES, Description, read_description
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, unmet_need
@@ -39,6 +41,11 @@ CHECKS: dict[str, Callable[[], SearchPolicy]] = {
     "check cmaes": lambda: OptunaSearch("cmaes", 0, start="known"),
     "check amc": lambda: make_policy("amc", 0),
 }
+CLIMBED = "best of a surrogate"
+QUICK = 500
+"""Steps of fitting on the way."""
+ROUNDS, ENDS = 3, 8
+"""Of climbing: how often, and how many strategies at each target."""
 console = Console(stderr=True)
 
 
@@ -69,6 +76,27 @@ class Recorder:
         """Score a strategy, unless it is recorded."""
         if self._engine.kept(strategy) not in self._record.known:
             self._add(source, target, strategy)
+
+    def take_drawn(self, columns: Mapping[float, Sequence[Drawn]], part: slice) -> None:
+        """Score a part of the strategies drawn for each target; targets take turns."""
+        for row in zip_longest(*(column[part] for column in columns.values())):
+            for target, drawn in zip(columns, row, strict=True):
+                if drawn is not None:
+                    self.take(drawn.source, target, drawn.strategy)
+
+    def climb(self) -> None:
+        """Score what a surrogate of the record takes for the best, several times: it is wrong there at first."""
+        before = [row for row in self._record.rows if row.source == CLIMBED]
+        while len(before) < ROUNDS * len(TARGETS) * ENDS:
+            surrogate = train(sample_of(self._record.description, self._record.fitted()), 2, QUICK)
+            found = climbed(self._record, surrogate)
+            new = [(target, each) for target, ends in found.items() for each in ends[:ENDS]]
+            for target, strategy in new:
+                self.take(CLIMBED, target, strategy)
+            now = [row for row in self._record.rows if row.source == CLIMBED]
+            if len(now) == len(before):
+                return
+            before = now
 
     def watch(self, source: str, target: float, policy: SearchPolicy, episodes: int) -> None:
         """Let a policy search, and record its evaluations."""
@@ -110,22 +138,21 @@ def record(name: str, more: Keys, number: int, minutes: float, output: Path) -> 
 
 
 def _record_all(recorder: Recorder, engine: TorchEngine, number: int, needs: dict[str, object]) -> None:
+    """Record what is wanted, so that a record cut short has some of everything."""
     targets = list(feasible_targets(engine))
-    # Targets take turns, so that a record cut short has some of each.
-    columns = [draw(PruningEnv(engine, target=target), number, seed) for seed, target in enumerate(targets)]
-    for place in range(number):
-        for target, column in zip(targets, columns, strict=True):
-            if place < len(column):
-                recorder.take(column[place].source, target, column[place].strategy)
-    others: list[Drawn] = draw_between(PruningEnv(engine, target=targets[0]), number // 3, len(targets))
-    for source, strategy in others:
+    columns = {target: draw(PruningEnv(engine, target=target), number, seed) for seed, target in enumerate(targets)}
+    recorder.take_drawn(columns, slice(0, number // 3))
+    for source, strategy in draw_between(PruningEnv(engine, target=targets[0]), number // 4, len(targets)):
         recorder.take(source, 1.0, strategy)
+    recorder.climb()
     for searches, episodes in ((SEARCHES, SEARCHED), (CHECKS, CHECKED)):
         for source, make in searches.items():
             policy = make()
             if not unmet_need(policy, needs):
                 for target in targets:
                     recorder.watch(source, target, policy, episodes)
+    recorder.take_drawn(columns, slice(number // 3, number))
+    recorder.climb()
 
 
 def feasible_targets(engine: TorchEngine) -> Iterator[float]:

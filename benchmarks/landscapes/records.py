@@ -2,7 +2,6 @@
 
 import json
 import lzma
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +79,7 @@ class Record:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_suffix(".part")
         part.write_bytes(lzma.compress(text.encode()))
-        os.replace(part, self._path)
+        part.replace(self._path)
 
     def fitted(self) -> list[Row]:
         """Return the evaluations that a surrogate may learn from."""
@@ -105,9 +104,7 @@ def _agree(path: Path, found: Description, wanted: Description | None) -> None:
     if wanted is None:
         return
     differ: Sequence[str] = [
-        key
-        for key in ("layers", "costs")
-        if json.dumps(found.as_json()[key]) != json.dumps(wanted.as_json()[key])
+        key for key in ("layers", "costs") if json.dumps(found.as_json()[key]) != json.dumps(wanted.as_json()[key])
     ]
     if abs(found.dense.loss - wanted.dense.loss) > 1e-3 * abs(found.dense.loss):
         differ = [*differ, "the dense network's loss"]

@@ -1,4 +1,4 @@
-"""The best strategy on a landscape: a long local search on the surrogate, which costs nothing there."""
+"""The best strategies on a landscape: long local searches on the surrogate, which cost nothing there."""
 
 from collections.abc import Sequence
 
@@ -10,29 +10,29 @@ from envs.engine.types import Strategy
 from envs.landscapes.engine import LandscapeEngine
 
 STARTS = 20
-MOVES = 3000
+MOVES = 1500
 """Neighbours looked at before the next step."""
 ROUNDS = 60
 FARTHEST = 3
 """Layers that a move changes at most besides the one that grows."""
 
 
-def summit(engine: LandscapeEngine, budget: ResourceBudget, starts: Sequence[Sequence[int]]) -> Strategy:
-    """Return the strategy of highest metric within a budget on FLOPs that steepest ascent finds.
+def summits(engine: LandscapeEngine, budget: ResourceBudget, starts: Sequence[Sequence[int]]) -> list[Strategy]:
+    """Return the strategies within a budget on FLOPs that steepest ascents of the metric end at, the best first.
 
     Args:
         engine: without noise.
         budget: on FLOPs.
-        starts: kept units of strategies, of which the best are started from.
+        starts: kept units of strategies; the best of them are started from.
     """
     cost = TableCost(engine.layers, engine.description.costs["flops"])
     lowest = np.array([len(layer.choices) - len(r) for layer, r in zip(engine.layers, budget.ratios, strict=True)])
     highest = np.array([len(layer.choices) - 1 for layer in engine.layers])
-    indices = [[layer.choices.index(count) for layer, count in zip(engine.layers, kept, strict=True)] for kept in starts]
-    places = np.unique(np.array(indices).clip(lowest, highest), axis=0)
+    found = [[layer.choices.index(units) for layer, units in zip(engine.layers, kept, strict=True)] for kept in starts]
+    places = np.unique(np.array(found).clip(lowest, highest), axis=0)
     places = places[cost(places) <= budget.limit]
     rng = np.random.default_rng(0)
-    best, highest_metric = places[0], -np.inf
+    ends: dict[Strategy, float] = {}
     for start in places[np.argsort(-engine.outputs(places)[:, 0])[:STARTS]]:
         now, metric = start, float(engine.outputs(start[None])[0, 0])
         for _ in range(ROUNDS):
@@ -42,10 +42,13 @@ def summit(engine: LandscapeEngine, budget: ResourceBudget, starts: Sequence[Seq
             if scores.max() <= metric:
                 break
             now, metric = near[scores.argmax()], float(scores.max())
-        if metric > highest_metric:
-            best, highest_metric = now, metric
+        ends[_strategy(engine, now)] = metric
+    return sorted(ends, key=ends.__getitem__, reverse=True)
+
+
+def _strategy(engine: LandscapeEngine, places: Places) -> Strategy:
     return tuple(
-        layer.choices[place] / layer.units for layer, place in zip(engine.layers, best.tolist(), strict=True)
+        layer.choices[place] / layer.units for layer, place in zip(engine.layers, places.tolist(), strict=True)
     )
 
 
@@ -57,4 +60,4 @@ def _neighbours(places: Places, lowest: Places, highest: Places, rng: np.random.
         moves[np.arange(MOVES), rng.integers(layers, size=MOVES)] = rng.integers(-2, 3, size=MOVES)
     singles = np.concatenate([np.eye(layers, dtype=np.int64), -np.eye(layers, dtype=np.int64)])
     pairs = (singles[:, None] + singles[None]).reshape(-1, layers)
-    return np.unique((places + np.concatenate([moves, singles, pairs])).clip(lowest, highest), axis=0)
+    return (places + np.concatenate([moves, singles, pairs])).clip(lowest, highest)

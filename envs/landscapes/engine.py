@@ -2,15 +2,57 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from envs.cost_table import Places, TableCost
+from envs.cost_table import Places
 from envs.engine.errors import NotKnown
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.landscapes.description import Description
 from envs.landscapes.surrogate import Array, FeatureTable, Surrogate, evaluation_of
+
+
+class CostOfOne:
+    """Computes the cost of one strategy at a time, which is what constraints ask for hundreds of times an episode.
+
+    Args:
+        description: of the network.
+    """
+
+    def __init__(self, description: Description) -> None:
+        tables = [description.costs.get(name) for name in Cost._fields]
+        known = [place for place, table in enumerate(tables) if table is not None]
+        self._known = known
+        found = [table for table in tables if table is not None]
+        self._dense = [table.dense for table in found]
+        self._alone = [list(zip(*rows, strict=True)) for rows in zip(*(table.alone for table in found), strict=True)]
+        self._gone = [[layer.units - count for count in layer.choices] for layer in description.layers]
+        steps = range(len(description.layers))
+        pairs = [(one, other, [table.pairs[one][other] for table in found]) for one in steps for other in range(one)]
+        self._pairs = [(one, other, *extra) for one, other, extra in pairs if any(extra)]
+
+    def __call__(self, places: Sequence[int]) -> Cost:
+        """Return the cost of the strategy at the places."""
+        used = list(self._dense)
+        for changes, place in zip(self._alone, places, strict=True):
+            for number, change in enumerate(changes[place]):
+                used[number] += change
+        gone = [units[place] for units, place in zip(self._gone, places, strict=True)]
+        for one, other, *extra in self._pairs:
+            both = gone[one] * gone[other]
+            if both:
+                for number, each in enumerate(extra):
+                    used[number] += each * both
+        amounts: list[float | None] = [None] * len(Cost._fields)
+        for place, amount in zip(self._known, used, strict=True):
+            amounts[place] = amount
+        return Cost(*amounts)  # type: ignore[arg-type]
+
+
+def _place(layer: Layer, keep: float) -> int:
+    return layer.choices.index(layer.kept(keep))
 
 
 class LandscapeEngine:
@@ -39,8 +81,8 @@ class LandscapeEngine:
         self._noise = noise
         self._seed = seed
         self._features = FeatureTable(description)
-        self._costs = {name: TableCost(description.layers, table) for name, table in description.costs.items()}
-        self._places = [{count: place for place, count in enumerate(layer.choices)} for layer in description.layers]
+        self._cost = CostOfOne(description)
+        self._places = [cache(partial(_place, layer)) for layer in description.layers]
         known = {"unit_scores": description.scores, "reconstruction_error": description.errors}
         vars(self).update({name: rows.__getitem__ for name, rows in known.items() if rows is not None})
 
@@ -64,13 +106,11 @@ class LandscapeEngine:
 
     def cost(self, strategy: Strategy) -> Cost:
         """Return what the network pruned by ``strategy`` takes."""
-        places = self._places_of(strategy)
-        used = {name: float(cost(places)) for name, cost in self._costs.items()}
-        return Cost(used["flops"], used["params"], used.get("memory"))
+        return self._cost(self._places_of(strategy))
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Return what the pruned network should score."""
-        places = self._places_of(strategy)
+        places = np.array(self._places_of(strategy))
         outputs = self.outputs(places[None])[0]
         if self._noise:
             outputs = outputs + self._surrogate.noise * self._scatter(places)
@@ -80,12 +120,8 @@ class LandscapeEngine:
         """Return what the surrogate says of strategies ``(n, layers)`` at once, without noise, ``(n, 3)``."""
         return self._surrogate.outputs(self._features(places))
 
-    def _places_of(self, strategy: Strategy) -> Places:
-        found: Sequence[int] = [
-            index[layer.kept(keep)]
-            for index, layer, keep in zip(self._places, self.layers, strategy, strict=True)
-        ]
-        return np.array(found)
+    def _places_of(self, strategy: Strategy) -> tuple[int, ...]:
+        return tuple(place(keep) for place, keep in zip(self._places, strategy, strict=True))
 
     def _scatter(self, places: Places) -> Array:
         """Return standard normal numbers that belong to a strategy."""

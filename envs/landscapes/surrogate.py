@@ -71,7 +71,8 @@ class FeatureTable:
         ratios = padded([[count / layer.units for count in layer.choices] for layer in description.layers])
         seen = [np.log(np.maximum(ratios, LEAST_RATIO))]
         if description.errors is not None:
-            errors = padded([row[-len(layer.choices) :] for row, layer in zip(description.errors, description.layers, strict=True)])
+            rows = zip(description.errors, description.layers, strict=True)
+            errors = padded([row[-len(layer.choices) :] for row, layer in rows])
             whole = np.log(SMALL_ERROR)
             seen.append((np.log(SMALL_ERROR + np.maximum(errors, 0)) - whole) / -whole)
         self._table = np.stack(seen, axis=-1)
