@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from envs.costs.reachable import why_unreachable
 from envs.engine.types import Layer, PruningEngine, Strategy
-from envs.reachable import why_unreachable
 
 RESOURCES = ("flops", "params", "memory", "latency")
 

@@ -1,4 +1,4 @@
-"""Makes ``amc/Pruning-v0`` known to Gymnasium, without importing Gymnasium.
+"""Makes ``amc/Pruning-v0`` and the landscapes ``amc/PruningBench-...-v0`` known to Gymnasium, without importing it.
 
 Since Gymnasium 1.0 a package registers its environments when it is imported; the entry points of before are not read
 any more. The engine lies in this package and is used alone, too, so what is imported here must not bring Gymnasium
@@ -18,13 +18,15 @@ from types import ModuleType
 from typing import Any
 
 ENV_ID = "amc/Pruning-v0"
+BENCH_IDS = "amc/PruningBench-{}-v0"
+"""Recorded landscapes, by name."""
 REGISTRY = "gymnasium.envs.registration"
 MAKER = "envs.registration:make_env"
 _by_name = ""
 
 
 def register_with_gymnasium() -> None:
-    """Register the environment, now or when Gymnasium is imported."""
+    """Register the environments, now or when Gymnasium is imported."""
     if REGISTRY in sys.modules:
         _register(sys.modules[REGISTRY])
     else:
@@ -64,11 +66,16 @@ def make_env(*, model: str | None = None, data: str | None = None, **settings: A
 
 
 def _register(registry: ModuleType) -> None:
+    from envs.landscapes.files import landscape_names
+
     registry.register(id=ENV_ID, entry_point=MAKER)
+    for name in landscape_names():
+        made = "envs.landscapes.making:make_bench"
+        registry.register(id=BENCH_IDS.format(name), entry_point=made, kwargs={"name": name})
 
 
 class _OnImportOfRegistry(MetaPathFinder):
-    """Finds Gymnasium's registry where it lies, and registers the environment once the registry is executed."""
+    """Finds Gymnasium's registry where it lies, and registers the environments once the registry is executed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,9 +1,7 @@
 """What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
 
@@ -11,8 +9,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.engine.types import Cost, Evaluation, Strategy
+from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
+from envs.trial import Sink as Sink
+from envs.trial import Trial as Trial
+from envs.trial import best_trial as best_trial
+from envs.trial import better as better
+from envs.trial import quality as quality
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
@@ -21,66 +24,12 @@ MOST_EPISODES = 10**6
 """More than that no search ends."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One scored strategy.
-
-    Attributes:
-        index: 0 for the first trial of the search.
-        strategy: executed keep ratio of every layer.
-        reward: what the search maximises.
-        evaluation: how good the pruned network is.
-        cost: what the pruned network takes.
-        feasible: whether the cost is within the target.
-        seconds: wall time since the previous trial ended, the policy's part included.
-        engine_seconds: part of ``seconds`` that scoring took.
-    """
-
-    index: int
-    strategy: Strategy
-    reward: float
-    evaluation: Evaluation
-    cost: Cost
-    feasible: bool
-    seconds: float
-    engine_seconds: float
-
-
-Sink = Callable[[Trial], None]
-"""Takes each trial as it ends: a file, a tracker, a progress bar."""
-
-
 class EpisodesExhausted(Exception):
     """A policy asked for more episodes than it has."""
 
 
 class NothingPlayed(ValueError):
     """A policy ended its search without a trial."""
-
-
-def quality(trial: Trial) -> tuple[float, float]:
-    """Return the key to sort trials by, best last: reward, then loss where rewards tie."""
-    loss = trial.evaluation.loss
-    return trial.reward, -math.inf if math.isnan(loss) else -loss
-
-
-def better(trial: Trial, best: Trial | None) -> Trial | None:
-    """Return the best of a search that comes to one more trial: that one, if it is feasible and of higher quality."""
-    return trial if trial.feasible and (best is None or quality(trial) > quality(best)) else best
-
-
-def best_trial(trials: Iterable[Trial]) -> Trial:
-    """Return the feasible trial of highest reward; among equals the lowest loss, then the earliest.
-
-    Raises:
-        ValueError: there is no feasible trial.
-    """
-    best, count = None, 0
-    for trial in trials:
-        best, count = better(trial, best), count + 1
-    if best is None:
-        raise ValueError(f"none of the {count} trials is within the target")
-    return best
 
 
 class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):

@@ -11,6 +11,7 @@ from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
 from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
+from amc.agent.planning import play_planned
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.known_strategies import known_strategies
 from baselines.least_error import NEEDS, LeastError
@@ -25,22 +26,31 @@ SPREAD = 0.5
 """Standard deviation of the logarithms of the layers' weights in the episodes that a reconstruction start plays."""
 NEAR = 0.2
 """Standard deviation of the logarithms of the layers' ratios around the best known strategy."""
+PLANS = 1
+"""Tells the random numbers of planning from those of the warm-up."""
 FIT_UPDATES = 300
 """Updates that fit the actor to those episodes before it plays."""
 
 
 @dataclass(frozen=True)
 class AMC(Learning):
-    """The paper's agent, with what makes it learn within a hundred episodes; every departure can be taken back.
+    """An agent that plans, and the paper's agent, from which every departure can be taken back.
 
-    The paper's is ``AMC(start="random", warm_up=0.25, sigma=0.5, gamma=1, actor_lr=1e-4, imitation=0)``. On networks in
-    closed form it finds in 150 episodes what random ratios find: what one step adds to an episode's reward drowns in
-    what the other steps do, and neither ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does.
-    The other values were chosen with it, and a random start, on two networks and seeds that
-    ``benchmarks.analytic_policies`` does not use. There the share of the gap that is closed rose from 0.71 to 0.92 with
-    ``rescale``, from 0.05 to 0.64 with ``bound``.
+    With ``planning`` a critic learns from every episode what a whole strategy brings; the rules of the game are known,
+    so the agent looks for the strategy that promises most and plays it. See ``amc.agent.planning`` and
+    ``benchmarks/agent.md``, which has the figures. All fields from ``sigma`` on but ``bonus`` are of no meaning then.
+
+    Without it, the paper's agent learns. The paper's is ``AMC(planning=False, start="random", warm_up=0.25, sigma=0.5,
+    gamma=1, actor_lr=1e-4, imitation=0)``, or ``policy=amc_paper``. On networks in closed form it finds in 150 episodes
+    what random ratios find: what one step adds to an episode's reward drowns in what the other steps do, and neither
+    ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does. The other values were chosen with it,
+    and a random start, on two networks and seeds that ``benchmarks.analytic_policies`` does not use. There the share of
+    the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
 
     Attributes:
+        planning: play what a critic of whole strategies promises, instead of what an actor says.
+        bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
+            episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
             ``baselines.reconstruction``; ``known`` by what is known before the first evaluation, see
@@ -69,6 +79,8 @@ class AMC(Learning):
         He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
     """
 
+    planning: bool = True
+    bonus: float = setting(1.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
     warm_up: float = setting(0.1, FRACTION)
     sigma: float | None = setting(None, SPREADS)
@@ -94,11 +106,20 @@ class AMC(Learning):
         return SIGMAS[self.start] if self.sigma is None else self.sigma
 
     def search(self, env: RecordTrials) -> None:
-        """Learn until no episode is left: one update a step, at the end of each episode.
+        """Learn until no episode is left, at the end of each episode.
 
         Raises:
             ValueError: the start needs an engine that knows its reconstruction error.
         """
+        if self.planning:
+            for strategy in islice(self._first_strategies(env), env.remaining):
+                play_strategy(env, strategy)
+            play_planned(env, self.bonus, np.random.default_rng((self.seed, PLANS)))
+        else:
+            self._act(env)
+
+    def _act(self, env: RecordTrials) -> None:
+        """Let the actor play: one update a step."""
         agent = self.make_agent(env)
         if self.start != "random":
             for strategy in islice(self._first_strategies(env), env.remaining):
@@ -133,6 +154,10 @@ class AMC(Learning):
         rng = np.random.default_rng(self.seed)
         layers = len(env.problem.engine.layers)
         count = self.warm_up_episodes(env.remaining)
+        if self.start == "random":
+            for _ in range(max(count, 1)):
+                yield tuple(rng.uniform(env.problem.budget.min_keep, 1, layers).tolist())
+            return
         if self.start == "reconstruction":
             least = LeastError(env.problem.budget)
             yield least.strategy()

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from envs.engine.costs.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.criteria.ranking import score_channels
 from envs.engine.criteria.weights import ranking
 from envs.engine.errors import nothing_to_prune
@@ -15,7 +16,6 @@ from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_units
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.network.samples import Samples
-from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.pruners.network_table import network_layers, parts_of_groups
 from envs.engine.pruners.steps import describe
 from envs.engine.pruners.verification import keep_removable

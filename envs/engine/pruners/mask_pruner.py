@@ -89,7 +89,7 @@ class MaskPruner:
         """Return what is left with ``kept`` units in every weight, for one sample.
 
         FLOPs and parameters count the weights that stay. Memory is the network as it would be shipped: CSR, or values
-        with their ranks for N:M (:mod:`envs.engine.pruners.storage`), dense where that is smaller; all else is dense.
+        with their ranks for N:M (:mod:`envs.engine.costs.storage`), dense where that is smaller; all else is dense.
         """
         gone_macs, gone, gone_bytes = 0.0, 0.0, 0.0
         for weight, count in zip(self._weights, kept, strict=True):

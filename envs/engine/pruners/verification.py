@@ -11,12 +11,12 @@ from time import perf_counter
 
 from torch import nn
 
+from envs.engine.costs.functional_flops import with_functional_flops
+from envs.engine.costs.likeness import likeness
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, Count, Side
 from envs.engine.network.isolation import random_state_kept
-from envs.engine.pruners.functional_flops import with_functional_flops
-from envs.engine.pruners.likeness import likeness
 from envs.engine.pruners.noisy_network import with_noise
 from envs.engine.pruners.removal import Fault, removal_fault
 from envs.engine.surgery.head_counts import candidate_counts

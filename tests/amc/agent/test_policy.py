@@ -33,7 +33,7 @@ def updates(optimizer: torch.optim.Optimizer) -> int:
     return steps
 
 
-PAPER = AMC(start="random", warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
+PAPER = AMC(planning=False, start="random", warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
 
 
 def test_the_networks_and_values_are_the_papers() -> None:
@@ -83,7 +83,7 @@ def test_with_imitation_alone_the_actor_plays_the_best_episode() -> None:
 
 def test_the_reconstruction_start_is_least_error_first_and_the_actor_stays_near() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 8)
-    AMC(start="reconstruction", warm_up=0.25, sigma=0.021).search(env)
+    AMC(planning=False, start="reconstruction", warm_up=0.25, sigma=0.021).search(env)
     first = LeastError(env.problem.budget).strategy()
     assert env.trials[0].strategy == first
     assert env.trials[1].strategy != first
@@ -93,11 +93,12 @@ def test_the_reconstruction_start_is_least_error_first_and_the_actor_stays_near(
 
 
 @pytest.mark.parametrize("constraint", ["bound", "rescale"])
-def test_a_reconstruction_start_follows_from_its_seed(constraint: str) -> None:
+@pytest.mark.parametrize("planning", [True, False])
+def test_a_reconstruction_start_follows_from_its_seed(constraint: str, planning: bool) -> None:
     played = []
     for seed in (1, 1, 2):
         env = make_env(constraint)
-        AMC(seed=seed, start="reconstruction").search(env)
+        AMC(seed=seed, start="reconstruction", planning=planning).search(env)
         played.append([trial.strategy for trial in env.trials])
         torch.rand(1)
     assert played[0] == played[1]
@@ -150,21 +151,23 @@ class Watching(AnalyticEngine):
         return super().evaluate(strategy)
 
 
-def test_the_engine_keeps_its_threads() -> None:
+@pytest.mark.parametrize("planning", [True, False])
+def test_the_engine_keeps_its_threads(planning: bool) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        AMC().search(make_env(engine=Watching()))
+        AMC(planning=planning).search(make_env(engine=Watching()))
         assert torch.get_num_threads() == 2
         assert Watching.threads == {2}
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_search_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("planning", [True, False])
+def test_a_search_leaves_no_files(planning: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    AMC().search(make_env())
+    AMC(planning=planning).search(make_env())
     assert not list(tmp_path.iterdir())
 
 
@@ -196,7 +199,7 @@ def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
 def test_a_known_start_plays_what_is_known_then_the_local_search_and_then_near_the_best_of_it() -> None:
     episodes, warm_up = 24, 16
     env = RecordTrials(PruningEnv(AnalyticEngine()), episodes)
-    AMC(start="known", warm_up=warm_up / episodes, sigma=0.021, seed=3).search(env)
+    AMC(planning=False, start="known", warm_up=warm_up / episodes, sigma=0.021, seed=3).search(env)
     known = list(known_strategies(env.problem).values())
     played = [trial.strategy for trial in env.trials]
     assert played[: len(known)] == [played[0], *known[1:]]

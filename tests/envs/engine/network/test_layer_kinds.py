@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from amc.weights.resize import resize
+from envs.engine.costs.cost_model import ResourceModel
 from envs.engine.network.calls import record_calls
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.kinds import LAYER_KINDS, UNPRUNABLE, kind_of
 from envs.engine.network.modules import channel_dims_of, is_product
-from envs.engine.pruners.cost_model import ResourceModel
 from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
 from envs.engine.tracing.graph import NetworkGraph
 

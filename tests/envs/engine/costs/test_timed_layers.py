@@ -3,12 +3,12 @@ import torch
 from torch import nn
 
 from amc.zoo.models.registry import build_model
+from envs.engine.costs.timed_layers import shape_of
 from envs.engine.errors import NotKnown
 from envs.engine.latency import LayerShape, TimedLayer
 from envs.engine.network.calls import record_calls
 from envs.engine.network.kinds.convolutions import PLAIN
 from envs.engine.pruners.channel_pruner import ChannelPruner
-from envs.engine.pruners.timed_layers import shape_of
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation

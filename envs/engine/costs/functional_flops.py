@@ -7,10 +7,10 @@ from math import isclose
 import torch
 from torch import nn
 
+from envs.engine.costs.cost_model import ResourceModel
+from envs.engine.costs.likeness import likeness
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup
-from envs.engine.pruners.cost_model import ResourceModel
-from envs.engine.pruners.likeness import likeness
 from envs.engine.surgery.compaction import compact, kept_channels
 from envs.engine.surgery.head_counts import kept_counts
 from envs.engine.tracing.graph import NetworkGraph

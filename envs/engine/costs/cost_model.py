@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from envs.engine.costs.timed_layers import shape_of
 from envs.engine.latency import LatencyModel, LayerShape, TimedLayer
 from envs.engine.network.calls import Call
 from envs.engine.network.channels import ChannelGroup, Side
 from envs.engine.network.kinds import kind_of
 from envs.engine.network.modules import computes_weights
-from envs.engine.pruners.timed_layers import shape_of
 from envs.engine.tracing.graph import NetworkGraph
 from envs.engine.types import Cost
 

@@ -1,0 +1,144 @@
+"""Planning: the rules of the game are known, so the agent looks ahead before it plays, and learns what episodes bring.
+
+References:
+    Chua et al., 2018, "Deep Reinforcement Learning in a Handful of Trials using Probabilistic Dynamics Models",
+    arXiv 1805.12114: learn a model that knows what it does not know, plan with it, play the plan, learn from it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from amc.agent.outcome import Array, OutcomeModel
+from amc.agent.rules import Rules
+from envs.constraint import rescale
+from envs.costs.cost_table import FloatArray, Places
+from envs.search import RecordTrials, play_strategy
+
+FARTHEST = 4
+"""Layers that a random move may change."""
+REACH = 2
+"""Places by which it changes each."""
+MOVES = 400
+"""Strategies looked at around each one."""
+ROUNDS = 6
+"""Moves after each other."""
+STARTS = 3
+"""Strategies from which plans start: those that the critic takes for the best of those played."""
+SETTLED = 1.3
+"""Factor on the number of episodes after which the critic's kernel is chosen anew."""
+NEAR = 0.2
+"""Standard deviation of the logarithms of ratios of what is played where all that is near was played already."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Climbs on what the critic says, from several strategies at once.
+
+    Attributes:
+        rules: what fits.
+        features: what the critic sees of every place of every layer, ``(layers, places, features)``.
+        rng: draws moves.
+        moves: strategies looked at around each one.
+        rounds: moves after each other.
+    """
+
+    rules: Rules
+    features: FloatArray
+    rng: np.random.Generator
+    moves: int
+    rounds: int
+
+    def seen(self, places: Places) -> FloatArray:
+        """Return what the critic sees of strategies ``(n, layers)``, ``(n, features)``."""
+        return self.features[np.arange(places.shape[-1]), places].reshape(len(places), -1)
+
+    def promise(self, critic: OutcomeModel, places: Places, bonus: float) -> Array:
+        """Return what strategies promise: what they should bring, and a bonus for what is not known of them."""
+        belief = critic(self.seen(places))
+        promise: Array = belief.mean + bonus * belief.deviation
+        return promise
+
+    def plan(self, critic: OutcomeModel, starts: Places, played: Collection[bytes], bonus: float) -> Places | None:
+        """Return the most promising strategy near some others that was not played, or none if all were.
+
+        Args:
+            critic: has learnt.
+            starts: strategies to start from, ``(n, layers)``.
+            played: of each its bytes.
+            bonus: for what is not known, in standard deviations.
+        """
+        best, highest = None, -np.inf
+        for start in starts:
+            now, promise = start, -np.inf
+            for _ in range(self.rounds):
+                near = self.neighbours(now, played)
+                if not len(near):
+                    break
+                promises = self.promise(critic, near, bonus)
+                if promises.max() <= promise:
+                    break
+                now, promise = near[promises.argmax()], float(promises.max())
+            if promise > highest:
+                best, highest = now, promise
+        return best
+
+    def neighbours(self, places: Places, played: Collection[bytes]) -> Places:
+        """Return strategies within the limit in which some layers keep more or less, ``(n, layers)``."""
+        layers = len(places)
+        unit = np.eye(layers, dtype=np.int64)
+        swaps = (unit[:, None] - unit[None]).reshape(-1, layers)
+        wide = np.zeros((self.moves, layers), dtype=np.int64)
+        for _ in range(FARTHEST):
+            which = self.rng.integers(layers, size=self.moves)
+            wide[np.arange(self.moves), which] = self.rng.integers(-REACH, REACH + 1, size=self.moves)
+        moves = np.concatenate([unit, swaps, wide])
+        if len(moves) > self.moves:
+            moves = moves[self.rng.choice(len(moves), self.moves, replace=False)]
+        near = (places + moves).clip(self.rules.lowest, self.rules.highest)
+        near = near[self.rules.fits(near)]
+        return near[[each.tobytes() not in played for each in near]]
+
+    def filled(self, critic: OutcomeModel, places: Places) -> Places:
+        """Let layers of a strategy grow, those that promise most first, until none fits: so it is executed as it is."""
+        while True:
+            grown = places + np.eye(len(places), dtype=np.int64)
+            grown = grown[(grown <= self.rules.highest).all(-1)]
+            grown = grown[self.rules.fits(grown)] if len(grown) else grown
+            if not len(grown):
+                return places
+            places = grown[critic(self.seen(grown)).mean.argmax()]
+
+
+def play_planned(env: RecordTrials, bonus: float, rng: np.random.Generator) -> None:
+    """Play the episodes that are left: learn from those before, plan, play the plan.
+
+    Args:
+        env: at least one episode was played.
+        bonus: at most, for what is not known of a strategy, in standard deviations of what it may bring.
+        rng: draws moves and bonuses.
+    """
+    rules = Rules(env.problem.budget)
+    planner = Planner(rules, informed(rules), rng, MOVES, ROUNDS)
+    critic, settled = OutcomeModel(), 0.0
+    while env.remaining:
+        places = np.array([rules.places_of(trial.strategy) for trial in env.trials])
+        seen = planner.seen(places)
+        settle = len(places) >= SETTLED * settled
+        settled = len(places) if settle else settled
+        critic.fit(seen, np.array([trial.reward for trial in env.trials]), settle)
+        within = [place for place, trial in enumerate(env.trials) if trial.feasible]
+        best = sorted(within, key=dict(zip(within, critic(seen[within]).mean, strict=True)).__getitem__)[-STARTS:]
+        played = {each.tobytes() for each in places}
+        found = planner.plan(critic, places[best], played, bonus * rng.random())
+        if found is None:
+            ratios = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(len(rules.layers)))
+            play_strategy(env, rescale(env.problem.budget, tuple(ratios.clip(env.problem.budget.min_keep, 1).tolist())))
+        else:
+            play_strategy(env, rules.strategy_of(planner.filled(critic, found)))
+
+
+def informed(rules: Rules) -> FloatArray:
+    """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
+    return np.sqrt(rules.damage())[..., None]
