@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from amc.config.recipe import Finetuning, Recipe
-from envs.engine.fields import Interval, check_settings, setting
+from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
 

@@ -199,7 +199,7 @@ def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
 def test_a_known_start_plays_what_is_known_then_the_local_search_and_then_near_the_best_of_it() -> None:
     episodes, warm_up = 24, 16
     env = RecordTrials(PruningEnv(AnalyticEngine()), episodes)
-    AMC(planning=False, start="known", warm_up=warm_up / episodes, sigma=0.021, seed=3).search(env)
+    AMC(planning=False, start="known", local_search=warm_up / episodes, sigma=0.021, seed=3).search(env)
     known = list(known_strategies(env.problem).values())
     played = [trial.strategy for trial in env.trials]
     assert played[: len(known)] == [played[0], *known[1:]]
@@ -215,7 +215,7 @@ def test_a_known_start_plays_what_is_known_then_the_local_search_and_then_near_t
 
 def test_a_known_start_is_played_whatever_the_warm_up() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 3)
-    AMC(start="known", warm_up=0.0).search(env)
+    AMC(start="known", warm_up=0.0, local_search=0.0).search(env)
     assert env.trials[1].strategy == LeastError(env.problem.budget).strategy()
 
 
