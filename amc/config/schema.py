@@ -8,6 +8,7 @@ from omegaconf import MISSING
 from amc.config.recipe import Finetuning, Recipe
 from envs.engine.choices import SCORINGS
 from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings
 from envs.problem_settings import ProblemSettings
 
@@ -131,19 +132,21 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
         scoring: how many images of the search split a trial is scored on: all of them, or as many as show that it is
             behind the best.
+        metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
+            better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
         export: further formats of the pruned network: onnx, pt2.
         tracker: where the run is reported to beside its folder, built by its ``_target_``; null for nowhere.
 
     Raises:
-        TargetError: no network can meet the target.
         ValueError: a value is out of range, or two do not go together.
     """
 
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
     scoring: str = setting("full", OneOf(SCORINGS))
+    metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING
     export: list[str] = field(default_factory=list)
@@ -154,6 +157,10 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         ProblemSettings.__post_init__(self)
         if self.scoring == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
+        if self.metric is not None and not is_own("metrics", self.metric):
+            raise ValueError(f"metric={self.metric}: must be null, or the path of a function, my_package.my_metric")
+        if self.metric is not None and self.scoring == "racing":
+            raise ValueError(f"metric={self.metric}: must be null with scoring=racing, which counts right answers")
         for wanted in self.export:
             if wanted not in EXPORTS:
                 raise ValueError(f"export={wanted}: must be of {', '.join(EXPORTS)}")

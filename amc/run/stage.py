@@ -17,6 +17,7 @@ from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Cost
 from envs.problem_settings import ProblemSettings
 from envs.pruning_env import PruningEnv
+from envs.resource_use import use
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,7 @@ def at_stage(plan: SearchPlan, stage: Stage, number: int, target: float) -> Stag
 
 def remaining(target: float, resource: str, original: Cost, now: Cost) -> float:
     """Return the fraction of the network to prune that a fraction of the run's dense network is, 1 at most."""
-    limit: float = target * getattr(original, resource)
-    used: float = getattr(now, resource)
+    limit, used = target * use(original, resource), use(now, resource)
     left = min(limit / used, 1.0)
     # The product must not round to more than the limit: neither constraint ever exceeds the target.
     return math.nextafter(left, 0.0) if left * used > limit else left

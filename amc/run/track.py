@@ -12,6 +12,7 @@ from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.weights.export import WEIGHTS_FILE
 from envs.engine.types import Cost
+from envs.resource_use import use
 from envs.search import Trial, better
 
 
@@ -61,7 +62,7 @@ class Tracked(AbstractContextManager["Tracked"]):
     def __init__(self, process: TrackerProcess, folder: Path, dense: Cost, resource: str) -> None:
         self._process = process
         self._folder = folder
-        self._dense: float = getattr(dense, resource)
+        self._dense = use(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
         self._stage: Figures = {}
@@ -97,7 +98,7 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     def _figures(self, trial: Trial) -> Figures:
         best = {} if self._best is None else {"best_reward": self._best.reward}
-        kept: float = getattr(trial.cost, self._resource) / self._dense
+        kept = use(trial.cost, self._resource) / self._dense
         return {
             "reward": trial.reward,
             **best,
