@@ -8,6 +8,7 @@ from rich import get_console
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from envs.costs.resource_use import use
 from envs.engine.types import Cost
 from envs.search import Trial, better
 
@@ -142,7 +143,7 @@ class SearchProgress:
         self, episodes: int, dense: Cost, resource: str, console: Console | None = None, title: str = "search"
     ) -> None:
         self._display = make_display(title, episodes, console)
-        self._dense: float = getattr(dense, resource)
+        self._dense = use(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
 
@@ -161,7 +162,7 @@ class SearchProgress:
     def _describe(self, best: Trial | None) -> str:
         if best is None:
             return "nothing within the target yet"
-        kept: float = getattr(best.cost, self._resource) / self._dense
+        kept = use(best.cost, self._resource) / self._dense
         return f"best reward {best.reward:.4f}, metric {best.evaluation.metric:.4f}, {self._resource} {kept:.1%}"
 
 

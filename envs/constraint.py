@@ -11,10 +11,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from envs.costs.reachable import why_unreachable
+from envs.costs.resource_use import RESOURCES as RESOURCES
+from envs.costs.resource_use import use, why_unreachable
+from envs.engine.plugins import is_own
 from envs.engine.types import Layer, PruningEngine, Strategy
-
-RESOURCES = ("flops", "params", "memory", "latency")
 
 # Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
 ROUNDING_ERROR = 1e-9
@@ -39,7 +39,7 @@ class ResourceBudget:
 
     Attributes:
         engine: knows the cost of a strategy.
-        resource: field of ``Cost`` that is limited, one of ``RESOURCES``.
+        resource: what is limited, one of ``RESOURCES`` or one's own.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
         min_keep: no layer keeps less than this fraction of its units, in (0, 1).
         units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.
@@ -57,7 +57,7 @@ class ResourceBudget:
     units: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.resource not in RESOURCES:
+        if self.resource not in RESOURCES and not is_own("resources", self.resource):
             raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
         if not 0 < self.min_keep < 1 - NEGLIGIBLE:
             raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
@@ -97,10 +97,7 @@ class ResourceBudget:
 
     def usage(self, strategy: Strategy) -> float:
         """Return how much of the resource the network pruned by ``strategy`` uses."""
-        used: float | None = getattr(self.engine.cost(strategy), self.resource)
-        if used is None:
-            raise ValueError(f"resource={self.resource!r}: the engine does not know it")
-        return used
+        return use(self.engine.cost(strategy), self.resource)
 
     def fits(self, strategy: Strategy) -> bool:
         """Tell whether the network pruned by ``strategy`` is within the limit."""

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.constraint import CONSTRAINTS, ResourceBudget
+from envs.engine.plugins import find, is_own
 from envs.engine.types import EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
 from envs.rendering import Pixels, as_image, as_text
@@ -66,8 +67,8 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     Args:
         engine: the network to prune.
-        reward: a key of ``REWARDS`` or a function of evaluation and cost.
-        resource: what is limited: a field of ``Cost`` that the engine fills in.
+        reward: a key of ``REWARDS``, a function of evaluation and cost, or its dotted path.
+        resource: what is limited: a field of ``Cost`` that the engine fills in, or the path of a function of a cost.
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
         units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.
@@ -96,7 +97,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         constraint: str = "rescale",
         render_mode: str | None = None,
     ) -> None:
-        if isinstance(reward, str) and reward not in REWARDS:
+        if isinstance(reward, str) and reward not in REWARDS and not is_own("rewards", reward):
             raise ValueError(f"reward={reward!r}: must be a function or one of {', '.join(REWARDS)}")
         if constraint not in CONSTRAINTS:
             raise ValueError(f"constraint={constraint!r}: must be one of {', '.join(CONSTRAINTS)}")
@@ -108,7 +109,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.engine_seconds = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
+        self._reward = find("rewards", reward, REWARDS) if isinstance(reward, str) else reward
         self.constraint = constraint
         self._constraint = CONSTRAINTS[constraint]
         self._observe = Observer(engine)

@@ -109,10 +109,19 @@ def join(
         count = count_samples(inputs)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    if like is not None and _kind(inputs) != _kind(like):
+        raise ValueError(f"{name}: batches hold {_kind(inputs)}, the example input is {_kind(like)}: give the same")
     if count == 0 or (isinstance(targets, Tensor) and len(targets) != count):
         found = 0 if targets is None else len(targets)
         raise ValueError(f"{name}: {count} inputs and {found} targets: as many are needed, and at least one")
     return to_device(inputs, device), targets.to(device) if isinstance(targets, Tensor) else None
+
+
+def _kind(inputs: Inputs) -> str:
+    """Say how a network would be called with inputs."""
+    if isinstance(inputs, Mapping):
+        return f"a mapping of {', '.join(map(str, sorted(inputs)))}"
+    return f"{len(inputs)} arguments" if isinstance(inputs, tuple) else "one tensor"
 
 
 def _checked_targets(name: str, number: int, targets: Any) -> Tensor:  # noqa: ANN401

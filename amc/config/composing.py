@@ -14,9 +14,8 @@ from amc.config.hydra_messages import one_line_of
 from amc.config.overrides import last_part, policy_name, with_own_choices
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.environment import as_written, marked
-from amc.errors import ConfigError, ModelError
+from amc.errors import ConfigError
 from amc.names import folder_name, folder_path
-from envs.constraint import TargetError
 
 Config = TypeVar("Config", bound=TrainConfig)
 Written = dict[str, Any]
@@ -36,7 +35,6 @@ def composed_search(arguments: Sequence[str]) -> SearchConfig:
 
     Raises:
         ConfigError: an argument cannot be read, a key is unknown, or a value is wrong.
-        ModelError: no network can meet the target.
     """
     register_schemas()
     try:
@@ -65,7 +63,6 @@ def configured(composed: DictConfig, schema: type[Config]) -> Config:
 
     Raises:
         ConfigError: a value is missing or out of range, or a key is unknown.
-        ModelError: no network can meet the target.
     """
     if missing := OmegaConf.missing_keys(composed):
         raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
@@ -81,8 +78,6 @@ def _made(node: DictConfig, written: Written, schema: type, path: str) -> Any:  
             raise ConfigError(f"unknown key {path}{key!s}; there are {', '.join(sorted(known))}")
     try:
         return schema(**dict(_values(node, written, schema, path)))
-    except TargetError as error:
-        raise ModelError(f"{path}{error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}{error}") from error
 

@@ -35,6 +35,8 @@ DONE_BEFORE: dict[str, Setting] = {
     "finetune.distill": 0.0,
     "finetune.temperature": 2.0,
     "repair": "independent",
+    "metric": None,
+    "layer_kinds": "",
 }
 
 

@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 from amc.config.recipe import Finetuning, Recipe
 from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
 
@@ -153,6 +154,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         policy: the search policy, built by its ``_target_``.
         stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
+        metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
+            better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
         device_profile: the runtime whose latency counts; auto for onnxruntime-cpu where it is installed, else
@@ -163,13 +166,13 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         tracker: where the run is reported to beside its folder, built by its ``_target_``; null for nowhere.
 
     Raises:
-        TargetError: no network can meet the target.
         ValueError: a value is out of range, or two do not go together.
     """
 
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING
     device_profile: str = setting("auto", OneOf((AUTO, *PROFILES)))
@@ -183,6 +186,12 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         ProblemSettings.__post_init__(self)
         if self.scoring.name == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
+        if self.metric is not None and not is_own("metrics", self.metric):
+            raise ValueError(f"metric={self.metric}: must be null, or the path of a function, my_package.my_metric")
+        if self.metric is not None and self.scoring.name != "full":
+            raise ValueError(
+                f"metric={self.metric}: must be null with scoring={self.scoring.name}, which counts right answers"
+            )
         for wanted in self.export:
             if wanted not in EXPORTS:
                 raise ValueError(f"export={wanted}: must be of {', '.join(EXPORTS)}")

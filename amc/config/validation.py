@@ -9,6 +9,7 @@ from amc.errors import ConfigError, StorageError
 from amc.names import folder_name, folder_path
 from amc.tracking.make import make_tracker
 from envs.engine.errors import first_line
+from envs.engine.plugins import find, is_own
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 
@@ -41,7 +42,22 @@ def _make_cache(cache_dir: str) -> None:
         raise StorageError(f"cache_dir={cache_dir}: cannot be made ({first_line(error)})") from error
 
 
+def _validate_own(cfg: SearchConfig) -> None:
+    """See that what is one's own can be imported."""
+    named = {"criterion": "criteria", "reward": "rewards", "resource": "resources", "granularity": "granularities"}
+    for key, kind in {**named, "metric": "metrics"}.items():
+        name = getattr(cfg, key)
+        if name is None or not is_own(kind, name):
+            continue
+        try:
+            if not callable(find(kind, name, {})):
+                raise ValueError(f"{name} is no function")
+        except ValueError as error:
+            raise ConfigError(f"{key}={error}") from error
+
+
 def _validate_search(cfg: SearchConfig) -> None:
+    _validate_own(cfg)
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if "onnx" in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")

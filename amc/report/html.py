@@ -19,6 +19,7 @@ from amc.report.tables import (
     STAGE_COLUMNS,
     count,
     figure_rows,
+    metric_name,
     milliseconds,
     percent,
     points,
@@ -151,7 +152,7 @@ def tiles(result: Result) -> list[Tile]:
     dense, found = result.dense, result.pruned
     return [
         Tile(
-            "top-1 on test",
+            f"{metric_name(result)} on test",
             percent(found.test_top1),
             f"{points(found.test_top1, dense.test_top1)}, dense {percent(dense.test_top1)}",
         ),

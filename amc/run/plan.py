@@ -28,6 +28,7 @@ from amc.store.run_folders import LATENCY_TABLE, holds_run
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.errors import first_line
+from envs.engine.plugins import find
 from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need
@@ -47,7 +48,8 @@ def load_data(cfg: TrainConfig) -> DeviceData:
     """
     device = prepare_torch(cfg)
     splits = load_splits(cfg.data, cache_folder(cfg.cache_dir), cfg.dense_seed, cfg.train.batch_size)
-    return DeviceData(splits, device)
+    metric = getattr(cfg, "metric", None)
+    return DeviceData(splits, device, None if metric is None else find("metrics", metric, {}))
 
 
 def latency_source(cfg: SearchConfig, data: DeviceData, folder: Path) -> LatencySource | None:

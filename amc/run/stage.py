@@ -12,6 +12,7 @@ from amc.store.kept_layers import LayerKept, layers_kept, positions
 from amc.zoo.data.device_data import DeviceData
 from envs.constraint import TargetError
 from envs.coreset_scoring import coreset_scorer, score_finalists
+from envs.costs.resource_use import use
 from envs.engine.errors import GraphError
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.scoring.top1 import Top1Scorer
@@ -135,8 +136,7 @@ def at_stage(plan: SearchPlan, stage: Stage, number: int, target: float) -> Stag
 
 def remaining(target: float, resource: str, original: Cost, now: Cost) -> float:
     """Return the fraction of the network to prune that a fraction of the run's dense network is, 1 at most."""
-    limit: float = target * getattr(original, resource)
-    used: float = getattr(now, resource)
+    limit, used = target * use(original, resource), use(now, resource)
     left = min(limit / used, 1.0)
     # The product must not round to more than the limit: neither constraint ever exceeds the target.
     return math.nextafter(left, 0.0) if left * used > limit else left

@@ -14,6 +14,7 @@ from amc.store.run_folders import stage_folders
 from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.weights.export import WEIGHTS_FILE
+from envs.costs.resource_use import use
 from envs.engine.types import Cost
 from envs.search import Trial, better
 
@@ -66,7 +67,7 @@ class Tracked(AbstractContextManager["Tracked"]):
         self._process = process
         self._name = name
         self._folder = folder
-        self._dense: float = getattr(dense, resource)
+        self._dense = use(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
         self._stage: Figures = {}
@@ -102,7 +103,7 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     def _figures(self, trial: Trial) -> Figures:
         best = {} if self._best is None else {"best_reward": self._best.reward}
-        kept: float = getattr(trial.cost, self._resource) / self._dense
+        kept = use(trial.cost, self._resource) / self._dense
         return {
             "reward": trial.reward,
             **best,

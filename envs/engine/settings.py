@@ -50,8 +50,9 @@ class EngineSettings:
 
     Attributes:
         granularity: what is removed, from coarse to fine: channels, kernels, vectors, elements; ``n_m``: all but n of
-            ``m`` consecutive weights.
-        criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity.
+            ``m`` consecutive weights; or one's own, see ``envs.engine.surgery.granularity``.
+        criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity; or
+            one's own function of rows of weights, as ``my_package.largest``.
         round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
             eight choices then; auto leaves out what a larger number of channels does in the same time, as measured on
             the ``device_profile``. Channels only.
@@ -69,16 +70,18 @@ class EngineSettings:
             dense network's outputs stay within a tolerance of float32's.
         vector_size: inputs of one vector in layers whose kernels have one element, for ``granularity=vector``.
         m: consecutive weights of which some stay, for ``granularity=n_m``.
+        layer_kinds: one's own kinds of layers, see ``envs.engine.network.kinds``, as ``[my_package.KIND]``.
         curvature: how ``criterion=obd`` estimates the Hessian's diagonal.
 
     Raises:
         ValueError: a value is out of range, or the criterion has no meaning for the granularity.
     """
 
-    granularity: str = setting("channel", OneOf(tuple(UNITS)))
-    criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY)))
+    granularity: str = setting("channel", OneOf(tuple(UNITS), own="granularities"))
+    criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY), own="criteria"))
     round_to: int | str | None = setting(None, CountOr(1, FREELY))
     ignore: tuple[str, ...] = ()
+    layer_kinds: tuple[str, ...] = ()
     reconstruct: bool = True
     repair: str | None = setting(None, OneOf(REPAIRS))
     adaptive_bn: int | None = setting(None, Interval(0))

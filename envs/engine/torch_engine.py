@@ -14,6 +14,7 @@ from envs.engine.latency import LatencyModel
 from envs.engine.network.batches import count_samples, device_of, take
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network
+from envs.engine.network.kinds import add_layer_kinds
 from envs.engine.network.samples import Loss, Samples
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.mask_pruner import MaskPruner
@@ -92,7 +93,11 @@ class TorchEngine:
         self.score = score
         self.model = copy_network(model)
         samples = Samples(calibration, calibration_labels, loss)
-        self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
+        add_layer_kinds(self.settings.layer_kinds)
+        # One's own granularity masks weights.
+        self.pruner = PRUNERS.get(self.settings.granularity, MaskPruner)(
+            self.model, example_inputs, samples, self.settings
+        )
         vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)

@@ -11,6 +11,7 @@ from envs.engine.errors import nothing_to_prune
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.samples import Samples
+from envs.engine.plugins import find
 from envs.engine.pruners.network_table import Parts, network_layers
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
@@ -59,7 +60,7 @@ class MaskPruner:
         users = _users(model, calls, self.unprunable)
         if not users:
             raise nothing_to_prune(self.unprunable)
-        cut = GRANULARITIES[settings.granularity]
+        cut = find("granularities", settings.granularity, GRANULARITIES)
         kernels = {first: tuple(weight_of(model.get_submodule(first)).shape[2:]) for first, *_ in users}
         cuts = {first: cut(kernel, settings.vector_size, settings.m) for first, kernel in kernels.items()}
         ranks = rank_units(model, cuts, samples, settings)

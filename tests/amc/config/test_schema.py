@@ -10,7 +10,7 @@ from amc.config.conf_folder import CONF
 from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
-from amc.errors import ConfigError, ModelError, UserError
+from amc.errors import ConfigError, UserError
 from amc.run.plan import make_policy
 from amc.tracking.make import make_tracker
 from amc.zoo.data.registry import DATASETS
@@ -108,8 +108,8 @@ def test_the_seed_reaches_the_policy() -> None:
         ("finetune.top_k=0", ConfigError),
         ("data.image_size=100000", ConfigError),
         ("+model.depth=20", ConfigError),
-        ("target=nan", ModelError),
-        ("target=-0.5", ModelError),
+        ("target=nan", ConfigError),
+        ("target=-0.5", ConfigError),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
