@@ -43,7 +43,9 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
             # What torch-pruning found stands where probing leaves less.
             if found is not graph and _prunable(sound) < _prunable(graph):
                 sound = max(sound, _sound(noisy, graph, example), key=_prunable)
-            graph = sound
+            # The graph's reasons say more than what failed.
+            reasons = {name: reason for name, reason in graph.unprunable.items() if name in sound.unprunable}
+            graph = replace(sound, unprunable=sound.unprunable | reasons)
         return with_functional_flops(model, graph, inputs)
 
 
