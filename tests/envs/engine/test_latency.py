@@ -53,9 +53,7 @@ def test_the_monotone_grid_is_the_nearest(grid: np.ndarray) -> None:
     assert (np.diff(smooth, axis=0) >= -1e-12).all()
     assert (np.diff(smooth, axis=1) >= -1e-12).all()
     # No ascending array is nearer than half the largest drop from a value to one further on.
-    drops = [
-        grid[i, j] / grid[k, m] for i in range(4) for j in range(5) for k in range(i, 4) for m in range(j, 5)
-    ]
+    drops = [grid[i, j] / grid[k, m] for i in range(4) for j in range(5) for k in range(i, 4) for m in range(j, 5)]
     farthest = np.maximum(smooth / grid, grid / smooth).max()
     assert farthest == pytest.approx(np.sqrt(max(drops)))
 
