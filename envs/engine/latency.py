@@ -121,6 +121,8 @@ class CountTimes:
 
     def rounded(self, count: int) -> float:
         """Return the number of channels that the runtime computes for some count."""
+        if count < FINE_BLOCK:
+            return float(count)
         block = min(self.block, FINE_BLOCK) if count <= FEW else self.block
         return float(-(-count // block) * block)
 
@@ -173,7 +175,7 @@ def is_whole(count: int, most: int) -> bool:
         count: the number.
         most: the largest that was measured.
     """
-    return count == most or count % (2 * FINE_BLOCK if count > FEW else FINE_BLOCK) == 0
+    return count in (most, *range(1, FINE_BLOCK)) or count % (2 * FINE_BLOCK if count > FEW else FINE_BLOCK) == 0
 
 
 def pixels(shape: LayerShape) -> float:
