@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from amc.errors import ModelError
 from amc.measurement.on_device import REQUEST
 from amc.runtimes.onnx_template import OnnxTemplate
-from envs.engine.latency import LayerShape, TimedLayer
+from envs.engine.latency import FINE_BLOCK, LayerShape, TimedLayer
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.torch_engine import TorchEngine
 
-POINTS = 7
+POINTS = 8
 """Counts along one axis of a layer."""
 FEWEST = 0.06
 """Of a layer's channels: fewer are not measured."""
-ODD = (1, 2, 4, 8)
+ODD = (1, 2, 4)
 """What is taken off a whole number of blocks to see what odd counts cost."""
 STEPS = range(1, 65)
 """Counts of the layer that shows the staircase."""
@@ -121,12 +121,15 @@ def _counts(shape: LayerShape, inputs: set[int], outputs: set[int]) -> Pairs:
 def axis_of(counts: set[int], fixed: bool = False) -> list[int]:
     """Return the counts along one axis, ascending: whole blocks from a few to the largest, and those of the network."""
     most = max(counts)
-    if fixed or most < 8:
+    if fixed or most < FINE_BLOCK:
         return sorted(counts)
-    least = max(8, most * FEWEST)
-    blocks = [count for count in (8, 16, 24, 32, *range(48, most + 1, 16)) if least <= count <= most]
+    least = max(FINE_BLOCK, most * FEWEST)
+    blocks = [count for count in (4, 8, 12, 16, 24, 32, *range(48, most + 1, 16)) if least <= count <= most]
     wanted = np.geomspace(blocks[0], most, POINTS)
-    return sorted({min(blocks, key=lambda block: abs(block - each)) for each in wanted} | {most})
+    return sorted(
+        {min(blocks, key=lambda block: abs(block - each)) for each in wanted}
+        | {most, *(count for count in counts if count < FINE_BLOCK)}
+    )
 
 
 def _work(layer: TimedLayer) -> float:

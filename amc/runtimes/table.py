@@ -16,7 +16,7 @@ from amc.measurement.on_device import TABLE
 from amc.store.digests import parse_sealed
 from amc.store.durable_files import read_file
 from amc.store.typed_records import parse
-from envs.engine.latency import KINDS, CountTimes, LayerShape, TableModel, TimedLayer, features_of, monotone
+from envs.engine.latency import KINDS, CountTimes, LayerShape, TableModel, TimedLayer, features_of, is_whole, monotone
 
 _Count = Annotated[int, Field(ge=1, le=1 << 20)]
 _Axis = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -212,8 +212,8 @@ def _count_times(row: LayerRow, block: int) -> CountTimes:
 
 
 def _whole(counts: Sequence[int]) -> list[int]:
-    """Return the counts of the grid: multiples of eight, and the largest."""
-    return sorted({count for count in counts if count % 8 == 0 or count == max(counts)})
+    """Return the counts of the grid, ascending."""
+    return sorted({count for count in counts if is_whole(count, max(counts))})
 
 
 def _penalties(row: LayerRow, smooth: CountTimes, side: int) -> Mapping[int, float]:
@@ -222,7 +222,7 @@ def _penalties(row: LayerRow, smooth: CountTimes, side: int) -> Mapping[int, flo
     other = 1 - side
     axes = (smooth.inputs, smooth.outputs)
     for pair, ms in zip(row.counts, row.ms, strict=True):
-        odd, even = pair[side] % 8 != 0 and pair[side] < axes[side][-1], pair[other] in axes[other]
+        odd, even = not is_whole(pair[side], int(axes[side][-1])), pair[other] in axes[other]
         if odd and (even or row.kind == "depthwise"):
             found.setdefault(gcd(pair[side], smooth.block), []).append(ms / smooth.at(*pair))
     return {power: max(1.0, median(ratios)) for power, ratios in found.items()}

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-FINE_BLOCK = 8
-"""Up to two such blocks, kernels read what is there."""
+FINE_BLOCK, FEW = 4, 16
+"""Of few channels kernels read what is there, in finer blocks."""
 KINDS = ("pointwise", "conv", "depthwise", "linear")
 
 
@@ -121,7 +121,9 @@ class CountTimes:
 
     def rounded(self, count: int) -> float:
         """Return the number of channels that the runtime computes for some count."""
-        block = min(self.block, FINE_BLOCK) if count <= 2 * FINE_BLOCK else self.block
+        if count < FINE_BLOCK:
+            return float(count)
+        block = min(self.block, FINE_BLOCK) if count <= FEW else self.block
         return float(-(-count // block) * block)
 
     def _penalty(self, count: int, axis: FloatArray, side: int) -> float:
@@ -164,6 +166,16 @@ def features_of(times: Mapping[LayerShape, CountTimes], layers: Sequence[TimedLa
         found[KINDS.index(shape.family)] += calls * times[shape].at(inputs, outputs)
         found[-2] += calls * times[shape].rounded(outputs) * pixels(shape) / 1000
     return found
+
+
+def is_whole(count: int, most: int) -> bool:
+    """Whether a number of channels is on the grid of a table, not beside it to see what odd counts cost.
+
+    Args:
+        count: the number.
+        most: the largest that was measured.
+    """
+    return count in (most, *range(1, FINE_BLOCK)) or count % (2 * FINE_BLOCK if count > FEW else FINE_BLOCK) == 0
 
 
 def pixels(shape: LayerShape) -> float:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def other_axes(table: dict[str, Any]) -> None:
         (other_axes, r"layers\.0\.kernel has not one number for each axis"),
     ],
 )
-def test_damage_inside_is_named(damage: Any, said: str) -> None:
+def test_damage_inside_is_named(damage: Callable[[dict[str, Any]], None], said: str) -> None:
     table = make_table()
     damage(table)
     with pytest.raises(RefusedInput, match=said):
