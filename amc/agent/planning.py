@@ -51,8 +51,12 @@ class Planner:
     rounds: int
 
     def seen(self, places: Places) -> FloatArray:
-        """Return what the critic sees of strategies ``(n, layers)``, ``(n, features)``."""
-        return self.features[np.arange(places.shape[-1]), places].reshape(len(places), -1)
+        """Return what the critic sees of strategies ``(n, layers)``: features layer by layer, and their sums.
+
+        The sums have the critic suppose, before it knows any layer, that all count alike.
+        """
+        each = self.features[np.arange(places.shape[-1]), places]
+        return np.concatenate([each.reshape(len(places), -1), each.sum(1)], axis=1)
 
     def promise(self, critic: OutcomeModel, places: Places, bonus: float) -> Array:
         """Return what strategies promise: what they should bring, and a bonus for what is not known of them."""
@@ -141,4 +145,5 @@ def play_planned(env: RecordTrials, bonus: float, rng: np.random.Generator) -> N
 
 def informed(rules: Rules) -> FloatArray:
     """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
-    return np.sqrt(rules.damage())[..., None]
+    damage = rules.damage()
+    return np.stack([damage, np.sqrt(damage)], axis=-1)

@@ -18,12 +18,12 @@ from envs.landscapes.files import Landscape
 from envs.landscapes.surrogate import Array, FeatureTable, Surrogate, targets_of
 from envs.pruning_env import PruningEnv
 
-MEMBERS = 6
+MEMBERS = 5
 HIDDEN = 48
-STEPS = 1500
+STEPS = 1000
 RATE = 5e-3
 DECAY = 3e-4
-FOLDS = 4
+FOLDS = 3
 """Parts of the record by which the scatter of real evaluations around fitted ones is measured."""
 
 

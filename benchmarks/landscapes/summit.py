@@ -9,8 +9,8 @@ from envs.costs.cost_table import Places, TableCost
 from envs.engine.types import Strategy
 from envs.landscapes.engine import LandscapeEngine
 
-STARTS = 20
-MOVES = 1500
+STARTS = 8
+MOVES = 500
 """Neighbours looked at before the next step."""
 ROUNDS = 60
 FARTHEST = 3
