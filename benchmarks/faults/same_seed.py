@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from amc.policies import policy_names
+from amc.config.policies import policy_names
 from benchmarks.faults import machine, tiny
 from benchmarks.faults.judging import runs_below
 from benchmarks.faults.killed import Row, Sabotage

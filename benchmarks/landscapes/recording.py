@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from amc.policies import make_policy
+from amc.config.policies import make_policy
 from amc.run.plan import make_plan
 from amc.run.stage import make_engine
 from amc.zoo.data.device_data import DeviceData

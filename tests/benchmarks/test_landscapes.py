@@ -14,7 +14,7 @@ from benchmarks.landscapes.playing import Game, play
 from benchmarks.landscapes.records import Record, Row, record_path, recorded
 from benchmarks.landscapes.regrets import interval, summary
 from benchmarks.landscapes.summit import summits
-from envs.cost_table import cost_table
+from envs.costs.cost_table import cost_table
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.landscapes.description import Description
@@ -105,7 +105,9 @@ def test_between_the_targets_lie_others_and_layers_by_themselves() -> None:
     assert max(used) > 2 * min(used)
 
 
-def test_a_surrogate_ranks_strategies_that_it_was_not_fitted_to(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_surrogate_ranks_strategies_that_it_was_not_fitted_to(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fitting, "STEPS", 300)
     monkeypatch.setattr(fitting, "climbed", lambda *_: {target: [(1.0,) * len(REAL.layers)] for target in TARGETS})
     monkeypatch.setattr(fitting, "scatter", lambda _: np.full(3, 0.01))
