@@ -18,7 +18,7 @@ import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from amc.cli.arguments import check_arguments
 from amc.cli.own_process import run_in_own_process
@@ -218,10 +218,9 @@ def _one_line(error: BaseException) -> str:
     key = getattr(error, "full_key", None)
     if key and str(key) not in messages[0].partition(TAILS[2])[0]:
         messages.insert(0, str(key))
-    if isinstance(error, InterpolationKeyError) and str(key).startswith("hydra."):
+    if isinstance(error, OmegaConfBaseException) and str(key).startswith("hydra."):
         # A name in the run's folder: what was asked says more than where Hydra puts it.
-        missing = messages[-1].partition("'")[2].partition("'")[0]
-        messages[0] = next((each for each in sys.argv[1:] if f"${{{missing}}}" in each), messages[0])
+        messages[0] = next((each for each in sys.argv[1:] if "${" in each), messages[0])
     if isinstance(error, OverrideParseException):
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
