@@ -81,8 +81,9 @@ def damages(numbers: range, workshop: Path, sabotage: Sabotage | None = None) ->
         if wrong:
             failures[kind].append(f"{base.setting}{'' if base.finished else ', unfinished'}, {name}: {wrong}")
         shutil.rmtree(place)
-    for kind, said in failures.items():
-        yield Row(f"damage: {kind}", "runs of 1 and 2 stages, unfinished ones, cache", tried[kind], tried[kind], said)
+    for kind, count in tried.items():
+        if count:
+            yield Row(f"damage: {kind}", "runs of 1 and 2 stages, unfinished ones, cache", count, count, failures[kind])
 
 
 class _Base:
