@@ -29,6 +29,7 @@ from amc.config.hydra_messages import one_line_of
 from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
+from amc.environment import hidden
 from amc.errors import ConfigError, StorageError, UserError
 from amc.names import printable_line
 
@@ -179,7 +180,7 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         known = as_user_error(error)
-        line = printable_line(f"{job_label()}{known}")
+        line = printable_line(hidden(f"{job_label()}{known}", sys.argv))
         if sweep is not None:
             sweep.note(line)
         if full_error:
