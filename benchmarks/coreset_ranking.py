@@ -1,5 +1,6 @@
 """How a coreset ranks strategies: against all images of the search split, and against images that nobody has seen."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from setting import Clock, clocked
 from envs.constraint import ResourceBudget
 from envs.coreset_scoring import coreset_scorer
 from envs.engine.scoring.coreset import CoresetScorer
-from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.scoring.top1 import Score, Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 
@@ -54,11 +55,8 @@ def agreement(
     unseen: Top1Scorer | None = None,
 ) -> Agreement:
     """Score strategies on the coreset, on the whole split and, where there is one, on an unseen one."""
-    rows = []
-    for strategy in strategies:
-        network = engine.prune(strategy)
-        rows.append([engine.run(network, by).metric for by in (score, whole, *([unseen] if unseen else []))])
-    columns = np.array(rows).T
-    guess, known, *rest = columns
-    correlations = [spearman(each, rest[0]) if rest else float("nan") for each in (guess, known)]
-    return Agreement(spearman(guess, known), *correlations, error=float(np.sqrt(((guess - known) ** 2).mean())))
+    ways: list[Score] = [score, whole, *([unseen] if unseen else [])]
+    networks = (engine.prune(strategy) for strategy in strategies)
+    guess, known, *rest = np.array([[engine.run(network, way).metric for way in ways] for network in networks]).T
+    of_guess, of_known = (spearman(each, rest[0]) if rest else math.nan for each in (guess, known))
+    return Agreement(spearman(guess, known), of_guess, of_known, float(np.sqrt(((guess - known) ** 2).mean())))
