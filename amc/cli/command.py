@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -159,6 +160,11 @@ def output_folder() -> Path:
 def chosen(group: str) -> str:
     """Return the name of the choice made in a configuration group."""
     return str(HydraConfig.get().runtime.choices[group])
+
+
+def command_of(name: str) -> str:
+    """Return the command that does the running job, and no other of its sweep."""
+    return shlex.join(["python", "-m", f"amc.{name}", *map(str, HydraConfig.get().overrides.task)])
 
 
 def end_sweep() -> None:
