@@ -53,7 +53,7 @@ def test_dense_and_uniform_are_reference_rows(problem: Problem) -> None:
     dense, uniform = policy_table(problem).rows[:2]
     assert [cell.figure for cell in dense] == ["dense", "-", "-", "-", "-", "97.38%", "100%", "20 ms", "-", "-", "-"]
     figures = [cell.figure for cell in uniform]
-    assert figures == ["uniform", "3", "-", "90.00%", "95.00%", "49.5%", "12.5 ms", "1.60x", "-", "-"]
+    assert figures == ["uniform", "3", "-", "-", "90.00%", "95.00%", "49.5%", "12.5 ms", "1.60x", "-", "-"]
 
 
 def test_a_run_of_uniform_takes_the_place_of_its_reference(add_run: AddRun, tmp_path: Path) -> None:
