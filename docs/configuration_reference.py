@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dataclass_keys import Key, keys_of, nested, shown
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from amc.config.conf_folder import CONF
+from amc.config.keys import Key, keys_of, nested, shown
 from amc.config.schema import SearchConfig, TrainConfig
 
 HEAD = """# Configuration keys

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -20,7 +21,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from amc.cli.arguments import check_arguments
+from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
+from amc.cli.help import help_text
+from amc.cli.leftovers import remove_untouched
+from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.config.composing import SCHEMAS, configured, register_schemas
@@ -61,6 +65,8 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         SystemExit: the command failed, with the exit code of ``amc.errors``.
     """
     register_schemas()
+    widen_for_files()
+    hush_libraries()
     full_error = os.environ.get(FULL_ERROR) == "1"
 
     with tempfile.TemporaryDirectory(prefix="amc-sweep-") as folder, reporting(name, full_error):
@@ -69,7 +75,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
             def attempt() -> None:
-                with reporting(name, full_error, sweep):
+                with reporting(name, full_error, sweep), leaving_nothing_behind():
                     cfg = configured(composed, SCHEMAS[name])
                     validate(cfg)
                     task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
@@ -80,8 +86,15 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
                 attempt()
 
         _end_orderly()
+        if any(argument in HELP for argument in sys.argv[1:]):
+            print(help_text(name, sys.argv[1:]), end="")
+            return
+        quiet = any(argument in QUIET for argument in sys.argv[1:])
+        sys.argv[1:] = with_own_flags(sys.argv[1:])
         check_arguments(sys.argv[1:])
         sys.argv[1:] = with_own_choices(sys.argv[1:])
+        if quiet:
+            rich.reconfigure(quiet=True)
         try:
             with _hydra_lets_errors_pass():
                 _until_unbroken(job)
@@ -150,6 +163,11 @@ def chosen(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
+def command_of(name: str) -> str:
+    """Return the command that does the running job, and no other of its sweep."""
+    return shlex.join(["python", "-m", f"amc.{name}", *map(str, HydraConfig.get().overrides.task)])
+
+
 def end_sweep() -> None:
     """Start no further job of a sweep, since the user asked for an end; nothing to do for a single run.
 
@@ -158,6 +176,16 @@ def end_sweep() -> None:
     """
     if in_sweep():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def leaving_nothing_behind() -> Iterator[None]:
+    """Take away the folder of a job that was refused before it had written anything of its own."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException):
+        remove_untouched(output_folder())
+        raise
 
 
 @contextmanager
