@@ -177,7 +177,7 @@ ATTENTION: dict[str, Case] = {
     "counted_heads_within": Case(lambda: nn.Sequential(CountedWithin(16), CountedWithin(16)), TOKENS),
     "vit": Case(lambda: ViT(MultiHead), PICTURE),
     "vit_counted": Case(lambda: ViT(Counted), PICTURE),
-    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, target=0.6),
+    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE),
     "encoder_layers": Case(encoder, TOKENS),
     "convnext": Case(convnext, PICTURE),
     "mixer": Case(mixer, TOKENS),
