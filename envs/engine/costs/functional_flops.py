@@ -11,8 +11,14 @@ from envs.engine.costs.cost_model import ResourceModel
 from envs.engine.costs.likeness import likeness
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup
+<<<<<<< HEAD:envs/engine/costs/functional_flops.py
 from envs.engine.surgery.compaction import compact, kept_channels
 from envs.engine.surgery.head_counts import kept_counts
+=======
+from envs.engine.pruners.cost_model import ResourceModel
+from envs.engine.pruners.likeness import likeness
+from envs.engine.surgery.compaction import compact_groups
+>>>>>>> w/transformers:envs/engine/pruners/functional_flops.py
 from envs.engine.tracing.graph import NetworkGraph
 from envs.engine.tracing.preflight import count_flops
 
@@ -53,7 +59,7 @@ def _saved(model: nn.Module, graph: NetworkGraph, inputs: Inputs, halved: Sequen
         torch.arange(group.units) >= (group.units // 2 if any(group is other for other in halved) else 0)
         for group in graph.groups
     ]
-    small = compact(model, kept_channels(graph.groups, kept), counts=kept_counts(graph.groups, kept))
+    small = compact_groups(model, graph.groups, kept)
     small.requires_grad_(True)
     expected = ResourceModel(model, graph).cost([int(units.sum()) for units in kept]).flops
     return expected - count_flops(small, inputs)

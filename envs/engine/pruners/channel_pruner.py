@@ -23,8 +23,7 @@ from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
-from envs.engine.surgery.head_counts import kept_counts
+from envs.engine.surgery.compaction import compact_groups, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.tracing.graph import NetworkGraph, trace
 from envs.engine.types import Cost, Layer, NetworkLayer
 
@@ -167,7 +166,7 @@ class ChannelPruner:
         channels = kept_channels(self.graph.groups, units)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
         weights = {name: solution.weight for name, solution in solutions.items()}
-        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, units))
+        small = compact_groups(self._model, self.graph.groups, units, weights)
         for name, solution in solutions.items():
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))

@@ -1,8 +1,9 @@
 """Verification of channel groups: those stay whose removal does what the graph says.
 
 All groups are tried at once, which most networks pass. Of what fails, the first group is found by halving; numbers that
-its network's code goes by may have to follow (:mod:`envs.engine.surgery.head_counts`). What holds for one block of a
-network is tried on all blocks like it before the next fault is looked for.
+its network's code goes by may have to follow (:mod:`envs.engine.surgery.head_counts`), or the tensors between its
+layers keep their width (:mod:`envs.engine.surgery.full_width`). What holds for one block of a network is tried on all
+blocks like it before the next fault is looked for.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from envs.engine.network.channels import ChannelGroup, Count, Side
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.pruners.noisy_network import with_noise
 from envs.engine.pruners.removal import Fault, removal_fault
+from envs.engine.surgery.full_width import can_keep_width
 from envs.engine.surgery.head_counts import candidate_counts
 from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
 
@@ -43,9 +45,10 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
             # What torch-pruning found stands where probing leaves less.
             if found is not graph and _prunable(sound) < _prunable(graph):
                 sound = max(sound, _sound(noisy, graph, example), key=_prunable)
-            # The graph's reasons say more than what failed.
-            reasons = {name: reason for name, reason in graph.unprunable.items() if name in sound.unprunable}
-            graph = replace(sound, unprunable=sound.unprunable | reasons)
+            # To what a module is coupled says more than what failed.
+            coupled = {name: why for name, why in graph.unprunable.items() if why.startswith("is coupled")}
+            known = {name: why for name, why in coupled.items() if name in sound.unprunable}
+            graph = replace(sound, unprunable=sound.unprunable | known)
         return with_functional_flops(model, graph, inputs)
 
 
@@ -105,6 +108,11 @@ class _Search:
         alike = [other for other in self._open if other != number and self._like[other] == self._like[number]]
         counts = self._counts(group) if number not in self._resolved else None
         self._resolved.add(number)
+        if counts is None and not self.groups[number].full_width and self._passes_wide(group):
+            for each in (number, *alike):
+                if can_keep_width(self._model, self.groups[each]):
+                    self.groups[each] = replace(self.groups[each], counts=(), full_width=True)
+            return
         if counts is None:
             self.faults[number] = fault.reason
             found = {other: self._alone(other, fault.seed) for other in alike}
@@ -145,6 +153,11 @@ class _Search:
             if removal_fault(self._model, [replace(group, counts=counts)], self._inputs) is None:
                 return counts
         return None
+
+    def _passes_wide(self, group: ChannelGroup) -> bool:
+        """Whether a group can be removed if tensors between its layers keep their width."""
+        wide = [replace(group, full_width=True)]
+        return can_keep_width(self._model, group) and removal_fault(self._model, wide, self._inputs) is None
 
     def _counts_named(self, group: ChannelGroup, attributes: Sequence[str]) -> tuple[Count, ...] | None:
         named = (counts for counts in candidate_counts(self._model, group) if _attributes(counts) == attributes)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
 from envs.engine.network.kinds import Product, kind_of
 from envs.engine.network.modules import weight_of
-from envs.engine.surgery.head_counts import set_counts
+from envs.engine.surgery.full_width import dims_of_full_width, keep_widths
+from envs.engine.surgery.head_counts import kept_counts, set_counts
 
 
 def copy_structure(model: nn.Module) -> nn.Module:
@@ -44,6 +45,7 @@ def compact(
     channels: Mapping[ChannelDim, Tensor],
     weights: Mapping[str, Tensor] | None = None,
     counts: Mapping[str, int] | None = None,
+    full_width: set[ChannelDim] | None = None,
 ) -> nn.Module:
     """Build the smaller network.
 
@@ -53,6 +55,7 @@ def compact(
         weights: weights to use in place of the dense ones for some modules, by name. They have their final
             number of input channels but still all output channels.
         counts: numbers that the network's code goes by, see ``envs.engine.surgery.head_counts``.
+        full_width: dimensions that look as wide as before, see ``envs.engine.surgery.full_width``.
 
     Returns:
         A network of the same classes with smaller tensors, which it owns, in eval mode.
@@ -66,8 +69,27 @@ def compact(
         if name in sides:
             shrink(module, sides[name], weights.get(name))
     set_counts(small, counts or {})
+    keep_widths(small, channels, model, full_width or set())
     _own_tensors(small, model)
     return small
+
+
+def compact_groups(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    kept: Sequence[Tensor],
+    weights: Mapping[str, Tensor] | None = None,
+) -> nn.Module:
+    """Build the smaller network that keeps some units of every group.
+
+    Args:
+        model: the dense network, which is not touched.
+        groups: its channel groups.
+        kept: for every group which of its units stay, bool, shape ``(units,)``.
+        weights: as for :func:`compact`.
+    """
+    counts, full_width = kept_counts(groups, kept), dims_of_full_width(groups)
+    return compact(model, kept_channels(groups, kept), weights, counts, full_width)
 
 
 def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | None = None) -> None:
