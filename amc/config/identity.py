@@ -34,6 +34,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "finetune.distill": 0.0,
     "finetune.temperature": 2.0,
     "repair": "independent",
+    "max_drop": None,
 }
 
 

@@ -20,6 +20,7 @@ from amc.progress import SearchProgress
 from amc.report.tables import terminal_stages, terminal_table
 from amc.report.time_tables import terminal_times
 from amc.run.interrupt import SearchStopped, StopOnSignal
+from amc.run.max_drop import Renumbered, search_lowest
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
 from amc.run.plan import demands, latency_source, load_data, make_plan, make_policy
@@ -79,7 +80,12 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         play = partial(search, plan, policy=policy, stop=stop, tracking=tracking)
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
         last, earlier = play_earlier(plan, first, folder, player, tracking)
-        outcome = choose_winner(tuner, first, last, play(last, continuation))
+        if plan.problem.max_drop is None:
+            outcome = choose_winner(tuner, first, last, play(last, continuation))
+        else:
+            lowest = search_lowest(plan, last, partial(play, continuation=continuation))
+            outcome = choose_winner(tuner, lowest.stage, lowest.stage, lowest.trials)
+            lowest.check(outcome.found.after)
         measured = measure(data, outcome, cfg)
         result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
         # What may fail comes last.
@@ -136,13 +142,27 @@ def search(
     policy: SearchPolicy,
     stop: StopOnSignal,
     tracking: Tracking,
+    episodes: int | None = None,
+    before: int = 0,
 ) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found.
+
+    Args:
+        plan: of the run.
+        stage: to search on.
+        continuation: of the stage's folder.
+        policy: plays.
+        stop: ends the search.
+        tracking: is told of trials.
+        episodes: by default those of the plan.
+        before: trials of the stage that were played with another target.
 
     Raises:
         KeyboardInterrupt: ``stop`` ended a stage that is not the last, which is no network that the run was asked for.
     """
-    episodes, title = plan.problem.episodes, f"{stage.title}: " if stage.title else ""
+    if before and stop.asked:
+        return []
+    episodes, title = episodes or plan.problem.episodes, f"{stage.title}: " if stage.title else ""
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
@@ -152,7 +172,8 @@ def search(
     seed_everything(plan.engine.seed)
     shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
     with shown as progress, stop:
-        env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
+        sinks = [Renumbered(continuation, before), progress, Renumbered(tracking, before), stop]
+        env = RecordTrials(stage.problem, episodes, sinks)
         try:
             policy.search(env)
         except SearchStopped as stopped:
@@ -161,4 +182,4 @@ def search(
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
     # From disk: trials that were played again took their seconds the first time.
-    return read_trials(continuation.run.folder)
+    return read_trials(continuation.run.folder)[before:]
