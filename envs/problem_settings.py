@@ -22,6 +22,8 @@ class ProblemSettings:
             outputs of the network that is pruned; or one's own function of an ``Evaluation`` and a ``Cost``.
         min_keep: smallest keep ratio of a layer.
         episodes: strategies that may be scored, in every stage.
+        max_drop: how much of the metric on the search split may be lost: the smallest network that loses no more is
+            searched for, and ``target`` is not asked for. Null for the ``target``.
 
     Raises:
         ValueError: a value is out of range.
@@ -33,6 +35,7 @@ class ProblemSettings:
     reward: str = setting("accuracy", OneOf(tuple(REWARDS), own="rewards"))
     min_keep: float = setting(0.1, Interval(0, 0.99, low_open=True))
     episodes: int = setting(150, Interval(1, 10**6))
+    max_drop: float | None = setting(None, Interval(0, 1))
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -37,6 +37,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "repair": "independent",
     "metric": None,
     "layer_kinds": "",
+    "max_drop": None,
 }
 
 

@@ -29,8 +29,9 @@ from amc.run.plan import conditions, demands, latency_source, load_data, make_pl
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before, forget_later_stages
+from amc.run.rounds.max_drop import Renumbered, search_lowest
+from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
-from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
@@ -99,9 +100,14 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
         with watch.part("search" if cfg.stages == 1 else "search, and fine-tuning between stages"):
             last, earlier = play_earlier(plan, first, folder, player, tracking)
-            trials = play(last, continuation)
+            lowest = search_lowest(plan, last, partial(play, continuation=continuation))
+            trials = play(last, continuation) if lowest is None else lowest.trials
         with watch.part("fine-tuning"):
-            outcome = choose_winner(tuner, first, last, trials)
+            if lowest is None:
+                outcome = choose_winner(tuner, first, last, trials)
+            else:
+                outcome = choose_winner(tuner, lowest.stage, lowest.stage, trials)
+                lowest.check(outcome.found.after)
         with watch.part("measuring"):
             measured = measure(data, outcome, cfg)
         result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
@@ -163,13 +169,27 @@ def search(
     policy: SearchPolicy,
     stop: StopOnSignal,
     tracking: Tracking,
+    episodes: int | None = None,
+    before: int = 0,
 ) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found.
+
+    Args:
+        plan: of the run.
+        stage: to search on.
+        continuation: of the stage's folder.
+        policy: plays.
+        stop: ends the search.
+        tracking: is told of trials.
+        episodes: by default those of the plan.
+        before: trials of the stage that were played with another target.
 
     Raises:
         KeyboardInterrupt: ``stop`` ended a stage that is not the last, which is no network that the run was asked for.
     """
-    episodes, title = plan.problem.episodes, f"{stage.title}: " if stage.title else ""
+    if before and stop.asked:
+        return []
+    episodes, title = episodes or plan.problem.episodes, f"{stage.title}: " if stage.title else ""
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
@@ -181,7 +201,8 @@ def search(
     seed_everything(plan.engine.seed)
     shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
     with shown as progress, stop:
-        env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
+        sinks = [Renumbered(continuation, before), progress, Renumbered(tracking, before), stop]
+        env = RecordTrials(stage.problem, episodes, sinks)
         try:
             play(policy, env)
         except SearchStopped as stopped:
@@ -192,4 +213,4 @@ def search(
         except NothingPlayed as error:
             raise ConfigError(f"policy: {error}") from error
     # From disk: trials that were played again took their seconds the first time.
-    return decide(plan, stage, read_trials(continuation.run.folder))
+    return decide(plan, stage, read_trials(continuation.run.folder)[before:])

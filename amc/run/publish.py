@@ -63,7 +63,9 @@ def table_facts(path: Path) -> TableFacts | None:
     table = read_table(path)
     rows = table.staircases
     sides = {
-        row.axis: [(pair[0 if row.axis == "inputs" else 1], ms) for pair, ms in zip(row.counts, row.ms, strict=True)]
+        str(row.axis): [
+            (pair[0 if row.axis == "inputs" else 1], ms) for pair, ms in zip(row.counts, row.ms, strict=True)
+        ]
         for row in rows
     }
     # The first network is the whole one.

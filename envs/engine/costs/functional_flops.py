@@ -11,14 +11,7 @@ from envs.engine.costs.cost_model import ResourceModel
 from envs.engine.costs.likeness import likeness
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup
-<<<<<<< HEAD:envs/engine/costs/functional_flops.py
-from envs.engine.surgery.compaction import compact, kept_channels
-from envs.engine.surgery.head_counts import kept_counts
-=======
-from envs.engine.pruners.cost_model import ResourceModel
-from envs.engine.pruners.likeness import likeness
 from envs.engine.surgery.compaction import compact_groups
->>>>>>> w/transformers:envs/engine/pruners/functional_flops.py
 from envs.engine.tracing.graph import NetworkGraph
 from envs.engine.tracing.preflight import count_flops
 

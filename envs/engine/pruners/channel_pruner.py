@@ -103,10 +103,7 @@ class ChannelPruner:
 
     def cut(self, kept: Sequence[int]) -> nn.Module:
         """Return the physically smaller network, not repaired: for what does not depend on its weights."""
-        units = self._units(kept)
-        return compact(
-            self._model, kept_channels(self.graph.groups, units), None, kept_counts(self.graph.groups, units)
-        )
+        return compact_groups(self._model, self.graph.groups, self._units(kept))
 
     def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
         """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
