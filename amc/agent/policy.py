@@ -79,9 +79,9 @@ class AMC(Learning):
     """
 
     planning: bool = True
-    bonus: float = setting(1.0, Interval(0, 100))
+    bonus: float = setting(2.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
-    warm_up: float = setting(0.1, FRACTION)
+    warm_up: float = setting(0.05, FRACTION)
     sigma: float | None = setting(None, SPREADS)
     sigma_end: float = setting(0.02, SPREADS)
     gamma: float = setting(0.0, FRACTION)
