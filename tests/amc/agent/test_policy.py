@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from amc.agent.ddpg import AMCDDPG
-from amc.agent.policy import AMC
+from amc.agent.policy import AMC, PaperAMC
 from baselines.known_strategies import known_strategies
 from baselines.least_error import LeastError
 from envs.engine.analytic import AnalyticEngine
@@ -32,7 +32,7 @@ def updates(optimizer: torch.optim.Optimizer) -> int:
     return steps
 
 
-PAPER = AMC(planning=False, start="random", warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
+PAPER = PaperAMC()
 
 
 def test_the_networks_and_values_are_the_papers() -> None:
