@@ -5,7 +5,7 @@ References:
     arXiv 1805.12114: learn a model that knows what it does not know, plan with it, play the plan, learn from it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,18 +117,34 @@ class Planner:
             places = grown[critic(self.seen(grown)).mean.argmax()]
 
 
+def ratios_alone(rules: Rules) -> FloatArray:
+    """Return how much of every layer goes at every place, ``(layers, places, 1)``, as the paper has it."""
+    return 1 - rules.ratios[..., None]
+
+
+def informed(rules: Rules) -> FloatArray:
+    """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
+    damage = rules.damage()
+    return np.stack([damage, np.sqrt(damage)], axis=-1)
+
+
+OBSERVATIONS: dict[str, Callable[[Rules], FloatArray]] = {"informed": informed, "paper": ratios_alone}
+"""What a critic sees of layers."""
+
+
 class PlanningAgent:
     """Learns what strategies bring, and says which to play next.
 
     Args:
         budget: what strategies have to fit.
+        observation: a key of ``OBSERVATIONS``.
         bonus: at most, for what is not known of a strategy, in standard deviations of what it may bring.
         rng: draws moves and bonuses.
     """
 
-    def __init__(self, budget: ResourceBudget, bonus: float, rng: np.random.Generator) -> None:
+    def __init__(self, budget: ResourceBudget, observation: str, bonus: float, rng: np.random.Generator) -> None:
         self._rules = Rules(budget)
-        self._planner = Planner(self._rules, informed(self._rules), rng, MOVES, ROUNDS)
+        self._planner = Planner(self._rules, OBSERVATIONS[observation](self._rules), rng, MOVES, ROUNDS)
         self._critic = OutcomeModel()
         self._settled = 0.0
         self._bonus = bonus
@@ -157,25 +173,20 @@ class PlanningAgent:
         return rescale(self._budget, tuple(ratios.clip(self._budget.min_keep, 1).tolist()))
 
 
-def play_planned(env: RecordTrials, bonus: float, rng: np.random.Generator) -> None:
+def play_planned(env: RecordTrials, observation: str, bonus: float, rng: np.random.Generator) -> None:
     """Play the episodes that are left: learn from those before, plan, play the plan.
 
     The agent computes with one thread, as its matrices are so small that a second one only costs.
 
     Args:
         env: an episode was played.
-        bonus: as for ``PlanningAgent``.
-        rng: likewise.
+        observation: as for ``PlanningAgent``, like the others.
+        bonus: ...
+        rng: ...
     """
-    agent = PlanningAgent(env.problem.budget, bonus, rng)
+    agent = PlanningAgent(env.problem.budget, observation, bonus, rng)
     threads = ThreadpoolController()
     while env.remaining:
         with threads.limit(limits=1, user_api="blas"):
             strategy = agent.choose(env.trials)
         play_strategy(env, strategy)
-
-
-def informed(rules: Rules) -> FloatArray:
-    """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
-    damage = rules.damage()
-    return np.stack([damage, np.sqrt(damage)], axis=-1)

@@ -11,7 +11,7 @@ from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
 from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
-from amc.agent.planning import play_planned
+from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.known_strategies import known_strategies
 from baselines.least_error import NEEDS, LeastError
@@ -48,6 +48,9 @@ class AMC(Learning):
 
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.
+        observation: what the critic sees of a strategy: ``informed``: what every layer loses at what it keeps, as the
+            engine foresees it (the square of what goes, where the engine does not), its root, and the sums of both over
+            the layers; ``paper``: how much of every layer goes, and the sum.
         bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
             episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
@@ -79,6 +82,7 @@ class AMC(Learning):
     """
 
     planning: bool = True
+    observation: str = setting("informed", OneOf(tuple(OBSERVATIONS)))
     bonus: float = setting(3.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
     warm_up: float = setting(0.05, FRACTION)
@@ -113,7 +117,7 @@ class AMC(Learning):
         if self.planning:
             for strategy in islice(self._first_strategies(env), env.remaining):
                 play_strategy(env, strategy)
-            play_planned(env, self.bonus, np.random.default_rng((self.seed, PLANS)))
+            play_planned(env, self.observation, self.bonus, np.random.default_rng((self.seed, PLANS)))
         else:
             self._act(env)
 

@@ -34,7 +34,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "repair": "independent",
 }
 DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
-    "amc.agent.policy.AMC": {"policy.planning": False, "policy.bonus": 3.0},
+    "amc.agent.policy.AMC": {"policy.planning": False, "policy.observation": "informed", "policy.bonus": 3.0},
 }
 """The same of keys that only one policy has."""
 
