@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from amc.agent.outcome import Array, OutcomeModel
 from amc.agent.rules import Rules
+from baselines.least_error import as_compounded
 from envs.constraint import ResourceBudget, rescale
 from envs.cost_table import FloatArray, Places
 from envs.engine.types import Strategy
@@ -125,7 +126,7 @@ def ratios_alone(rules: Rules) -> FloatArray:
 def informed(rules: Rules) -> FloatArray:
     """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
     damage = rules.damage()
-    return np.stack([damage, np.sqrt(damage)], axis=-1)
+    return np.stack([np.array([as_compounded(errors) for errors in damage.tolist()]), damage], axis=-1)
 
 
 OBSERVATIONS: dict[str, Callable[[Rules], FloatArray]] = {"informed": informed, "paper": ratios_alone}

@@ -13,7 +13,7 @@ from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
 from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
-from baselines.known_strategies import known_strategies
+from baselines.known_strategies import MOST_PROMISING, known_strategies
 from baselines.least_error import NEEDS, LeastError
 from envs.engine.fields import Interval, OneOf, setting
 from envs.engine.types import Strategy
@@ -49,8 +49,8 @@ class AMC(Learning):
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.
         observation: what the critic sees of a strategy: ``informed``: what every layer loses at what it keeps, as the
-            engine foresees it (the square of what goes, where the engine does not), its root, and the sums of both over
-            the layers; ``paper``: how much of every layer goes, and the sum.
+            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums of
+            both over the layers; ``paper``: how much of every layer goes, and the sum.
         bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
             episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
@@ -168,7 +168,8 @@ class AMC(Learning):
                 yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
             return
         known = known_strategies(env.problem)
-        yield from known.values()
+        # All that a search of one episode plays.
+        yield from (known[name] for name in sorted(known, key=lambda name: self.planning and name != MOST_PROMISING))
         for _ in range(count - len(known)):
             near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
             yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())

@@ -170,6 +170,12 @@ def test_a_search_leaves_no_files(planning: bool, tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.iterdir())
 
 
+def test_a_planning_search_of_one_episode_plays_what_promises_most() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine(), target=0.3), 1)
+    AMC().search(env)
+    assert env.trials[0].strategy == LeastError(env.problem.budget, compounded=True).strategy()
+
+
 def test_exploration_narrows_to_its_end_within_the_budget() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 200)
     exploration = make_agent(AMC(start="random", warm_up=0.25, sigma=0.5, sigma_end=0.02), env).exploration
