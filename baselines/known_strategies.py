@@ -6,6 +6,8 @@ from envs.constraint import uniform_strategy
 from envs.engine.types import KnowsReconstructionError, KnowsUnitScores, Strategy
 from envs.pruning_env import PruningEnv
 
+MOST_PROMISING = "least compounded error"
+"""Of those known, the best on most recorded networks (``benchmarks/agent.md``)."""
 GLOBAL = ("mean", "l2")
 """Normalizations of the global rankings, see ``baselines.global_threshold``."""
 
@@ -13,7 +15,7 @@ GLOBAL = ("mean", "l2")
 def known_strategies(problem: PruningEnv) -> dict[str, Strategy]:
     """Return the strategies that are known before the first evaluation, all within the target, no two the same.
 
-    They are uniform ratios, and what the engine knows enough for: least error, and one threshold for the units of the
+    They are uniform ratios, and what the engine knows enough for: least error as it is and compounded, and one threshold for the units of the
     whole network.
 
     Args:
@@ -26,6 +28,7 @@ def known_strategies(problem: PruningEnv) -> dict[str, Strategy]:
     found = {"uniform": uniform_strategy(budget)}
     if isinstance(budget.engine, KnowsReconstructionError):
         found["least error"] = LeastError(budget).strategy()
+        found[MOST_PROMISING] = LeastError(budget, compounded=True).strategy()
     if isinstance(budget.engine, KnowsUnitScores):
         found |= {f"global threshold, {scale}": global_threshold(budget, scale) for scale in GLOBAL}
     different = {strategy: name for name, strategy in reversed(found.items())}

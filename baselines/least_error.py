@@ -1,5 +1,6 @@
 """The strategy that should lose least within a budget, by what the engine predicts: it takes no evaluation to find."""
 
+import math
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 
@@ -10,6 +11,8 @@ from envs.constraint import ResourceBudget
 from envs.engine.types import KnowsReconstructionError, Strategy
 
 TINY = 1e-12
+MOST = 0.999
+"""Share that counts as lost at most."""
 
 Errors = tuple[tuple[float, ...], ...]
 Choices = list[int]
@@ -31,6 +34,7 @@ class LeastError:
 
     Args:
         budget: the limit to meet.
+        compounded: go by ``compounded`` errors.
 
     Raises:
         ValueError: the engine does not know its reconstruction error.
@@ -39,15 +43,16 @@ class LeastError:
         Minoux, 1978, "Accelerated greedy algorithms for maximizing submodular set functions".
     """
 
-    def __init__(self, budget: ResourceBudget) -> None:
+    def __init__(self, budget: ResourceBudget, compounded: bool = False) -> None:
         engine = budget.engine
         if not isinstance(engine, KnowsReconstructionError):
             raise ValueError(f"{type(engine).__name__} does not know its reconstruction error: take another policy")
         self._budget = budget
         self._ratios = budget.ratios
+        known = [engine.reconstruction_error(step)[-len(ratios) :] for step, ratios in enumerate(budget.ratios)]
         self._errors: Errors = tuple(
-            convex_minorant(list(zip(ratios, engine.reconstruction_error(step)[-len(ratios) :], strict=True)))
-            for step, ratios in enumerate(budget.ratios)
+            convex_minorant(list(zip(ratios, as_compounded(errors) if compounded else errors, strict=True)))
+            for ratios, errors in zip(budget.ratios, known, strict=True)
         )
 
     @property
@@ -117,6 +122,20 @@ class LeastError:
             used = self._usage(choices)
             queue.push(step)
         return choices
+
+
+def as_compounded(errors: Sequence[float]) -> tuple[float, ...]:
+    """Return errors of layers in such a form that they add up where each layer loses a share of what it is given.
+
+    What is left of the signal is the product of what every layer leaves of it; so the negative logarithms of that add
+    up, and a layer that leaves next to nothing cannot be made up for by others. On recorded evaluations of ResNet-20 on
+    CIFAR-10 at 0.3 and 0.15 of the FLOPs their sum ranks strategies with 0.90 and 0.75, that of the errors as they are
+    with 0.71 and 0.21 (``benchmarks/agent.md``).
+
+    Args:
+        errors: shares; above 1, as closed forms may have them, they count as ``MOST``.
+    """
+    return tuple(-math.log1p(-min(max(error, 0.0), MOST)) for error in errors)
 
 
 class LazyQueue:

@@ -5,22 +5,25 @@ References:
     arXiv 1805.12114: learn a model that knows what it does not know, plan with it, play the plan, learn from it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from amc.agent.outcome import Array, OutcomeModel
 from amc.agent.rules import Rules
-from envs.constraint import rescale
+from baselines.least_error import as_compounded
+from envs.constraint import ResourceBudget, rescale
 from envs.costs.cost_table import FloatArray, Places
-from envs.search import RecordTrials, play_strategy
+from envs.engine.types import Strategy
+from envs.search import RecordTrials, Trial, play_strategy
 
 FARTHEST = 4
 """Layers that a random move may change."""
 REACH = 2
 """Places by which it changes each."""
-MOVES = 400
+MOVES = 200
 """Strategies looked at around each one."""
 ROUNDS = 6
 """Moves after each other."""
@@ -115,35 +118,76 @@ class Planner:
             places = grown[critic(self.seen(grown)).mean.argmax()]
 
 
-def play_planned(env: RecordTrials, bonus: float, rng: np.random.Generator) -> None:
-    """Play the episodes that are left: learn from those before, plan, play the plan.
-
-    Args:
-        env: at least one episode was played.
-        bonus: at most, for what is not known of a strategy, in standard deviations of what it may bring.
-        rng: draws moves and bonuses.
-    """
-    rules = Rules(env.problem.budget)
-    planner = Planner(rules, informed(rules), rng, MOVES, ROUNDS)
-    critic, settled = OutcomeModel(), 0.0
-    while env.remaining:
-        places = np.array([rules.places_of(trial.strategy) for trial in env.trials])
-        seen = planner.seen(places)
-        settle = len(places) >= SETTLED * settled
-        settled = len(places) if settle else settled
-        critic.fit(seen, np.array([trial.reward for trial in env.trials]), settle)
-        within = [place for place, trial in enumerate(env.trials) if trial.feasible]
-        best = sorted(within, key=dict(zip(within, critic(seen[within]).mean, strict=True)).__getitem__)[-STARTS:]
-        played = {each.tobytes() for each in places}
-        found = planner.plan(critic, places[best], played, bonus * rng.random())
-        if found is None:
-            ratios = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(len(rules.layers)))
-            play_strategy(env, rescale(env.problem.budget, tuple(ratios.clip(env.problem.budget.min_keep, 1).tolist())))
-        else:
-            play_strategy(env, rules.strategy_of(planner.filled(critic, found)))
+def ratios_alone(rules: Rules) -> FloatArray:
+    """Return how much of every layer goes at every place, ``(layers, places, 1)``, as the paper has it."""
+    return 1 - rules.ratios[..., None]
 
 
 def informed(rules: Rules) -> FloatArray:
     """Return what is known of every place of every layer before any episode, ``(layers, places, features)``."""
     damage = rules.damage()
-    return np.stack([damage, np.sqrt(damage)], axis=-1)
+    return np.stack([np.array([as_compounded(errors) for errors in damage.tolist()]), damage], axis=-1)
+
+
+OBSERVATIONS: dict[str, Callable[[Rules], FloatArray]] = {"informed": informed, "paper": ratios_alone}
+"""What a critic sees of layers."""
+
+
+class PlanningAgent:
+    """Learns what strategies bring, and says which to play next.
+
+    Args:
+        budget: what strategies have to fit.
+        observation: a key of ``OBSERVATIONS``.
+        bonus: at most, for what is not known of a strategy, in standard deviations of what it may bring.
+        rng: draws moves and bonuses.
+    """
+
+    def __init__(self, budget: ResourceBudget, observation: str, bonus: float, rng: np.random.Generator) -> None:
+        self._rules = Rules(budget)
+        self._planner = Planner(self._rules, OBSERVATIONS[observation](self._rules), rng, MOVES, ROUNDS)
+        self._critic = OutcomeModel()
+        self._settled = 0.0
+        self._bonus = bonus
+        self._budget = budget
+        self._rng = rng
+
+    def choose(self, trials: Sequence[Trial]) -> Strategy:
+        """Return the strategy to play after some others, one of which is feasible."""
+        places = np.array([self._rules.places_of(trial.strategy) for trial in trials])
+        self._learn(places, np.array([trial.reward for trial in trials]))
+        feasible = places[[trial.feasible for trial in trials]]
+        starts = feasible[np.argsort(-self._critic(self._planner.seen(feasible)).mean, kind="stable")[:STARTS]]
+        played = {each.tobytes() for each in places}
+        found = self._planner.plan(self._critic, starts, played, self._bonus * self._rng.random())
+        if found is None:
+            return self._anything(self._rules.strategy_of(starts[0]))
+        return self._rules.strategy_of(self._planner.filled(self._critic, found))
+
+    def _learn(self, places: Places, rewards: Array) -> None:
+        settle = len(places) >= SETTLED * self._settled
+        self._settled = len(places) if settle else self._settled
+        self._critic.fit(self._planner.seen(places), rewards, settle)
+
+    def _anything(self, near: Strategy) -> Strategy:
+        ratios = np.array(near) * np.exp(NEAR * self._rng.standard_normal(len(near)))
+        return rescale(self._budget, tuple(ratios.clip(self._budget.min_keep, 1).tolist()))
+
+
+def play_planned(env: RecordTrials, observation: str, bonus: float, rng: np.random.Generator) -> None:
+    """Play the episodes that are left: learn from those before, plan, play the plan.
+
+    The agent computes with one thread, as its matrices are so small that a second one only costs.
+
+    Args:
+        env: an episode was played.
+        observation: as for ``PlanningAgent``, like the others.
+        bonus: ...
+        rng: ...
+    """
+    agent = PlanningAgent(env.problem.budget, observation, bonus, rng)
+    threads = ThreadpoolController()
+    while env.remaining:
+        with threads.limit(limits=1, user_api="blas"):
+            strategy = agent.choose(env.trials)
+        play_strategy(env, strategy)

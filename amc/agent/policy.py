@@ -11,9 +11,9 @@ from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
 from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
-from amc.agent.planning import play_planned
+from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
-from baselines.known_strategies import known_strategies
+from baselines.known_strategies import MOST_PROMISING, known_strategies
 from baselines.least_error import NEEDS, LeastError
 from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
@@ -40,15 +40,18 @@ class AMC(Learning):
     so the agent looks for the strategy that promises most and plays it. See ``amc.agent.planning`` and
     ``benchmarks/agent.md``, which has the figures. All fields from ``sigma`` on but ``bonus`` are of no meaning then.
 
-    Without it, the paper's agent learns. The paper's is ``AMC(planning=False, start="random", warm_up=0.25, sigma=0.5,
-    gamma=1, actor_lr=1e-4, imitation=0)``, or ``policy=amc_paper``. On networks in closed form it finds in 150 episodes
-    what random ratios find: what one step adds to an episode's reward drowns in what the other steps do, and neither
-    ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does. The other values were chosen with it,
-    and a random start, on two networks and seeds that ``benchmarks.analytic_policies`` does not use. There the share of
-    the gap that is closed rose from 0.71 to 0.92 with ``rescale``, from 0.05 to 0.64 with ``bound``.
+    Without it, the paper's agent learns. The paper's own is :class:`PaperAMC`, ``policy=amc_paper``. On networks in
+    closed form it finds in 150 episodes what random ratios find: what one step adds to an episode's reward drowns in
+    what the other steps do, and neither ``gamma=0`` nor a faster actor changes that. Imitating the best episodes does.
+    The other values were chosen with it, and a random start, on two networks and seeds that
+    ``benchmarks.analytic_policies`` does not use. There the share of the gap that is closed rose from 0.71 to 0.92 with
+    ``rescale``, from 0.05 to 0.64 with ``bound``.
 
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.
+        observation: what the critic sees of a strategy: ``informed``: what every layer loses at what it keeps, as the
+            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums of
+            both over the layers; ``paper``: how much of every layer goes, and the sum.
         bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
             episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
@@ -84,10 +87,11 @@ class AMC(Learning):
     """
 
     planning: bool = True
-    bonus: float = setting(1.0, Interval(0, 100))
+    observation: str = setting("informed", OneOf(tuple(OBSERVATIONS)))
+    bonus: float = setting(3.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
+    warm_up: float = setting(0.05, FRACTION)
     local_search: float = setting(0.5, FRACTION)
-    warm_up: float = setting(0.1, FRACTION)
     sigma: float | None = setting(None, SPREADS)
     sigma_end: float = setting(0.02, SPREADS)
     gamma: float = setting(0.0, FRACTION)
@@ -119,7 +123,7 @@ class AMC(Learning):
         if self.planning:
             for strategy in islice(self._first_strategies(env), env.remaining):
                 play_strategy(env, strategy)
-            play_planned(env, self.bonus, np.random.default_rng((self.seed, PLANS)))
+            play_planned(env, self.observation, self.bonus, np.random.default_rng((self.seed, PLANS)))
         else:
             self._act(env)
 
@@ -176,10 +180,27 @@ class AMC(Learning):
                 yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
             return
         known = known_strategies(env.problem)
-        yield from known.values()
-        if isinstance(env.problem.engine, KnowsReconstructionError):
+        # All that a search of one episode plays.
+        yield from (known[name] for name in sorted(known, key=lambda name: self.planning and name != MOST_PROMISING))
+        if not self.planning and isinstance(env.problem.engine, KnowsReconstructionError):
             yield from islice(strategies_nearby(env, rng), max(0, count - len(known)))
             return
         for _ in range(count - len(known)):
             near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
             yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())
+
+
+@dataclass(frozen=True)
+class PaperAMC(AMC):
+    """The agent of the paper: its fields are those of ``AMC``, their defaults the paper's but for two.
+
+    Rewards are normalized, and the exploration narrows within the episodes that there are.
+    """
+
+    planning: bool = False
+    start: str = setting("random", OneOf(tuple(SIGMAS)))
+    warm_up: float = setting(0.25, FRACTION)
+    sigma: float | None = setting(0.5, SPREADS)
+    gamma: float = setting(1.0, FRACTION)
+    actor_lr: float = setting(1e-4, RATES)
+    imitation: float = setting(0.0, Interval(0, 10**6))

@@ -27,23 +27,20 @@ from amc.cli.leftovers import remove_untouched
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
+from amc.cli.user_errors import FULL_ERROR, as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
-from amc.config.hydra_messages import one_line_of
 from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.environment import hidden
-from amc.errors import ConfigError, StorageError, UserError
+from amc.errors import ConfigError, UserError
 from amc.names import printable_line
 
 log = logging.getLogger(__name__)
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 RESTARTS = 3
-# What torch says on a CPU, and on a GPU.
-NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 class JobFailed(Exception):
@@ -218,26 +215,6 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
     else:
         if sweep is not None:
             sweep.note(None)
-
-
-def as_user_error(error: Exception) -> UserError:
-    """Return an error as one of the kinds that have an exit code, with a message of one line."""
-    # A resolver of this package says what is wrong; OmegaConf wraps it, once for each reference to the value.
-    cause: BaseException | None = error
-    while isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, UserError):
-        return cause
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return ConfigError(one_line_of(error))
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        line = one_line_of(error).partition(". ")[0] or "no memory is left"
-        return ConfigError(f"{line}: lower train.batch_size, data.search or data.calibration")
-    if isinstance(error, OSError):
-        return StorageError(one_line_of(error))
-    if isinstance(error.__cause__, OSError) and "configure handler" in str(error):
-        return StorageError(f"the log cannot be written ({one_line_of(error.__cause__)})")
-    return UserError(f"{type(error).__name__}: {one_line_of(error)} (a bug? {FULL_ERROR}=1 shows where)")
 
 
 @contextmanager

@@ -39,11 +39,15 @@ DONE_BEFORE: dict[str, Setting] = {
     "layer_kinds": "",
     "max_drop": None,
 }
+DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
+    "amc.agent.policy.AMC": {"policy.planning": False, "policy.observation": "informed", "policy.bonus": 3.0},
+}
+"""The same of keys that only one policy has."""
 
 
 def with_later_keys(asked: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return what a run of any version was asked, with the keys that came later as its version acted."""
-    return {**DONE_BEFORE, **asked}
+    return {**DONE_BEFORE, **DONE_BEFORE_BY.get(str(asked.get(f"{POLICY}_target_")), {}), **asked}
 
 
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:

@@ -54,11 +54,11 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_play(play: argparse.ArgumentParser) -> None:
-    from benchmarks.landscapes.rivals import POLICIES
+    from benchmarks.landscapes.rivals import POLICIES, VARIANTS
 
     play.add_argument("--seeds", type=int, default=20, help="how many, counted from 0")
     play.add_argument("--episodes", type=int, default=150)
-    play.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
+    play.add_argument("--policies", nargs="+", choices=[*POLICIES, *VARIANTS], default=list(POLICIES))
     play.add_argument("--enter", nargs="+", default=[], help="dotted paths of policies of your own: a class each")
     play.add_argument("--landscapes", nargs="+", choices=landscape_names(), help="all by default")
     play.add_argument("--half", choices=["design", "held-out"], help="those that agents may be designed on, or not")

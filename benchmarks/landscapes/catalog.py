@@ -26,5 +26,5 @@ NETWORKS: dict[str, Keys] = {
     "resnet56-cifar10": ("model=resnet56", "data=cifar10"),
 }
 TARGETS = (0.5, 0.3, 0.15)
-DESIGN = ("mobilenet-fashion", "plain20-fashion", "resnet20-cifar10", "mobilenet_v2-fashion")
+DESIGN = ("mobilenet-digits", "mobilenet-fashion", "resnet20-cifar10", "resnet20-digits")
 """Whoever makes an agent may look at these as often as he likes; at the others once, at the end."""

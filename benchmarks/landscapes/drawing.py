@@ -61,8 +61,8 @@ def draw_between(problem: PruningEnv, number: int, seed: int) -> list[Drawn]:
         least = ResourceBudget(problem.engine, "flops", 1.0, problem.budget.min_keep)
         target = max(target, 1.05 * least.usage(least.floors) / least.dense)
         budget = ResourceBudget(problem.engine, "flops", target, problem.budget.min_keep)
-        ratio = np.clip(np.exp(rng.uniform(0, 0.6) * rng.standard_normal(len(whole))), problem.budget.min_keep, 1)
-        drawn.append(Drawn("between", rescale(budget, tuple(ratio.tolist()))))
+        wanted = np.clip(np.exp(rng.uniform(0, 0.6) * rng.standard_normal(len(whole))), problem.budget.min_keep, 1)
+        drawn.append(Drawn("between", rescale(budget, tuple(wanted.tolist()))))
     for step in range(len(whole)):
         for ratio in RATIOS:
             keep = problem.budget.execute(step, ratio)

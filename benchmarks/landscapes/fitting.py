@@ -36,10 +36,16 @@ class Sample(NamedTuple):
 
 def fit(record: Record) -> Landscape:
     """Return the landscape of a record."""
-    sample = sample_of(record.description, record.fitted())
-    surrogate = train(sample, MEMBERS)._replace(noise=scatter(sample))
+    sample = sample_of(record.description, [*record.fitted(), _dense(record.description)])
+    surrogate = train(sample, MEMBERS, STEPS)._replace(noise=scatter(sample))
     best = {target: strategies[0] for target, strategies in climbed(record, surrogate).items()}
     return Landscape(record.description, surrogate, best)
+
+
+def _dense(description: Description) -> Row:
+    found = description.dense
+    whole = tuple(layer.units for layer in description.layers)
+    return Row("dense", 1.0, whole, found.metric, found.loss, found.divergence)
 
 
 def sample_of(description: Description, rows: Sequence[Row]) -> Sample:
@@ -57,13 +63,13 @@ def scatter(sample: Sample) -> Array:
     away = np.empty_like(sample.targets)
     for fold in range(FOLDS):
         rest = Sample(*(column[part != fold] for column in sample))
-        away[part == fold] = train(rest, 2).outputs(sample.features[part == fold]) - sample.targets[part == fold]
+        away[part == fold] = train(rest, 2, STEPS).outputs(sample.features[part == fold]) - sample.targets[part == fold]
     # Of the middle: a few wild strategies are far off, and no search ends there.
     middle: Array = np.median(np.abs(away), axis=0) / 0.6745
     return middle
 
 
-def train(sample: Sample, members: int, steps: int = STEPS) -> Surrogate:
+def train(sample: Sample, members: int, steps: int) -> Surrogate:
     """Fit an ensemble by gradient descent, all members at once."""
     generator = torch.Generator().manual_seed(0)
     offset, scale = sample.targets.mean(0), sample.targets.std(0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.landscapes.rivals import POLICIES, entrant
+from benchmarks.landscapes.rivals import POLICIES, VARIANTS, entrant
 from benchmarks.record import Record, Row
 from envs.constraint import rescale
 from envs.engine.types import KnowsReconstructionError, KnowsUnitScores
@@ -103,7 +103,8 @@ def play(game: Game) -> Row:
 
 def maker(name: str) -> Callable[[int], Any]:
     """Return what makes a policy of a name."""
-    return POLICIES[name] if name in POLICIES else entrant(name)
+    made = POLICIES | VARIANTS
+    return made[name] if name in made else entrant(name)
 
 
 def play_all(games: Sequence[Game], jobs: int, record: Record | None) -> list[Row]:

@@ -57,7 +57,7 @@ class Record:
         if path.exists():
             head, *rows = map(json.loads, lzma.decompress(path.read_bytes()).decode().splitlines())
             self.description = read_description(head)
-            self.rows = [Row(*row[:2], tuple(row[2]), *row[3:]) for row in rows]
+            self.rows = [Row(row[0], row[1], tuple(row[2]), row[3], row[4], row[5]) for row in rows]
             _agree(path, self.description, description)
         elif description is None:
             raise SystemExit(f"{path}: there is no such record")

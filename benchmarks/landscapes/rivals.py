@@ -5,6 +5,7 @@ from functools import partial
 
 from hydra.utils import get_object
 
+from amc.agent.policy import AMC
 from amc.config.policies import make_policy
 from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
@@ -28,10 +29,19 @@ POLICIES: dict[str, Maker] = {
     **{name: _named(name) for name in ("amc", "amc_paper", "td3", "sac", "random", "uniform", "sensitivity")},
     "least error": lambda seed: Reconstruction(seed, local_search=False),
     "least error, local search": _named("reconstruction"),
-    **{f"global threshold, {scale}": lambda _, scale=scale: GlobalThreshold(scale) for scale in ("mean", "l2")},
+    "global threshold, mean": lambda _: GlobalThreshold("mean"),
+    "global threshold, l2": lambda _: GlobalThreshold("l2"),
     **{f"optuna-{sampler}": partial(_optuna, sampler, "random") for sampler in SAMPLERS},
     **{f"optuna-{sampler}, known starts": partial(_optuna, sampler, "known") for sampler in SAMPLERS},
 }
+VARIANTS: dict[str, Maker] = {
+    "amc, paper's observation": lambda seed: AMC(seed=seed, observation="paper"),
+    "amc, random start": lambda seed: AMC(seed=seed, start="random"),
+    "amc, no bonus": lambda seed: AMC(seed=seed, bonus=0.0),
+    "amc, bonus 1": lambda seed: AMC(seed=seed, bonus=1.0),
+    "amc, actor": lambda seed: AMC(seed=seed, planning=False, warm_up=0.1),
+}
+"""The agent with one thing changed each; they play where they are asked for."""
 SAME_FOR_ALL_SEEDS = ("uniform", "sensitivity", "least error", "global threshold, mean", "global threshold, l2")
 """They draw nothing: one search stands for all seeds."""
 

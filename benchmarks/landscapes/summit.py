@@ -29,7 +29,7 @@ def summits(engine: LandscapeEngine, budget: ResourceBudget, starts: Sequence[Se
     lowest = np.array([len(layer.choices) - len(r) for layer, r in zip(engine.layers, budget.ratios, strict=True)])
     highest = np.array([len(layer.choices) - 1 for layer in engine.layers])
     found = [[layer.choices.index(units) for layer, units in zip(engine.layers, kept, strict=True)] for kept in starts]
-    places = np.unique(np.array(found).clip(lowest, highest), axis=0)
+    places = np.unique(np.array([lowest.tolist(), *found]).clip(lowest, highest), axis=0)
     places = places[cost(places) <= budget.limit]
     rng = np.random.default_rng(0)
     ends: dict[Strategy, float] = {}

@@ -31,7 +31,7 @@ class CostOfOne:
         self._gone = [[layer.units - count for count in layer.choices] for layer in description.layers]
         steps = range(len(description.layers))
         pairs = [(one, other, [table.pairs[one][other] for table in found]) for one in steps for other in range(one)]
-        self._pairs = [(one, other, *extra) for one, other, extra in pairs if any(extra)]
+        self._pairs = [(one, other, extra) for one, other, extra in pairs if any(extra)]
 
     def __call__(self, places: Sequence[int]) -> Cost:
         """Return the cost of the strategy at the places."""
@@ -40,7 +40,7 @@ class CostOfOne:
             for number, change in enumerate(changes[place]):
                 used[number] += change
         gone = [units[place] for units, place in zip(self._gone, places, strict=True)]
-        for one, other, *extra in self._pairs:
+        for one, other, extra in self._pairs:
             both = gone[one] * gone[other]
             if both:
                 for number, each in enumerate(extra):

@@ -37,6 +37,7 @@ def test_they_are_what_the_policies_play() -> None:
     wanted = {
         "uniform": uniform_trial(problem).strategy,
         "least error": LeastError(problem.budget).strategy(),
+        "least compounded error": LeastError(problem.budget, compounded=True).strategy(),
         **thresholds,
     }
     known = known_strategies(problem)
@@ -49,7 +50,7 @@ def test_they_are_what_the_policies_play() -> None:
 
 
 def test_an_engine_that_knows_less_offers_fewer() -> None:
-    assert list(known_strategies(PruningEnv(AnalyticEngine()))) == ["uniform", "least error"]
+    assert list(known_strategies(PruningEnv(AnalyticEngine()))) == ["uniform", "least error", "least compounded error"]
     assert list(known_strategies(PruningEnv(make_engine(granularity="element")))) == ["uniform"]
     thresholds = ["global threshold, mean", "global threshold, l2"]
     assert list(known_strategies(PruningEnv(make_engine(reconstruct=False)))) == ["uniform", *thresholds]

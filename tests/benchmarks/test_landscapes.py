@@ -108,7 +108,8 @@ def test_between_the_targets_lie_others_and_layers_by_themselves() -> None:
 def test_a_surrogate_ranks_strategies_that_it_was_not_fitted_to(
     record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "STEPS", 300)
+    monkeypatch.setattr(fitting, "STEPS", 200)
+    monkeypatch.setattr(fitting, "MEMBERS", 2)
     monkeypatch.setattr(fitting, "climbed", lambda *_: {target: [(1.0,) * len(REAL.layers)] for target in TARGETS})
     monkeypatch.setattr(fitting, "scatter", lambda _: np.full(3, 0.01))
     landscape = fit(record)
@@ -123,7 +124,7 @@ def test_a_surrogate_ranks_strategies_that_it_was_not_fitted_to(
 def test_summits_are_within_the_budget_and_no_neighbour_is_higher(record: Record) -> None:
     engine = LandscapeEngine(record.description, train(sample_of(record.description, record.fitted()), 1, steps=60))
     budget = PruningEnv(engine, target=0.3).budget
-    best, *others = summits(engine, budget, [row.kept for row in record.rows[:40]])
+    best, *others = summits(engine, budget, [row.kept for row in record.rows])
     highest = engine.evaluate(best).metric
     assert budget.fits(best)
     assert all(engine.evaluate(other).metric <= highest for other in others)

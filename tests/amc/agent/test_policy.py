@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from amc.agent.ddpg import AMCDDPG
-from amc.agent.policy import AMC
+from amc.agent.policy import AMC, PaperAMC
 from baselines.known_strategies import known_strategies
 from baselines.least_error import LeastError
 from baselines.reconstruction import Reconstruction
@@ -33,7 +33,7 @@ def updates(optimizer: torch.optim.Optimizer) -> int:
     return steps
 
 
-PAPER = AMC(planning=False, start="random", warm_up=0.25, sigma=0.5, gamma=1.0, actor_lr=1e-4, imitation=0.0)
+PAPER = PaperAMC()
 
 
 def test_the_networks_and_values_are_the_papers() -> None:
@@ -169,6 +169,12 @@ def test_a_search_leaves_no_files(planning: bool, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     AMC(planning=planning).search(make_env())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_planning_search_of_one_episode_plays_what_promises_most() -> None:
+    env = RecordTrials(PruningEnv(AnalyticEngine(), target=0.3), 1)
+    AMC().search(env)
+    assert env.trials[0].strategy == LeastError(env.problem.budget, compounded=True).strategy()
 
 
 def test_exploration_narrows_to_its_end_within_the_budget() -> None:

@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ REAL = AnalyticEngine()
 WHOLE = (1.0,) * len(REAL.layers)
 
 
+@cache
 def description(errors: bool = True) -> Description:
     steps = range(len(REAL.layers))
     return Description(
@@ -84,10 +86,10 @@ def test_noise_belongs_to_the_strategy_and_the_seed_and_is_as_wide_as_it_says() 
     noisy, other = (LandscapeEngine(description(), surrogate(28), noise=True, seed=seed) for seed in (0, 1))
     assert noisy.evaluate(STRATEGIES[0]) == noisy.evaluate(STRATEGIES[0]) != other.evaluate(STRATEGIES[0])
     away = []
-    for seed in range(300):
+    for seed in range(200):
         engine = LandscapeEngine(description(), surrogate(28), noise=True, seed=seed)
         away.append(np.log(engine.evaluate(WHOLE).loss / ENGINE.evaluate(WHOLE).loss))
-    assert np.std(away) == pytest.approx(0.1, rel=0.15)
+    assert np.std(away) == pytest.approx(0.1, rel=0.2)
     assert abs(np.mean(away)) < 0.02
 
 

@@ -46,4 +46,4 @@ def test_the_dense_network_scores_about_what_it_really_does(name: str) -> None:
 
 
 def test_there_are_some() -> None:
-    assert len(NAMES) >= 4
+    assert "resnet20-cifar10" in NAMES
