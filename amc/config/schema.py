@@ -152,7 +152,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
 
     Attributes:
         policy: the search policy, built by its ``_target_``.
-        stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.rounds.staged_pruning``.
+        stages: how often to search, prune and fine-tune on the way to the target, see
+            ``amc.run.rounds.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
         metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
             better, as ``my_package.balanced_accuracy``; null for accuracy.
