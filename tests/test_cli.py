@@ -70,6 +70,7 @@ def test_a_search_leaves_its_files(finished: Path) -> None:
         "SHA256SUMS",
         "asked.json",
         "channels.png",
+        "conditions.json",
         "made.json",
         "network.png",
         "pruned.safetensors",
