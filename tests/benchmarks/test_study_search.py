@@ -43,8 +43,8 @@ def make_stage(divergence: Any) -> Any:  # noqa: ANN401  what a search takes of 
 
 @pytest.mark.parametrize("better", ["found", "uniform"])
 def test_what_is_nearest_once_repaired_is_chosen_and_uniform_ratios_take_part(better: str) -> None:
+    uniform = uniform_strategy(PruningEnv(AnalyticEngine()).budget)
     stage = make_stage(lambda strategy: float((strategy == uniform) == (better == "found")))
-    uniform = uniform_strategy(stage.problem.budget)
     found = search_and_choose(stage, "reconstruction", Clock(1000), 0)
     assert len(stage.engine.finished) == len(set(stage.engine.finished)) == found.finalists == FINALISTS
     assert uniform in stage.engine.finished
