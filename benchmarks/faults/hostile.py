@@ -66,16 +66,15 @@ def hostile_files(count: int, workshop: Path, sabotage: Sabotage | None = None) 
 
 def _check_honest(workshop: Path, run: Path) -> None:
     """See that what is no trap is read: a reader that refuses everything would do well here."""
-    for number, (read, make) in enumerate(
-        (
-            (_checkpoint, honest_checkpoint),
-            (_images, honest_images),
-            (partial(_run, run), lambda _: None),
-        )
-    ):
+    readers: list[Callable[[Path], machine.Ended]] = [
+        partial(_checkpoint, honest_checkpoint, None),
+        partial(_images, honest_images, None),
+        partial(_run, run, lambda _: None, None),
+    ]
+    for number, read in enumerate(readers):
         place = workshop / f"honest{number}"
         place.mkdir()
-        ended = read(make, None, place)
+        ended = read(place)
         if ended.code != 0:
             raise RuntimeError(f"what is honest is refused: {ended.errors}")
 

@@ -81,7 +81,8 @@ def prepare() -> None:
     engine_class: Any = TorchEngine
     engine_class.score_again = counted
     env_class: Any = RecordTrials
-    env_class.step, env_class.score_strategy = map(in_an_episode, (RecordTrials.step, RecordTrials.score_strategy))
+    env_class.step = in_an_episode(RecordTrials.step)
+    env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
     figure_class: Any = Figure
     figure_class.savefig = lambda _figure, file, **_: file.write(PICTURE)
     vars(plots).update(dict.fromkeys(("reward_figure", "resource_figure", "channels_figure"), lambda *_: Figure()))
