@@ -63,16 +63,16 @@ def prepare() -> None:
 
     def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
         global evaluations
-        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison, are none.
+        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison and nobody records, are none.
         evaluations += in_episode
         return evaluate(engine, strategy)
 
     def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
-        def played(*arguments: Any) -> Any:  # noqa: ANN401  handed on
+        def played(env: Any, *arguments: Any) -> Any:  # noqa: ANN401  handed on
             nonlocal in_episode
-            in_episode = True
+            in_episode = bool(env._sinks)
             try:
-                return method(*arguments)
+                return method(env, *arguments)
             finally:
                 in_episode = False
 
