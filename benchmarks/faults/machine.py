@@ -63,7 +63,7 @@ def prepare() -> None:
 
     def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
         global evaluations
-        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison and nobody records, are none.
+        # Those of a policy's episodes. Uniform ratios, evaluated for comparison and not recorded, are none.
         evaluations += in_episode
         return evaluate(engine, strategy)
 
