@@ -63,16 +63,16 @@ def prepare() -> None:
 
     def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
         global evaluations
-        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison, are none.
+        # Those of a policy's episodes. Uniform ratios, evaluated for comparison and not recorded, are none.
         evaluations += in_episode
         return evaluate(engine, strategy)
 
     def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
-        def played(*arguments: Any) -> Any:  # noqa: ANN401  handed on
+        def played(env: Any, *arguments: Any) -> Any:  # noqa: ANN401  handed on
             nonlocal in_episode
-            in_episode = True
+            in_episode = bool(env._sinks)
             try:
-                return method(*arguments)
+                return method(env, *arguments)
             finally:
                 in_episode = False
 
@@ -81,7 +81,8 @@ def prepare() -> None:
     engine_class: Any = TorchEngine
     engine_class.score_again = counted
     env_class: Any = RecordTrials
-    env_class.step, env_class.score_strategy = map(in_an_episode, (RecordTrials.step, RecordTrials.score_strategy))
+    env_class.step = in_an_episode(RecordTrials.step)
+    env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
     figure_class: Any = Figure
     figure_class.savefig = lambda _figure, file, **_: file.write(PICTURE)
     vars(plots).update(dict.fromkeys(("reward_figure", "resource_figure", "channels_figure"), lambda *_: Figure()))
