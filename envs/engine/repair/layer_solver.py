@@ -153,7 +153,8 @@ def cholesky_with_ridge(gram: Tensor) -> Tensor:
         gram: positive semi-definite up to rounding, float64, shape ``(blocks, columns, columns)``.
     """
     diagonal = gram.diagonal(dim1=1, dim2=2)
-    unit = diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    # Also of inputs that are all 0, and then rounded to single precision, a factor can be divided by.
+    unit = diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     ridge = 0.0
     while True:
         wanted = max(RIDGE, 10 * ridge)
