@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
 from amc.cli.help import help_text
-from amc.cli.leftovers import remove_untouched
+from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
@@ -72,7 +72,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
             def attempt() -> None:
-                with reporting(name, full_error, sweep), leaving_nothing_behind():
+                with reporting(name, full_error, sweep), leaving_nothing_behind(output_folder()):
                     cfg = configured(composed, SCHEMAS[name])
                     validate(cfg)
                     task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
@@ -173,16 +173,6 @@ def end_sweep() -> None:
     """
     if in_sweep():
         raise KeyboardInterrupt
-
-
-@contextmanager
-def leaving_nothing_behind() -> Iterator[None]:
-    """Take away the folder of a job that was refused before it had written anything of its own."""
-    try:
-        yield
-    except (UserError, HydraException, OmegaConfBaseException):
-        remove_untouched(output_folder())
-        raise
 
 
 @contextmanager

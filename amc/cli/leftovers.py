@@ -2,10 +2,26 @@
 
 import logging
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from amc.errors import UserError
+
 OF_HYDRA = frozenset({".hydra", ".lock"})
+
+
+@contextmanager
+def leaving_nothing_behind(folder: Path) -> Iterator[None]:
+    """Take away the folder of a job that is refused in the block before it has written anything of its own."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException):
+        remove_untouched(folder)
+        raise
 
 
 def remove_untouched(folder: Path) -> None:
