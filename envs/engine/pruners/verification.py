@@ -70,7 +70,7 @@ def _prunable(graph: NetworkGraph) -> int:
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     """Drop groups, and let numbers follow others, until those that are left pass together."""
     search = _Search(model, inputs, graph.groups)
-    while (fault := removal_fault(model, search.left, inputs)) is not None:
+    while search.left and (fault := removal_fault(model, search.left, inputs)) is not None:
         search.resolve(fault)
     unprunable = dict(graph.unprunable)
     for number, reason in search.faults.items():
