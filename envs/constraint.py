@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from envs.engine.types import Layer, PruningEngine, Strategy
 
-RESOURCES = ("flops", "params", "memory", "latency")
+RESOURCES = ("flops", "params", "memory", "latency", "memory_peak")
 
 # Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
 ROUNDING_ERROR = 1e-9

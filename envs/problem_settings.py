@@ -14,7 +14,8 @@ class ProblemSettings:
 
     Attributes:
         resource: what the target limits; ``memory``: bytes of the weights as shipped;
-            ``latency``: seconds on the ``device_profile``, predicted from a table of the network's layers.
+            ``latency``: seconds on the ``device_profile``, predicted from a table of the network's
+            layers; ``memory_peak``: bytes of weights and live activations of one image at the peak of a forward pass.
         target: fraction of the dense network's resource that may be kept, above 0 and at most 1.
         constraint: how the target is met: ``bound`` layer by layer, ``rescale`` by one factor on the whole strategy.
         reward: what an episode is worth: AMC's R_err, R_FLOPs and R_Param, or less loss, or less divergence from the

@@ -22,8 +22,8 @@ PRECISIONS = ("auto", "fp32", "bf16")
 SCORINGS = ("full", "racing")
 """How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best."""
 
-COSTS = ("flops", "params", "memory", "latency")
-"""Resources that an engine knows without running a network; latency from a table of its layers that was measured."""
+COSTS = ("flops", "params", "memory", "latency", "memory_peak")
+"""Resources that an engine knows without measuring a network; latency from a table of its layers that was measured."""
 
 
 def check_combination(granularity: str, criterion: str) -> None:
