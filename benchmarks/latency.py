@@ -6,7 +6,6 @@ ratios within the target, timed in turn with the dense one. Weights are untraine
 benchmarks/latency.md.
 """
 
-import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from statistics import median
@@ -130,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -202,6 +202,10 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         if self.needs_table and self.granularity != "channel":
             asked = f"resource={self.resource}" if self.resource == "latency" else f"round_to={self.round_to}"
             raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
+        if self.resource == "memory_peak" and self.granularity != "channel":
+            raise ValueError(
+                f"resource=memory_peak needs granularity=channel: {self.granularity} leaves activations whole"
+            )
         if self.max_drop is not None and (self.stages > 1 or self.scoring != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
         if self.latency.table is not None and not self.needs_table:

@@ -50,7 +50,7 @@ def test_any_policy_finds_a_network_that_holds_and_is_smaller_than_uniform_ratio
 
 
 def test_what_cannot_hold_is_said() -> None:
-    with pytest.raises(ModelError, match="max_drop=0.0: no strategy loses so little"):
+    with pytest.raises(ModelError, match=r"max_drop=0\.0: no strategy loses so little"):
         lowest_target(lambda target, _: uniform(min(target, 0.4), 1), Floor(1.0, 0.0, "flops"), FLOPS, 0.03, 6)
 
 
