@@ -18,8 +18,17 @@ __version__ = "0.1.0"
 _HOMES = {"PruneResult": "amc.api.result", "load": "amc.weights.loading", "prune": "amc.api.pruning"}
 
 
+def _offer_problems_by_name() -> None:
+    """Let ``gymnasium.make("amc/Pruning-v0", model=..., data=...)`` work; another package called envs is left alone."""
+    if import_module("amc.cli.shadowing").describe_shadowing() is None:
+        import_module("envs.registration").offer_by_name("amc.run.named_problem:named_problem")
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401  any name of the package
     if name not in _HOMES:
         raise AttributeError(f"module 'amc' has no attribute {name!r}")
     import_module("amc.cli.shadowing").check_shadowing()
     return getattr(import_module(_HOMES[name]), name)
+
+
+_offer_problems_by_name()

@@ -7,7 +7,10 @@ import amc
 COMMANDS = {
     "search": "searches keep ratios, fine-tunes the best networks, measures and reports the winner",
     "train": "trains a dense network and keeps it for amc.search",
+    "export": "writes a pruned network for onnxruntime, OpenVINO or torch, and compares it with torch",
+    "profile": "measures a table of latencies for a network, here or on another machine",
     "compare": "says which search policy is best, from the folders of finished runs",
+    "verify": "says what the folder of a run is worth: whether every file is whole and none is missing",
 }
 
 

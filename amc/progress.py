@@ -2,19 +2,20 @@
 
 import logging
 import time
-from importlib.util import find_spec
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich import get_console
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from envs.costs.resource_use import use
 from envs.engine.types import Cost
 from envs.search import Trial, better
 
 log = logging.getLogger(__name__)
 LOG_SECONDS = 15.0
 REDRAWS_A_SECOND = 8
+BAR_CHARACTERS = 20
 
 
 class Display(Protocol):
@@ -57,6 +58,36 @@ class LiveDisplay:
         self._progress.update(self._task, completed=completed, text=text)
 
 
+class NotebookDisplay:
+    """A line below the cell that changes in place: one output, whatever front end and packages there are."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total, self._drawn = title, total, 0.0
+        self._handle: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        return None
+
+    def update(self, completed: int, text: str) -> None:
+        """Redraw at most some times a second, and at the end."""
+        from IPython.display import display
+
+        now = time.monotonic()
+        if self._handle is not None and completed < self._total and now - self._drawn < 1 / REDRAWS_A_SECOND:
+            return
+        self._drawn = now
+        done = round(BAR_CHARACTERS * completed / max(self._total, 1))
+        bar = f"{'█' * done}{'░' * (BAR_CHARACTERS - done)}"
+        shown = {"text/plain": f"{self._title} {bar} {completed}/{self._total}  {text}"}
+        if self._handle is None:
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+
 class LogDisplay:
     """A log line for the first part, the last one, and every quarter of a minute between."""
 
@@ -90,13 +121,11 @@ class LogDisplay:
 
 
 def make_display(title: str, total: int, console: Console | None = None) -> Display:
-    """Return a live bar if ``console`` (by default rich's) is a terminal or a notebook, else log lines.
-
-    In a notebook rich draws by ipywidgets; where that is missing there are log lines, too.
-    """
+    """Return a live bar if ``console`` (by default rich's) is a terminal, a line in a notebook, else log lines."""
     console = console or get_console()
-    live = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
-    return LiveDisplay(title, total, console) if live else LogDisplay(title, total)
+    if console.is_jupyter:
+        return NotebookDisplay(title, total)
+    return LiveDisplay(title, total, console) if console.is_terminal else LogDisplay(title, total)
 
 
 class SearchProgress:
@@ -114,7 +143,7 @@ class SearchProgress:
         self, episodes: int, dense: Cost, resource: str, console: Console | None = None, title: str = "search"
     ) -> None:
         self._display = make_display(title, episodes, console)
-        self._dense: float = getattr(dense, resource)
+        self._dense = use(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
 
@@ -133,7 +162,7 @@ class SearchProgress:
     def _describe(self, best: Trial | None) -> str:
         if best is None:
             return "nothing within the target yet"
-        kept: float = getattr(best.cost, self._resource) / self._dense
+        kept = use(best.cost, self._resource) / self._dense
         return f"best reward {best.reward:.4f}, metric {best.evaluation.metric:.4f}, {self._resource} {kept:.1%}"
 
 

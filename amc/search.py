@@ -12,13 +12,14 @@ def main(cfg: "SearchConfig") -> None:
     """Run the search that the command line asks for."""
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.cli.command import chosen, end_sweep, output_folder
+    from amc.config.overrides import policy_name
     from amc.run.pipeline import run_search
     from amc.store.lock import alone
 
     folder = output_folder()
     # Jobs side by side may name the same folder: the second then finds the run of the first, and knows what to do.
     with alone(folder / ".lock", f"search in {folder}"):
-        played_to_end = run_search(cfg, chosen("policy"), folder)
+        played_to_end = run_search(cfg, policy_name(chosen("policy"), cfg.policy.get("_target_")), folder)
     if not played_to_end:
         end_sweep()
 

@@ -15,8 +15,8 @@ GLOBAL = ("mean", "l2")
 def known_strategies(problem: PruningEnv) -> dict[str, Strategy]:
     """Return the strategies that are known before the first evaluation, all within the target, no two the same.
 
-    They are uniform ratios, and what the engine knows enough for: least error as it is and compounded, and one threshold for the units of the
-    whole network.
+    They are uniform ratios, and what the engine knows enough for: least error, as it is and compounded, and one
+    threshold for the units of the whole network.
 
     Args:
         problem: to be searched.

@@ -55,6 +55,11 @@ class LeastError:
             for ratios, errors in zip(budget.ratios, known, strict=True)
         )
 
+    @property
+    def layers(self) -> int:
+        """How many layers there are to weight."""
+        return len(self._errors)
+
     def strategy(self, weights: NDArray[np.float64] | None = None) -> Strategy:
         """Return the strategy of least error.
 

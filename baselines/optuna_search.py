@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.known_strategies import known_strategies
-from envs.engine.fields import OneOf, check_settings, setting
+from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.settings import SEEDS
-from envs.search import RecordTrials, Trial, play_strategy
+from envs.search import RecordTrials, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -37,8 +37,11 @@ class OptunaSearch:
             network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
             and hurt in the other cases: most of all the Gaussian process with ``bound``.
 
+        at_once: proposals asked for together, and scored side by side where the engine can; from 2 on the sampler knows
+            less of those before, so that trials differ from those of 1.
+
     Raises:
-        ValueError: there is no such sampler.
+        ValueError: there is no such sampler, or a value is out of range.
 
     References:
         Akiba et al., 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework", arXiv 1907.10902.
@@ -50,6 +53,7 @@ class OptunaSearch:
     seed: int = setting(0, SEEDS)
     start: str = setting("random", OneOf(STARTS))
     tell_executed: bool = False
+    at_once: int = setting(1, Interval(1, 1024))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -66,12 +70,13 @@ class OptunaSearch:
                     lowest = (max(keep, space[name].low) for name, keep in zip(space, strategy, strict=True))
                     study.enqueue_trial(dict(zip(space, lowest, strict=True)))
             while env.remaining:
-                asked = study.ask(dict(space))
-                trial = play_strategy(env, tuple(asked.params[name] for name in space))
-                if self.tell_executed:
-                    _replace(study, asked.number, trial, space)
-                else:
-                    study.tell(asked, trial.reward)
+                asked = [study.ask(dict(space)) for _ in range(min(self.at_once, env.remaining))]
+                trials = env.play_strategies([tuple(each.params[name] for name in space) for each in asked])
+                for each, trial in zip(asked, trials, strict=True):
+                    if self.tell_executed:
+                        _replace(study, each.number, trial, space)
+                    else:
+                        study.tell(each, trial.reward)
 
 
 def make_sampler(name: str, seed: int) -> "BaseSampler":

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.engine.fields import check_settings, setting
 from envs.engine.settings import SEEDS
-from envs.search import RecordTrials, run_episode
+from envs.search import RecordTrials
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,7 @@ class RandomSearch:
         """Play random episodes."""
         rng = np.random.default_rng(self.seed)
         low = env.problem.budget.min_keep
+        layers = len(env.problem.engine.layers)
         while env.remaining:
-            run_episode(env, lambda _: float(rng.uniform(low, 1.0)))
+            count = min(env.problem.at_once, env.remaining)
+            env.play_strategies([tuple(rng.uniform(low, 1.0, layers)) for _ in range(count)])

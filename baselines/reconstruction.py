@@ -1,6 +1,6 @@
 """Ratios by what least squares cannot repair: a good strategy before the first evaluation, then a local search."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from baselines.least_error import NEEDS, LeastError
 from envs.engine.fields import Interval, check_settings, setting
 from envs.engine.settings import SEEDS
 from envs.engine.types import Strategy
-from envs.search import RecordTrials, play_strategy, quality
+from envs.search import RecordTrials, Trial, play_strategy, quality
 
 Logs = NDArray[np.float64]
 """Logarithm of every layer's weight."""
@@ -66,30 +66,64 @@ class Reconstruction:
         Raises:
             ValueError: the engine does not know its reconstruction error.
         """
-        least = LeastError(env.problem.budget)
-        rng = np.random.default_rng(self.seed)
-        logs = np.zeros(len(env.problem.engine.layers))
-        best = play_strategy(env, least.strategy())
-        played = {best.strategy}
-        while self.local_search and env.remaining:
-            tried, strategy = self._propose(least, logs, played, rng)
-            if strategy in played:
+        nearby = WeightSearch(LeastError(env.problem.budget), np.random.default_rng(self.seed), self.step)
+        while env.remaining:
+            strategy = nearby.propose()
+            if strategy is None:
                 return
-            trial = play_strategy(env, strategy)
-            played.add(trial.strategy)
-            if quality(trial) > quality(best):
-                best, logs = trial, tried
+            nearby.learn(play_strategy(env, strategy))
+            if not self.local_search:
+                return
 
-    def _propose(
-        self, least: LeastError, logs: Logs, played: set[Strategy], rng: np.random.Generator
-    ) -> tuple[Logs, Strategy]:
-        """Return changed weights and their strategy, a new one unless ``TRIES`` draws gave none."""
+
+class WeightSearch:
+    """The local search by itself: what to play next, and what came of it.
+
+    Args:
+        least: finds the strategy of some weights.
+        rng: draws changes.
+        step: standard deviation of the change of a weight's logarithm.
+    """
+
+    def __init__(self, least: LeastError, rng: np.random.Generator, step: float) -> None:
+        self._least, self._rng, self._step = least, rng, step
+        self._logs: Logs = np.zeros(least.layers)
+        self._tried = self._logs
+        self._best: Trial | None = None
+        self._played: set[Strategy] = set()
+
+    def propose(self) -> Strategy | None:
+        """Return the strategy of least error, then others near the best; none where ``TRIES`` draws gave no new one."""
         for attempt in range(TRIES):
-            tried = perturbed(logs, self.step * GROWTH**attempt, rng)
-            strategy = least.strategy(np.exp(tried))
-            if strategy not in played:
-                break
-        return tried, strategy
+            if self._best is not None:
+                self._tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)
+            strategy = self._least.strategy(np.exp(self._tried))
+            if strategy not in self._played:
+                return strategy
+        return None
+
+    def learn(self, trial: Trial) -> None:
+        """Go on from what was proposed last if its trial is the best."""
+        self._played.add(trial.strategy)
+        if self._best is None or quality(trial) > quality(self._best):
+            self._best, self._logs = trial, self._tried
+
+
+def strategies_nearby(env: RecordTrials, rng: np.random.Generator, step: float = 1.0) -> Iterator[Strategy]:
+    """Yield what the local search would play next, as long as it finds anything new; each is played before the next.
+
+    Args:
+        env: it may hold trials already, such as that of least error, which then is not played again.
+        rng: draws changes.
+        step: standard deviation of the change of a weight's logarithm.
+    """
+    nearby = WeightSearch(LeastError(env.problem.budget), rng, step)
+    played = {trial.strategy: trial for trial in env.trials}
+    while (strategy := nearby.propose()) is not None:
+        if strategy not in played:
+            yield strategy
+            played[strategy] = env.trials[-1]
+        nearby.learn(played[strategy])
 
 
 def perturbed(logs: Logs, step: float, rng: np.random.Generator) -> Logs:

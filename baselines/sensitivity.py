@@ -73,7 +73,7 @@ class SensitivityAnalysis:
     """
 
     # Probes of one layer keep more than the best so far, and would win every race.
-    needs: ClassVar[Mapping[str, object]] = {"scoring": "full"}
+    needs: ClassVar[Mapping[str, object]] = {"scoring": ("full", "coreset")}
 
     probing: float = setting(0.5, Interval(0, 1, high_open=True))
     watch: str = setting("loss", OneOf(WATCHED))
@@ -157,12 +157,18 @@ def score_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) ->
         count: how many points may be made.
     """
     whole = (1.0,) * len(saved)
-    env.score_strategy(whole)
     costly_first = sorted(range(len(saved)), key=lambda step: -saved[step])
     orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
     rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
-    for step, keep in islice(rounds, count - 1):
-        env.score_strategy((*whole[:step], keep, *whole[step + 1 :]))
+    probes = [(*whole[:step], keep, *whole[step + 1 :]) for step, keep in islice(rounds, count - 1)]
+    for together in batched([whole, *probes], env.problem.at_once):
+        env.score_strategies(together)
+
+
+def batched(strategies: Sequence[Strategy], size: int) -> Iterator[Sequence[Strategy]]:
+    """Yield strategies in order, ``size`` at a time."""
+    for start in range(0, len(strategies), size):
+        yield strategies[start : start + size]
 
 
 def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:

@@ -6,32 +6,26 @@ from dataclasses import dataclass, replace
 from time import process_time
 from typing import Any
 
+import torch._dynamo  # noqa: F401  tracing imports it, for more than a second that is none of a method's time
 from torch import nn
 
+from amc.config.policies import make_policy
 from amc.config.schema import SearchConfig
-from amc.policies import make_policy
 from amc.run.plan import load_data, make_plan
 from amc.run.stage import SearchPlan, Stage, whole_run
 from amc.store.cache import cache_folder
-from amc.training.choice import best_trials, play_rung, quality_of
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from baselines.global_threshold import global_threshold
 from baselines.least_error import LeastError
+from benchmarks.cpu_clock import Clock
 from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
+from benchmarks.study_search import on_few_images, search_and_choose
 from envs.constraint import ResourceBudget, uniform_strategy
 from envs.engine.types import Strategy
-from envs.search import RecordTrials
 
-SEARCH = 0.25
-"""Share of the time that a search may take, start-up included."""
-CONTEST = 0.15
-"""Share of the time in which the best of a search are trained a little, to choose among them."""
-CONTESTANTS = 4
-FEWEST_STEPS = 10
-MOST_EPISODES = 150
 PLAIN = "uniform, plain"
 """Neither repaired by least squares nor distilled."""
 TIMED = 4
@@ -67,30 +61,14 @@ class Cell:
         return about | {"before": score(before).metric, "test": score(network).metric}
 
     def stage(self, **engine: Any) -> Stage:  # noqa: ANN401  settings of the engine that differ
-        """Trace the dense network and calibrate repair, as a run does."""
-        return whole_run(replace(self.plan, engine=replace(self.plan.engine, **engine)), self.dense)
+        """Trace the dense network and calibrate repair, as a search does."""
+        plan = on_few_images(self.plan)
+        return whole_run(replace(plan, engine=replace(plan.engine, **engine)), self.dense)
 
     def _tuner(self, seed: int, plain: bool) -> FineTuner:
         settings = replace(self.cfg.finetune, distill=0.0) if plain else self.cfg.finetune
         cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "study", "none")
         return FineTuner(settings, self.cfg.train, self.plan.data, self.plan.score, seed, self.dense, cache)
-
-
-class Clock:
-    """CPU seconds of this process: with one thread those of a quiet machine, whatever else runs on this one."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._start = process_time()
-
-    @property
-    def spent(self) -> float:
-        """Seconds gone."""
-        return process_time() - self._start
-
-    def left(self, share: float = 1.0) -> float:
-        """Return the seconds left of a share of all."""
-        return share * self.seconds - self.spent
 
 
 def make_cell(keys: Sequence[str]) -> Cell:
@@ -117,28 +95,19 @@ def tune(tuner: FineTuner, network: nn.Module, clock: Clock) -> int:
     return steps
 
 
-def searched(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-    """Search by the agent, train the best a little, and return the one that is best then."""
-    stage = cell.stage(seed=seed)
-    start = process_time()
-    stage.engine.evaluate(uniform_strategy(stage.problem.budget))
-    an_episode = process_time() - start
-    episodes = max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / an_episode)))
-    env = RecordTrials(stage.problem, episodes)
-    make_policy("amc", seed).search(env)
-    best = [trial.strategy for trial in best_trials(env.trials, CONTESTANTS)]
-    chosen = _contest(stage, best, clock, tuner)
-    return stage.engine.finish(chosen), {"episodes": episodes, "strategy": chosen}
+def searched(policy: str) -> "Method":
+    """Return the method that searches by a policy."""
+    make_policy(policy, seed=0)  # imports what it is made of, which is none of a method's time
 
+    def method(cell: Cell, clock: Clock, tuner: FineTuner, seed: int) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ARG001
+        found = search_and_choose(cell.stage(seed=seed), policy, clock, seed)
+        return found.network, {
+            "strategy": found.strategy,
+            "episodes": found.episodes,
+            "finalists": found.finalists,
+        }
 
-def _contest(stage: Stage, strategies: list[Strategy], clock: Clock, tuner: FineTuner) -> Strategy:
-    networks = [stage.engine.finish(strategy) for strategy in strategies]
-    a_step = seconds_a_step(tuner, networks[0])
-    steps = int(clock.left(SEARCH + CONTEST) / len(networks) / a_step) - tuner.scoring_steps
-    if steps < FEWEST_STEPS:
-        return strategies[0]
-    scores = play_rung(tuner, steps, 0, networks)
-    return max(zip(strategies, scores, strict=True), key=lambda pair: quality_of(pair[1]))[0]
+    return method
 
 
 def known(find: Callable[[ResourceBudget], Strategy], **engine: Any) -> "Method":  # noqa: ANN401  settings of it
@@ -165,7 +134,8 @@ Method = Callable[[Cell, Clock, FineTuner, int], tuple[nn.Module, dict[str, Any]
 """From a cell, the time, the fine-tuning that follows and a seed to a pruned network, and what to note of it."""
 
 METHODS: dict[str, Method] = {
-    "amc": searched,
+    "amc": searched("amc"),
+    "local search": searched("reconstruction"),
     "uniform": known(uniform_strategy),
     PLAIN: known(uniform_strategy, reconstruct=False),
     "least error": known(lambda budget: LeastError(budget).strategy()),

@@ -38,9 +38,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from envs.constraint import ResourceBudget, TargetError, uniform_strategy
+from envs.engine.costs.cost_model import multiply_accumulates
 from envs.engine.errors import GraphError
 from envs.engine.pruners.channel_pruner import ChannelPruner
-from envs.engine.pruners.cost_model import multiply_accumulates
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine

@@ -24,6 +24,7 @@ GROUPS = {
     "model": "A network of the zoo, of timm or torchvision, or [one's own](../how-to/own_network_and_data.md).",
     "data": "A data set and how it is split, or [one's own](../how-to/own_network_and_data.md).",
     "policy": "Who searches. Every policy plays on the same engine, split and budget.",
+    "scoring": "How many images of the search split a trial is scored on.",
     "tracker": "Where a run is reported to [beside its folder](../how-to/trackers.md).",
     "experiment": "Several keys at once: `experiment=smoke` runs every stage in seconds.",
 }
@@ -109,7 +110,7 @@ def _choices_with_keys(group: str) -> dict[str, tuple[type, Mapping[str, Any]]]:
     found = {}
     for choice, content in choices(group).items():
         node = content.get(group, content)
-        if node is not None and "_target_" in node:
+        if node is not None and node.get("_target_") is not None:
             found[choice] = (get_class(node["_target_"]), node)
     return found
 

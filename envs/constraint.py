@@ -11,9 +11,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from envs.costs.resource_use import RESOURCES as RESOURCES
+from envs.costs.resource_use import use, why_unreachable
+from envs.engine.plugins import is_own
 from envs.engine.types import Layer, PruningEngine, Strategy
-
-RESOURCES = ("flops", "params", "memory", "latency")
 
 # Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
 ROUNDING_ERROR = 1e-9
@@ -38,7 +39,7 @@ class ResourceBudget:
 
     Attributes:
         engine: knows the cost of a strategy.
-        resource: field of ``Cost`` that is limited, one of ``RESOURCES``. No engine here knows ``latency``.
+        resource: what is limited, one of ``RESOURCES`` or one's own.
         target: fraction of the dense network's resource that may be kept, in (0, 1].
         min_keep: no layer keeps less than this fraction of its units, in (0, 1).
         units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.
@@ -56,17 +57,16 @@ class ResourceBudget:
     units: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.resource not in RESOURCES:
+        if self.resource not in RESOURCES and not is_own("resources", self.resource):
             raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
         if not 0 < self.min_keep < 1 - NEGLIGIBLE:
             raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
         if not 0 < self.target <= 1:
             raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
-        least = self.usage(self.floors) / self.dense
-        if self.usage(self.floors) > self.limit:
-            raise TargetError(
-                f"target={self.target}: min_keep={self.min_keep} leaves at least {least:.4g} of the {self.resource}"
-            )
+        if (least := self.usage(self.floors)) > self.limit:
+            smallest = self.usage(tuple(layer.choices[0] / layer.units for layer in self.engine.layers))
+            shares = (least / self.dense, smallest / self.dense)
+            raise TargetError(why_unreachable(self.engine, self.resource, self.target, self.min_keep, *shares))
 
     @cached_property
     def dense(self) -> float:
@@ -97,10 +97,7 @@ class ResourceBudget:
 
     def usage(self, strategy: Strategy) -> float:
         """Return how much of the resource the network pruned by ``strategy`` uses."""
-        used: float | None = getattr(self.engine.cost(strategy), self.resource)
-        if used is None:
-            raise ValueError(f"resource={self.resource!r}: the engine does not know it")
-        return used
+        return use(self.engine.cost(strategy), self.resource)
 
     def fits(self, strategy: Strategy) -> bool:
         """Tell whether the network pruned by ``strategy`` is within the limit."""

@@ -1,6 +1,7 @@
 """Pruning a network layer by layer as a Markov decision process."""
 
 import math
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -10,8 +11,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.constraint import CONSTRAINTS, ResourceBudget
-from envs.engine.types import PruningEngine, RewardFn, Strategy
+from envs.engine.plugins import find, is_own
+from envs.engine.types import EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
+from envs.rendering import Pixels, as_image, as_text
 from envs.rewards import REWARDS
 
 
@@ -64,12 +67,13 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     Args:
         engine: the network to prune.
-        reward: a key of ``REWARDS`` or a function of evaluation and cost.
-        resource: what is limited: a field of ``Cost`` that the engine fills in.
+        reward: a key of ``REWARDS``, a function of evaluation and cost, or its dotted path.
+        resource: what is limited: a field of ``Cost`` that the engine fills in, or the path of a function of a cost.
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
         units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.
         constraint: a key of ``CONSTRAINTS``.
+        render_mode: ``ansi`` for text or ``rgb_array`` for a picture of what every layer keeps so far.
 
     Raises:
         TargetError: the target cannot be met.
@@ -79,7 +83,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         He et al., 2018, "AMC: AutoML for Model Compression and Acceleration on Mobile Devices", arXiv 1802.03494.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  typed so by gymnasium
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012  typed so by gymnasium
 
     def __init__(
         self,
@@ -91,30 +95,44 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         min_keep: float = 0.1,
         units: tuple[int, ...] | None = None,
         constraint: str = "rescale",
+        render_mode: str | None = None,
     ) -> None:
-        if isinstance(reward, str) and reward not in REWARDS:
+        if isinstance(reward, str) and reward not in REWARDS and not is_own("rewards", reward):
             raise ValueError(f"reward={reward!r}: must be a function or one of {', '.join(REWARDS)}")
         if constraint not in CONSTRAINTS:
             raise ValueError(f"constraint={constraint!r}: must be one of {', '.join(CONSTRAINTS)}")
         if not engine.layers:
             raise ValueError("the engine has no layer to prune")
+        self.render_mode = self.checked_render_mode(render_mode)
         self.engine = engine
         self.budget = ResourceBudget(engine, resource, target, min_keep, units)
         self.engine_seconds = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
-        self._reward = REWARDS[reward] if isinstance(reward, str) else reward
+        self._reward = find("rewards", reward, REWARDS) if isinstance(reward, str) else reward
         self.constraint = constraint
         self._constraint = CONSTRAINTS[constraint]
         self._observe = Observer(engine)
         self._ratios: Strategy = (1.0,) * len(engine.layers)
+        self._executed: Strategy = ()
+
+    @classmethod
+    def checked_render_mode(cls, mode: str | None) -> str | None:
+        """Return a render mode that there is.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if mode not in (None, *cls.metadata["render_modes"]):
+            raise ValueError(f"render_mode={mode!r}: must be one of {', '.join(cls.metadata['render_modes'])}")
+        return mode
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start an episode at the first layer."""
         super().reset(seed=seed, options=options)
-        self._ratios = ()
+        self._ratios = self._executed = ()
         return self._observe(()), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -129,15 +147,40 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise gym.error.ResetNeeded("the last layer is done: call reset() first")
         self._ratios += (self._constraint.step(self.budget, self._ratios, _keep_ratio(action)),)
         executed = tuple(map(self.budget.execute, range(step + 1), self._ratios))
+        self._executed = executed
         info: dict[str, Any] = {"keep": executed[-1]}
         if step + 1 < len(self.engine.layers):
             return self._observe(executed), 0.0, False, False, info
-        reward, outcome = self.score(self._constraint.finish(self.budget, self._ratios))
+        self._executed = self._constraint.finish(self.budget, self._ratios)
+        reward, outcome = self.score(self._executed)
         return self._observe(executed), reward, True, False, info | outcome
+
+    def render(self) -> str | Pixels | None:  # type: ignore[override]
+        """Return the layers so far, as text or a picture; with ``rescale`` the last step's are times the factor."""
+        draw = {"ansi": as_text, "rgb_array": as_image}.get(self.render_mode or "")
+        return None if draw is None else draw(self.engine.layers, self._executed)
 
     def observations(self, strategy: Strategy) -> NDArray[np.float32]:
         """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""
         return np.stack([self._observe(strategy[:step]) for step in range(len(strategy) + 1)])
+
+    def execute(self, wanted: Strategy) -> Strategy:
+        """Return the strategy that an episode with these actions comes to. The running episode is left alone.
+
+        Raises:
+            ValueError: there is not one finite ratio for every layer.
+        """
+        if len(wanted) != len(self.engine.layers):
+            raise ValueError(f"strategy {wanted}: needs {len(self.engine.layers)} keep ratios")
+        ratios: Strategy = ()
+        for keep in wanted:
+            ratios += (self._constraint.step(self.budget, ratios, _keep_ratio(np.float32(keep))),)
+        return self._constraint.finish(self.budget, ratios)
+
+    @property
+    def at_once(self) -> int:
+        """How many strategies are worth scoring together, see ``EvaluatesMany``."""
+        return self.engine.at_once if isinstance(self.engine, EvaluatesMany) else 1
 
     def score(self, strategy: Strategy) -> tuple[float, dict[str, Any]]:
         """Evaluate a strategy as it is, beyond the target or not: the reward and information of a last step.
@@ -148,9 +191,20 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             ValueError: the reward is not a finite number.
         """
+        return self.score_many([strategy])[0]
+
+    def score_many(self, strategies: Sequence[Strategy]) -> list[tuple[float, dict[str, Any]]]:
+        """Do as ``score`` for several strategies, side by side where the engine can; ``engine_seconds`` are shared."""
         start = perf_counter()
-        evaluation = self.engine.evaluate(strategy)
-        self.engine_seconds = perf_counter() - start
+        engine = self.engine
+        if isinstance(engine, EvaluatesMany) and len(strategies) > 1:
+            evaluations = engine.evaluate_many(strategies)
+        else:
+            evaluations = [engine.evaluate(strategy) for strategy in strategies]
+        self.engine_seconds = (perf_counter() - start) / max(1, len(strategies))
+        return [self._outcome(*scored) for scored in zip(strategies, evaluations, strict=True)]
+
+    def _outcome(self, strategy: Strategy, evaluation: Evaluation) -> tuple[float, dict[str, Any]]:
         cost = self.engine.cost(strategy)
         reward = float(self._reward(evaluation, cost))
         if not math.isfinite(reward):
@@ -159,7 +213,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         return reward, {"strategy": strategy, "evaluation": evaluation, "cost": cost, "feasible": feasible}
 
 
-def _keep_ratio(action: NDArray[np.float32]) -> float:
+def _keep_ratio(action: NDArray[np.float32] | np.float32) -> float:
     """Return the ratio in an action, clipped to [0, 1]."""
     keep = float(np.asarray(action).item())
     if not math.isfinite(keep):

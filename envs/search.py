@@ -1,8 +1,7 @@
 """What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
 
@@ -10,69 +9,27 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.engine.types import Cost, Evaluation, Strategy
+from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
+from envs.trial import Sink as Sink
+from envs.trial import Trial as Trial
+from envs.trial import best_trial as best_trial
+from envs.trial import better as better
+from envs.trial import quality as quality
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Trial:
-    """One scored strategy.
-
-    Attributes:
-        index: 0 for the first trial of the search.
-        strategy: executed keep ratio of every layer.
-        reward: what the search maximises.
-        evaluation: how good the pruned network is.
-        cost: what the pruned network takes.
-        feasible: whether the cost is within the target.
-        seconds: wall time since the previous trial ended, the policy's part included.
-        engine_seconds: part of ``seconds`` that scoring took.
-    """
-
-    index: int
-    strategy: Strategy
-    reward: float
-    evaluation: Evaluation
-    cost: Cost
-    feasible: bool
-    seconds: float
-    engine_seconds: float
-
-
-Sink = Callable[[Trial], None]
-"""Takes each trial as it ends: a file, a tracker, a progress bar."""
+MOST_EPISODES = 10**6
+"""More than that no search ends."""
 
 
 class EpisodesExhausted(Exception):
     """A policy asked for more episodes than it has."""
 
 
-def quality(trial: Trial) -> tuple[float, float]:
-    """Return the key to sort trials by, best last: reward, then loss where rewards tie."""
-    loss = trial.evaluation.loss
-    return trial.reward, -math.inf if math.isnan(loss) else -loss
-
-
-def better(trial: Trial, best: Trial | None) -> Trial | None:
-    """Return the best of a search that comes to one more trial: that one, if it is feasible and of higher quality."""
-    return trial if trial.feasible and (best is None or quality(trial) > quality(best)) else best
-
-
-def best_trial(trials: Iterable[Trial]) -> Trial:
-    """Return the feasible trial of highest reward; among equals the lowest loss, then the earliest.
-
-    Raises:
-        ValueError: there is no feasible trial.
-    """
-    best, count = None, 0
-    for trial in trials:
-        best, count = better(trial, best), count + 1
-    if best is None:
-        raise ValueError(f"none of the {count} trials is within the target")
-    return best
+class NothingPlayed(ValueError):
+    """A policy ended its search without a trial."""
 
 
 class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
@@ -90,13 +47,13 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         trials: the trials so far.
 
     Raises:
-        ValueError: ``episodes`` is not positive.
+        ValueError: ``episodes`` is not positive, or endless.
         TypeError: no ``PruningEnv`` is inside ``env``.
     """
 
     def __init__(self, env: gym.Env[Observation, Action], episodes: int, sinks: Sequence[Sink] = ()) -> None:
-        if episodes < 1:
-            raise ValueError(f"episodes={episodes}: a search needs at least one")
+        if not 1 <= episodes <= MOST_EPISODES:
+            raise ValueError(f"episodes={episodes}: a search needs at least one, and at most {MOST_EPISODES}")
         if not isinstance(env.unwrapped, PruningEnv):
             raise TypeError(f"{env.unwrapped} is not a PruningEnv")
         super().__init__(env)
@@ -145,18 +102,42 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
             EpisodesExhausted: no episode is left.
             ValueError: there is not one ratio for every layer.
         """
-        self._check_episodes()
-        layers = len(self.problem.engine.layers)
-        if len(strategy) != layers:
-            raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
-        return self._record(*self.problem.score(tuple(map(self.problem.budget.execute, range(layers), strategy))))
+        return self.score_strategies([strategy])[0]
 
-    def _check_episodes(self) -> None:
-        if not self.remaining:
+    def score_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        """Do as ``score_strategy`` for several, side by side where the engine can."""
+        layers = len(self.problem.engine.layers)
+        for strategy in strategies:
+            if len(strategy) != layers:
+                raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
+        return self._score([tuple(map(self.problem.budget.execute, range(layers), each)) for each in strategies])
+
+    def play_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        """Record the trials of episodes that want these ratios, scored side by side where the engine can.
+
+        They are those of ``play_strategy``, one after the other; a running episode goes on as if nothing had happened.
+        ``problem.at_once`` says how many are worth handing over together.
+
+        Raises:
+            EpisodesExhausted: fewer episodes are left; none is played.
+            ValueError: there is not one ratio for every layer.
+        """
+        if self.env is not self.problem:  # a wrapper between may change actions or rewards
+            return [play_strategy(self, strategy) for strategy in strategies]
+        return self._score([self.problem.execute(strategy) for strategy in strategies])
+
+    def _score(self, strategies: Sequence[Strategy]) -> list[Trial]:
+        self._check_episodes(len(strategies))
+        outcomes = self.problem.score_many(strategies)
+        each = (perf_counter() - self._last_end) / max(1, len(strategies))
+        return [self._record(*outcome, seconds=each) for outcome in outcomes]
+
+    def _check_episodes(self, wanted: int = 1) -> None:
+        if self.remaining < wanted:
             raise EpisodesExhausted(f"all {self._episodes} episodes are used")
 
-    def _record(self, reward: float, info: dict[str, Any]) -> Trial:
-        """Append the trial that ended, hand it to the sinks, and return it."""
+    def _record(self, reward: float, info: dict[str, Any], seconds: float | None = None) -> Trial:
+        """Append the trial that ended, hand it to the sinks, and return it; ``seconds`` are its part of several."""
         now = perf_counter()
         trial = Trial(
             index=len(self.trials),
@@ -165,7 +146,7 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
             evaluation=info["evaluation"],
             cost=info["cost"],
             feasible=info["feasible"],
-            seconds=now - self._last_end,
+            seconds=now - self._last_end if seconds is None else seconds,
             engine_seconds=self.problem.engine_seconds,
         )
         self._last_end = now
@@ -182,7 +163,7 @@ class SearchPolicy(Protocol):
     def needs(self) -> Mapping[str, object]:
         """The settings that it must find, such as ``{"granularity": "channel"}``; empty if it plays every problem.
 
-        They are asked for before any work is done.
+        A tuple of values means any of them. They are asked for before any work is done.
         """
 
     def search(self, env: RecordTrials) -> None:
@@ -198,8 +179,10 @@ def unmet_need(policy: SearchPolicy, settings: Mapping[str, object]) -> str:
     """
     needs: Mapping[str, object] = getattr(policy, "needs", {})
     for name, needed in needs.items():
-        if settings[name] != needed:
-            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={_shown(needed)}"
+        values = needed if isinstance(needed, tuple) else (needed,)
+        if settings[name] not in values:
+            wanted = " or ".join(map(_shown, values))
+            return f"{name}={_shown(settings[name])}: {type(policy).__name__} needs {name}={wanted}"
     return ""
 
 
@@ -221,3 +204,15 @@ def play_strategy(env: RecordTrials, strategy: Strategy) -> Trial:
     """Play an episode that wants the ratios of ``strategy``, and return its trial."""
     wanted = iter(strategy)
     return run_episode(env, lambda _: next(wanted))
+
+
+def play(policy: SearchPolicy, env: RecordTrials) -> None:
+    """Let a policy search. One that asks for more episodes than there are has come to its end.
+
+    Raises:
+        NothingPlayed: it has not played any to its end.
+    """
+    with suppress(EpisodesExhausted):
+        policy.search(env)
+    if not env.trials:
+        raise NothingPlayed(f"{type(policy).__name__}.search(env) returned without having played an episode to its end")

@@ -4,11 +4,11 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from preloaded_python import preloaded_python
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 def figures_of(script: str, *arguments: str, timeout: float = 300) -> dict[str, Any]:
     """Run a script and return the line of JSON that it ends with."""
     process = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / script, *arguments],
+        [*preloaded_python(), ROOT / "benchmarks" / script, *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

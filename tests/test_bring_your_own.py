@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 from safetensors.torch import save_file
 from torch import nn
 
@@ -55,6 +55,20 @@ def no_labels():
 """
 
 
+AGENT = """
+from envs.search import run_episode
+
+class Greedy:
+    def __init__(self, keep, seed):
+        assert seed == 3
+        self.keep = keep
+
+    def search(self, env):
+        while True:
+            run_episode(env, lambda _: self.keep)
+"""
+
+
 def own_network(depth: int, seed: int = 0) -> nn.Module:
     """The network of ``my_pkg.build_net``."""
     torch.manual_seed(seed)
@@ -73,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(command: str, args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", command, *args, f"cache_dir={folder / 'cache'}"],
+        [*preloaded_python(), "-m", command, *args, f"cache_dir={folder / 'cache'}"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         capture_output=True,
@@ -191,3 +205,15 @@ def test_what_is_trained_is_not_trained(folder: Path) -> None:
     process = run("amc.train", [*OWN, "model.checkpoint=net.safetensors"], folder)
     assert process.returncode == 2
     assert "python -m amc.search prunes it" in process.stderr
+
+
+def test_a_policy_of_ones_own_plays_until_there_is_no_episode_left(folder: Path) -> None:
+    (folder / "my_agents.py").write_text(AGENT)
+    own = ["policy._target_=my_agents.Greedy", "policy.keep=0.4", "seed=3"]
+    small = ["model=mobilenet", "experiment=smoke", "train.epochs=0", "finetune.epochs=0", "episodes=2"]
+    done = run("amc.search", [*own, *small], folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "outputs/default/mobilenet-digits/Greedy/seed3/result.json").read_text())
+    assert (result["policy"], result["trials"]) == ("Greedy", 2)
+    of_policy = {key: value for key, value in result["settings"].items() if key.startswith("policy.")}
+    assert of_policy == {"policy._target_": "my_agents.Greedy", "policy.keep": 0.4}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
@@ -39,8 +40,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def run(args: list[str], folder: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    args = [*preloaded_python(), *command(args, cache)[1:]]
     return subprocess.run(
-        command(args, cache), cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=300
+        args, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=300
     )
 
 
@@ -287,7 +289,12 @@ def last_mention(process: subprocess.CompletedProcess[str], words: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "more", [["policy=amc"], pytest.param(["policy=random", "scoring=racing"], marks=pytest.mark.slow)]
+    "more",
+    [
+        ["policy=amc"],
+        pytest.param(["policy=random", "scoring=racing"], marks=pytest.mark.slow),
+        pytest.param(["policy=random", "scoring=coreset", "scoring.error=0.02"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(more: list[str], tmp_path: Path, cache: Path) -> None:
     args = ["amc.search", "experiment=smoke", "episodes=40", *more]

@@ -3,13 +3,13 @@
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
+from preloaded_python import preloaded_python
 
 from amc.store.kept_layers import LayerKept
 from amc.store.results import PrunedScores, Result, RunFolder, Scores
@@ -56,7 +56,7 @@ def write_run(study: Path, policy: str, seed: int, test: float, *, finished: boo
 
 def compare(*args: object, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "amc.compare", *map(str, args)]
+    command = [*preloaded_python(), "-m", "amc.compare", *map(str, args)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 

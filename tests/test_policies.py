@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from amc.config.conf_folder import CONF
-from amc.policies import policy_names
+from amc.config.policies import policy_names
 from baselines.optuna_search import SAMPLERS
 from baselines.uniform import Uniform
 from envs.engine.analytic import AnalyticEngine
@@ -54,7 +54,7 @@ class Rival:
 def rivals() -> list[Rival]:
     """One for each file in conf/policy, and for each sampler where there are several."""
     found = []
-    for path in sorted((CONF / "policy").glob("*.yaml")):
+    for path in (CONF / "policy" / f"{name}.yaml" for name in policy_names()):
         chosen = OmegaConf.load(path)
         assert isinstance(chosen, DictConfig)
         settings = chosen.get("policy", chosen)

@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from preloaded_python import preloaded_python
 
 import amc
 from amc.comparison.study import read_study
@@ -28,7 +28,7 @@ RUNS = {name: FOLDER / name / "mobilenet-digits" / "amc" / "seed0" for name in (
 ASKED = ["model=mobilenet", "data=digits", "experiment=smoke", "model.width=0.0625"]
 # What was the default then, and had no key or another value.
 AS_THEN = ["finetune.distill=0", "finetune.lr_factor=0.1", "repair=independent", "policy.start=random"]
-AS_THEN += ["policy.planning=false", "policy.warm_up=0.1"]
+AS_THEN += ["policy.planning=false", "policy.warm_up=0.1", "policy.local_search=0"]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -86,7 +86,7 @@ def test_the_runs_are_found_and_compared() -> None:
 
 def call(module: str, *args: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    command = [sys.executable, "-m", module, *args]
+    command = [*preloaded_python(), "-m", module, *args]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from preloaded_python import preloaded_python
 from torch.utils.flop_counter import FlopCounterMode
 
 import amc
@@ -36,7 +37,12 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 def run(args: list[str], folder: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     return subprocess.run(
-        command(args, cache), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+        [*preloaded_python(), *command(args, cache)[1:]],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 

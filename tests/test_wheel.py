@@ -102,7 +102,7 @@ def test_a_console_script_minds_no_folder_and_finds_code_of_ones_own(site: Path,
     assert (tmp_path / "outputs/compare.html").exists()
 
 
-@pytest.mark.parametrize("script", ["amc-search", "amc-train", "amc-compare"])
+@pytest.mark.parametrize("script", ["amc-search", "amc-train", "amc-compare", "amc-verify"])
 def test_a_console_script_says_the_version(script: str, site: Path, tmp_path: Path) -> None:
     process = run([site / "bin" / script, "--version"], tmp_path, site)
     assert (process.returncode, process.stdout) == (0, "amc-search 0.1.0\n")

@@ -15,8 +15,9 @@ from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.known_strategies import MOST_PROMISING, known_strategies
 from baselines.least_error import NEEDS, LeastError
+from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
-from envs.engine.types import Strategy
+from envs.engine.types import KnowsReconstructionError, Strategy
 from envs.search import RecordTrials, play_strategy
 
 SIGMAS = {"random": 0.3, "reconstruction": 0.1, "known": 0.1}
@@ -49,15 +50,19 @@ class AMC(Learning):
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.
         observation: what the critic sees of a strategy: ``informed``: what every layer loses at what it keeps, as the
-            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums of
-            both over the layers; ``paper``: how much of every layer goes, and the sum.
+            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums
+            of both; ``paper``: how much of every layer goes, and the sum.
         bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
             episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
             of least reconstruction error and others with changed weights on the layers, see
             ``baselines.reconstruction``; ``known`` by what is known before the first evaluation, see
-            ``baselines.known_strategies``, and by strategies near the best of it. To the best of these episodes the
-            actor is fitted before it plays.
+            ``baselines.known_strategies``, and by the local search around least error, see
+            ``baselines.reconstruction``, or where no errors are known by strategies near the best. To the best of these
+            episodes the actor is fitted before it plays.
+        local_search: without planning, fraction of the episodes that ``known`` spends so where errors are known, if
+            that is more than ``warm_up``. After 25 episodes on networks in closed form whose errors were distorted
+            0.93 of the gap to the optimum was closed with 0.5, and 0.88 with 0.1 (means of three seeds).
         warm_up: fraction of the episodes that is spent so; with ``reconstruction`` at least one episode, with
             ``known`` at least those. 0.05 did as well as 0.1; 0.25 left less to learn in.
         sigma: standard deviation of the exploration after the warm-up; ``None`` for 0.3, or 0.1 where the actor was
@@ -85,6 +90,7 @@ class AMC(Learning):
     observation: str = setting("informed", OneOf(tuple(OBSERVATIONS)))
     bonus: float = setting(3.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
+    local_search: float = setting(0.5, FRACTION)
     warm_up: float = setting(0.05, FRACTION)
     sigma: float | None = setting(None, SPREADS)
     sigma_end: float = setting(0.02, SPREADS)
@@ -135,7 +141,7 @@ class AMC(Learning):
     def make_agent(self, env: RecordTrials) -> AMCDDPG:
         """Return the agent that plays the episodes left in ``env``; it has learnt nothing yet."""
         rng = np.random.default_rng(self.seed)
-        warm_up = self.warm_up_episodes(env.remaining)
+        warm_up = self._episodes_before_it_plays(env)
         narrowed = narrowing(self.first_sigma, self.sigma_end, warm_up, env.remaining)
         return AMCDDPG(
             SigmoidPolicy,
@@ -145,6 +151,12 @@ class AMC(Learning):
             exploration=narrowed if self.start == "random" else replace(narrowed, warm_up=0),
             rng=rng,
         )
+
+    def _episodes_before_it_plays(self, env: RecordTrials) -> int:
+        # A planner looks around the best by itself.
+        knows = self.start == "known" and isinstance(env.problem.engine, KnowsReconstructionError)
+        searches = knows and not self.planning
+        return max(self.warm_up_episodes(env.remaining), round(self.local_search * env.remaining) if searches else 0)
 
     def _settings(self, env: RecordTrials, rng: np.random.Generator) -> dict[str, Any]:
         settings = agent_settings(self, env, rng)
@@ -156,7 +168,7 @@ class AMC(Learning):
         """Yield what the warm-up plays; which of it was best is known by the time the next is asked for."""
         rng = np.random.default_rng(self.seed)
         layers = len(env.problem.engine.layers)
-        count = self.warm_up_episodes(env.remaining)
+        count = self._episodes_before_it_plays(env)
         if self.start == "random":
             for _ in range(max(count, 1)):
                 yield tuple(rng.uniform(env.problem.budget.min_keep, 1, layers).tolist())
@@ -170,6 +182,9 @@ class AMC(Learning):
         known = known_strategies(env.problem)
         # All that a search of one episode plays.
         yield from (known[name] for name in sorted(known, key=lambda name: self.planning and name != MOST_PROMISING))
+        if isinstance(env.problem.engine, KnowsReconstructionError) and not self.planning:
+            yield from islice(strategies_nearby(env, rng), max(0, count - len(known)))
+            return
         for _ in range(count - len(known)):
             near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
             yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())

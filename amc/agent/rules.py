@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.constraint import ResourceBudget
-from envs.cost_table import FloatArray, Places, TableCost, cost_table, padded
+from envs.costs.cost_table import FloatArray, Places, TableCost, cost_table, padded
 from envs.engine.types import KnowsReconstructionError, Strategy
 
 TOLERANCE = 1e-9

@@ -1,7 +1,7 @@
 """Fine-tuning on a caller's own batches, with or without labels."""
 
 import copy
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import as_example
+from amc.api.batches import as_example, as_loader
 from amc.config.recipe import Recipe
 from amc.training.distillation import Distillation
 from amc.training.sgd import Descent, Progress
 from envs.engine.network.batches import to_device
-from envs.engine.network.calls import Inputs, forward
+from envs.engine.network.calls import Inputs, forward, main_output
 from envs.engine.network.hooks import hooked
 from envs.engine.network.narrow_projections import contiguous_where_narrow
 from envs.engine.network.samples import Loss
 
 DISTILL = 0.5
 """How much is learnt from the dense network where labels are class numbers."""
+
+
+IGNORED = -100
+"""Cross-entropy leaves targets of this value out."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Objective:
         temperature: of both networks' outputs.
         class_dim: the dimension of the classes in them; none for cross-entropy's, and where the loss is one's own for
             the only one that there is.
+        output: picks what loss and divergence go by from what networks return; by default see :func:`picking`.
     """
 
     teacher: nn.Module
@@ -42,6 +47,7 @@ class Objective:
     distill: float | None = None
     temperature: float = 2.0
     class_dim: int | None = None
+    output: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -62,7 +68,8 @@ class Objective:
         Raises:
             ValueError: there is nothing to learn from, or outputs that it cannot be learnt from.
         """
-        supervised = None if targets is None else self.loss(outputs, targets)
+        pick = self.output or main_output
+        supervised = None if targets is None else picking(self.loss, self.output)(outputs, targets)
         entropy = targets is not None and self.loss is cross_entropy
         weight = self.distill if self.distill is not None else DISTILL * entropy
         if supervised is not None and weight == 0:
@@ -70,7 +77,17 @@ class Objective:
         if self.distill == 0:
             raise ValueError("there are no targets, and distill=0: give pairs (inputs, targets), or leave distill out")
         class_dim = 1 if self.class_dim is None and entropy else self.class_dim
-        return Distillation(self.teacher, weight, self.temperature, class_dim)(inputs, outputs, supervised)
+        learn = Distillation(self.teacher, weight, self.temperature, class_dim, pick)
+        return learn(inputs, pick(outputs), supervised)
+
+
+def picking(loss: Loss, output: Callable[[Any], Any] | None) -> Loss:
+    """Return a loss that sees what ``output`` picks of a network's outputs.
+
+    By default cross-entropy sees the main output, and a loss of one's own all of them.
+    """
+    pick = output or (main_output if loss is cross_entropy else None)
+    return loss if pick is None else lambda outputs, targets: loss(pick(outputs), targets)
 
 
 def beside(teacher: nn.Module, student: nn.Module) -> nn.Module:
@@ -86,6 +103,7 @@ def fit_batches(
     lr: float,
     objective: Objective,
     progress: Progress | None = None,
+    like: Inputs | None = None,
 ) -> None:
     """Train ``model`` in place by SGD, on the device it is on, and leave it in eval mode.
 
@@ -96,10 +114,12 @@ def fit_batches(
         lr: the highest learning rate; it rises over the first tenth of all steps and falls to zero on a cosine.
         objective: what is lowered.
         progress: called after every step with the step, the number of steps and the loss.
+        like: the example input, where that is known.
 
     Raises:
         ValueError: an argument is out of range, batches are not what they should be, or training diverged.
     """
+    batches = as_loader("batches", batches)
     count = _number_of(batches)
     if epochs < 1 or not lr > 0:
         raise ValueError(f"epochs={epochs}, lr={lr}: fine-tuning needs at least one epoch and a rate above 0")
@@ -113,14 +133,14 @@ def fit_batches(
     with torch.enable_grad(), hooked(contiguous_where_narrow(model)):
         for _ in range(epochs):
             for number, batch in enumerate(batches):
-                value = _loss(model, batch, number, objective, parameters[0].device)
+                value = _loss(model, as_example("batches", number, batch, like), number, objective)
                 if not value.isfinite():
                     raise ValueError(f"the loss of batch {number} is {value.item()}: try a lower lr than {lr}")
                 descent.step(value)
                 step += 1
                 if progress is not None:
                     progress(step, steps, value.item())
-    if not all(parameter.isfinite().all() for parameter in parameters):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise ValueError(f"fine-tuning left weights that are no numbers: try a lower lr than {lr}")
     model.eval()
 
@@ -138,8 +158,23 @@ def _number_of(batches: Iterable[Any]) -> int:
     return count
 
 
-def _loss(model: nn.Module, batch: Any, number: int, objective: Objective, device: torch.device) -> Tensor:  # noqa: ANN401
-    inputs, targets = as_example("batches", number, batch)
-    inputs = to_device(inputs, device)
+def _loss(model: nn.Module, example: tuple[Inputs, Tensor | None], number: int, objective: Objective) -> Tensor:
+    device = next(parameter.device for parameter in model.parameters())
+    inputs, targets = to_device(example[0], device), example[1]
     outputs = forward(model, inputs)
+    if objective.loss is cross_entropy and targets is not None:
+        picked = (objective.output or main_output)(outputs)
+        if isinstance(picked, Tensor):
+            _check_labels(targets, picked, number)
     return objective(outputs, inputs, None if targets is None else targets.to(device))
+
+
+def _check_labels(targets: Tensor, outputs: Tensor, number: int) -> None:
+    """Refuse class numbers that the network does not know; those that cross-entropy ignores are none."""
+    if targets.is_floating_point() or not targets.numel():
+        return
+    known = targets[targets != IGNORED]
+    classes = outputs.shape[1] if outputs.ndim > 1 else len(outputs)
+    low, high = (int(known.min()), int(known.max())) if known.numel() else (0, 0)
+    if not 0 <= low <= high < classes:
+        raise ValueError(f"batch {number} has labels from {low} to {high}: the network knows {classes} classes")

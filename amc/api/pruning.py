@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches, as_inputs, join
+from amc.api.finetuning import picking
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
-from amc.api.scoring import ACCURACY, UserScore, make_scorer
-from amc.policies import make_policy
+from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer
+from amc.config.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
+from amc.weights.wrappers import bare
 from baselines.uniform import uniform_trial
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs
@@ -28,7 +31,7 @@ from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, SearchPolicy, unmet_need
+from envs.search import RecordTrials, SearchPolicy, play, unmet_need
 
 
 def prune(
@@ -37,7 +40,7 @@ def prune(
     *,
     calibration: Batches,
     validation: Iterable[Any] | None = None,
-    score: UserScore | None = None,
+    score: UserScore | str | None = None,
     target: float = 0.5,
     resource: str = "flops",
     reward: str = "accuracy",
@@ -53,28 +56,29 @@ def prune(
     progress: bool = True,
     settings: EngineSettings | None = None,
     loss: Loss = cross_entropy,
+    output: Output | None = None,
 ) -> PruneResult:
     """Search keep ratios for ``model`` and return the best smaller network.
 
     ``model`` is copied and not touched, nor are the random states of Python, NumPy and torch.
 
     Args:
-        model: a trained network.
-        example_inputs: one batch that it can be called with: a tensor, a tuple or list (arguments), or a dict
+        model: a trained network; what torch.compile and DataParallel wrap is taken out.
+        example_inputs: one batch that it can be called with: a tensor, a tuple or list (arguments), or a mapping
             (arguments by name).
-        calibration: (inputs, targets) batches of training data that repair candidates; a few hundred samples do.
-            The targets are used by criteria that look at gradients.
-        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy; with
-            ``reward="divergence"`` inputs alone do, as in ``PruneResult.finetune``, and accuracy is agreement with
-            ``model``.
-        score: scores a candidate instead of ``validation``: a metric, higher is better.
+        calibration: batches of training data that repair candidates, see ``amc.api.batches.Batches``; a few hundred
+            samples do. Targets are needed by criteria that look at gradients only.
+        validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy; inputs alone do
+            with ``score="agreement"`` and with ``reward="divergence"``.
+        score: scores a candidate instead of ``validation``: a metric, higher is better; or ``"agreement"``, how often
+            the candidate takes the class that ``model`` takes, on ``validation``.
         target: fraction of the network's ``resource`` that may be kept.
         resource: ``flops``, ``params`` or ``memory``.
         reward: ``accuracy``, ``accuracy_flops``, ``accuracy_params``, ``loss`` or ``divergence``, that of the
             candidate's class probabilities from those of ``model``.
         constraint: ``rescale`` or ``bound``.
-        policy: one of ``amc.policies.policy_names()``, or an object with a method ``search(env)``. ``pareto`` needs
-            ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
+        policy: one of ``amc.config.policies.policy_names()``, or an object with a method ``search(env)``.
+            ``pareto`` needs ``constraint="bound"``, ``reconstruction`` needs ``settings`` that reconstruct.
         granularity: what is removed, a key of ``envs.engine.choices.UNITS``.
         criterion: how it is ranked, see ``envs.engine.choices``.
         episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.
@@ -85,12 +89,15 @@ def prune(
         progress: show a bar.
         settings: everything about the engine, instead of ``granularity``, ``criterion`` and ``ignore``.
         loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
+        output: picks what accuracy and loss go by from what ``model`` returns, such as ``lambda outputs: outputs[0]``;
+            by default ``logits``, ``out``, the only tensor, or the first of a tuple. A ``loss`` of one's own sees all.
 
     Raises:
         GraphError: the network cannot be traced or has nothing to prune.
         TargetError: no strategy can meet the target.
         ValueError: an argument is unknown or out of range, or no trial is within the target.
     """
+    model = bare(model)
     searcher = _make_policy(policy, seed)
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
     asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
@@ -99,10 +106,11 @@ def prune(
     place = _find_device(model, device)
     with random_state_kept():
         seed_everything(seed)
-        inputs, targets = join("calibration", calibration, place)
-        scorer, metric = make_scorer(validation, score, reward, place)
         example = to_device(as_inputs(example_inputs), place)
-        engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, loss)
+        inputs, targets = join("calibration", calibration, place, example)
+        scorer, metric = make_scorer(validation, score, reward, place, example, output)
+        picked = picking(loss, output)
+        engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, picked)
         if isinstance(scorer, Top1Scorer):
             compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
             engine.score = scorer = compare(engine.model)
@@ -114,7 +122,7 @@ def prune(
         shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), resource) if progress else None
         with shown or nullcontext():
             env = RecordTrials(problem, episodes, [shown] if shown else [])
-            searcher.search(env)
+            play(searcher, env)
         request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,
@@ -125,7 +133,7 @@ def prune(
             target,
             seed,
         )
-        return _result(engine, env, dense, request, example)
+        return replace(_result(engine, env, dense, request, example), output=output)
 
 
 def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
@@ -189,6 +197,7 @@ def _result(
         request=request,
         score=engine.score,
         teacher=engine.model,
+        network=engine.network_layers,
     )
 
 

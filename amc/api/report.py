@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from amc.report.figure_style import DARK, LIGHT, Palette
 from amc.report.html import picture, template
+from amc.report.layer_table import COLUMNS, LayerLine
 from amc.report.tables import Row
-from amc.store.kept_layers import LayerKept
 
 Draw = Callable[[Palette], Figure]
 
@@ -17,8 +17,9 @@ def render_prune(
     networks: Sequence[str],
     rows: Sequence[Row],
     pictures: Mapping[str, Draw],
-    layers: Sequence[tuple[LayerKept, LayerKept]],
+    layers: Sequence[LayerLine],
     facts: Sequence[tuple[str, str]],
+    units: str,
 ) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
@@ -26,9 +27,10 @@ def render_prune(
         title: what was done, in a line.
         networks: their names.
         rows: their figures.
-        pictures: ``reward`` and ``channels``, each drawn once for light and once for dark screens.
-        layers: what the network found keeps of every layer, and what uniform ratios keep.
+        pictures: by name, each drawn once for light and once for dark screens.
+        layers: every layer of the network.
         facts: how it was obtained, as names and sentences.
+        units: what layers keep some of.
     """
     return template("prune.html.j2").render(
         title=title,
@@ -36,6 +38,8 @@ def render_prune(
         rows=rows,
         pictures={name: picture(draw(LIGHT), draw(DARK)) for name, draw in pictures.items()},
         layers=layers,
+        layer_columns=COLUMNS,
+        units=units,
         facts=facts,
         light=LIGHT,
         dark=DARK,

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from amc.api.finetuning import Objective, beside, fit_batches
+from amc.api.notebook import Tables, image
 from amc.api.request import Network, PruneRequest
+from amc.api.scoring import Output
 from amc.progress import TrainingProgress
+from amc.report.layer_table import LayerLine, layer_lines, layers_table
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
 from amc.store.durable_files import write_file
-from amc.store.kept_layers import LayerKept
 from amc.store.results import RunFolder
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.metadata import Header
@@ -24,6 +27,7 @@ from envs.engine.choices import UNITS
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
+from envs.engine.types import NetworkLayer
 from envs.search import Trial
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 SCORE = Quantity(lambda value: f"{value:.4g}", lambda value, dense: f"{value - dense:+.4g}")
 NETWORKS = ("dense", "uniform", "found")
-PICTURES = ("reward", "channels")
+PICTURES = ("reward", "channels", "network")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class PruneResult:
         request: what was asked.
         score: what trials were scored by.
         teacher: a copy of the network given, in eval mode: what fine-tuning learns from.
+        network: every layer of the network given, searched or kept whole, see ``layers()``.
+        output: what was given to pick outputs.
     """
 
     model: nn.Module = field(repr=False)
@@ -66,16 +72,22 @@ class PruneResult:
     request: PruneRequest
     score: Score = field(repr=False)
     teacher: nn.Module = field(repr=False)
+    network: tuple[NetworkLayer, ...] = field(repr=False)
+    output: Output | None = field(default=None, repr=False)
 
-    def table(self) -> Table:
-        """Return the figures of the dense, the uniform and the found network, for rich or a notebook to show."""
-        return rows_table(self._title, NETWORKS, self._rows())
+    def table(self) -> Tables:
+        """Return the figures of the networks, and every layer, for rich or a notebook to show."""
+        return Tables((rows_table(self._title, NETWORKS, self._rows()), self.layers()))
+
+    def layers(self) -> Table:
+        """Return every layer for rich or a notebook to show: what it keeps, what it is tied to, why it is whole."""
+        return layers_table(self._layer_lines())
 
     def plot(self, picture: str = "reward", palette: "Palette | None" = None) -> "Figure":
-        """Draw ``reward``, that of every trial, or ``channels``, what is kept of every layer.
+        """Draw ``reward`` of every trial, ``channels``, the share kept by step, or ``network``, every layer's width.
 
         Args:
-            picture: which of the two.
+            picture: which of them.
             palette: its colours; those for light paper if not given.
 
         Raises:
@@ -85,12 +97,15 @@ class PruneResult:
             raise ValueError(f"picture={picture!r}: must be one of {', '.join(PICTURES)}")
         # Imported late: who only searches does not wait for matplotlib.
         from amc.report.figure_style import LIGHT
+        from amc.report.network_figure import network_figure
         from amc.report.plots import channels_figure, reward_figure
 
-        colours = palette or LIGHT
+        colours, units = palette or LIGHT, self._units
+        if picture == "network":
+            return network_figure(self.network, self.found.layers, colours, units)
         if picture == "reward":
             return reward_figure(self.trials, colours)
-        return channels_figure(self.found.layers, self.uniform.layers, colours, UNITS[self.request.granularity])
+        return channels_figure(self.found.layers, self.uniform.layers, colours, units)
 
     def report(self, path: str | Path) -> Path:
         """Write everything into one HTML file that needs no network, and return its path.
@@ -101,7 +116,9 @@ class PruneResult:
         from amc.api.report import render_prune
 
         pictures = {name: lambda palette, name=name: self.plot(name, palette) for name in PICTURES}
-        page = render_prune(self._title, NETWORKS, self._rows(), pictures, self._layer_rows(), self._facts())
+        page = render_prune(
+            self._title, NETWORKS, self._rows(), pictures, self._layer_lines(), self._facts(), self._units
+        )
         return write_file(Path(path), page)
 
     def save(self, folder: str | Path) -> Path:
@@ -150,16 +167,26 @@ class PruneResult:
                 not finite.
         """
         tuned = copy.deepcopy(self.model)
-        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim)
+        objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim, self.output)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
-            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None)
+            like = torch.empty(self.input_shape, device="meta") if self.input_shape else None
+            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None, like)
             evaluation = self.score(tuned)
         return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
 
     def _repr_mimebundle_(self, include: Any = (), exclude: Any = (), **_: object) -> Mapping[str, str]:  # noqa: ANN401
-        """Return what a notebook shows: the table."""
-        return self.table()._repr_mimebundle_(include, exclude)
+        """Return what a notebook shows: the tables, and the picture of the network below."""
+        from amc.report.plots import png
+
+        shown = dict(self.table()._repr_mimebundle_(include, exclude))
+        if "text/html" in shown:
+            shown["text/html"] += image(png(self.plot("network")), "the network, layer by layer")
+        return shown
+
+    @property
+    def _units(self) -> str:
+        return UNITS.get(self.request.granularity, "units")
 
     @property
     def _title(self) -> str:
@@ -194,8 +221,8 @@ class PruneResult:
         before = make_row("before fine-tuning", [dense, uniform, untuned], quantity)
         return [Row(metric, (whole, Cell("-"), tuned)), before._replace(cells=(Cell("-"), *before.cells[1:]))]
 
-    def _layer_rows(self) -> list[tuple[LayerKept, LayerKept]]:
-        return list(zip(self.found.layers, self.uniform.layers, strict=True))
+    def _layer_lines(self) -> list[LayerLine]:
+        return layer_lines(self.network, self.found.layers, self.uniform.layers)
 
     def _facts(self) -> list[tuple[str, str]]:
         asked = self.request

@@ -16,7 +16,7 @@ from typing import Any
 import hydra
 import rich
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,6 +25,7 @@ from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
+from amc.config.hydra_messages import one_line_of
 from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
@@ -36,8 +37,8 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 RESTARTS = 3
-# Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
-TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
+# What torch says on a CPU, and on a GPU.
+NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 class JobFailed(Exception):
@@ -199,26 +200,15 @@ def as_user_error(error: Exception) -> UserError:
     if isinstance(cause, UserError):
         return cause
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return ConfigError(_one_line(error))
+        return ConfigError(one_line_of(error))
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        line = one_line_of(error).partition(". ")[0] or "no memory is left"
+        return ConfigError(f"{line}: lower train.batch_size, data.search or data.calibration")
     if isinstance(error, OSError):
-        return StorageError(_one_line(error))
-    return UserError(f"{type(error).__name__}: {_one_line(error)} (a bug? {FULL_ERROR}=1 shows where)")
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the message of an error of Hydra, and of its cause, without line breaks."""
-    messages = [str(error)]
-    key = getattr(error, "full_key", None)
-    if key and str(key) not in messages[0].partition(TAILS[2])[0]:
-        messages.insert(0, str(key))
-    if isinstance(error, OverrideParseException):
-        messages.insert(0, f"cannot read {error.override!r}")
-    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
-        messages.append(str(error.__cause__))
-    for tail in TAILS:
-        messages = [message.partition(tail)[0] for message in messages]
-    messages = [message.strip().replace("\n\n", "; ") for message in messages]
-    return ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
+        return StorageError(one_line_of(error))
+    if isinstance(error.__cause__, OSError) and "configure handler" in str(error):
+        return StorageError(f"the log cannot be written ({one_line_of(error.__cause__)})")
+    return UserError(f"{type(error).__name__}: {one_line_of(error)} (a bug? {FULL_ERROR}=1 shows where)")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from amc.comparison.cells import Table
 from amc.comparison.figures import comparison_figures
+from amc.comparison.layers import LAYERS_TITLE, layers_table
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
@@ -22,6 +23,7 @@ class Section(NamedTuple):
     facts: list[tuple[str, str]]
     table: Table
     against: Table | None
+    layers: Table | None
     correlation: str
     pictures: dict[str, Picture]
     settings: Mapping[str, Setting]
@@ -35,6 +37,7 @@ def render(study: Study) -> str:
         left_out=study.left_out,
         captions=CAPTIONS,
         against_title=AGAINST_TITLE,
+        layers_title=LAYERS_TITLE,
         correlation_title=CORRELATION,
         left_out_title=LEFT_OUT,
         legend=LEGEND,
@@ -52,6 +55,7 @@ def _section(problem: Problem) -> Section:
         facts=facts(problem),
         table=policy_table(problem),
         against=paired_table(problem),
+        layers=layers_table(problem),
         correlation=correlation(problem),
         pictures={name: picture(light[name], dark[name]) for name in light},
         settings=problem.settings,

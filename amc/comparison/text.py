@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from amc.comparison.cells import Table
+from amc.comparison.layers import LAYERS_TITLE, layers_table
 from amc.comparison.rivals import paired_table, verdict
 from amc.comparison.study import LeftOut, Problem, Study
 from amc.comparison.summary import correlation, facts, policy_table
@@ -83,12 +84,14 @@ def markdown_page(study: Study, pictures: Sequence[Mapping[str, str]]) -> str:
 
 
 def _section(problem: Problem, pictures: Mapping[str, str]) -> list[str]:
-    table, against = policy_table(problem), paired_table(problem)
+    table, against, layers = policy_table(problem), paired_table(problem), layers_table(problem)
     parts = [f"## {markdown(problem.title)}", f"**{markdown(verdict(problem))}**"]
     parts += ["\n".join(f"- {name}: {markdown(fact)}" for name, fact in facts(problem))]
     parts += [markdown_table(table.columns, table.rows), *map(markdown, table.notes)]
     if against is not None:
         parts += [f"### {AGAINST_TITLE}", markdown_table(against.columns, against.rows), *map(markdown, against.notes)]
+    if layers is not None:
+        parts += [f"### {LAYERS_TITLE}", markdown_table(layers.columns, layers.rows), *map(markdown, layers.notes)]
     parts += [f"{CORRELATION}: {markdown(correlation(problem))}."]
     captions = {name: one_line(CAPTIONS[name]) for name in pictures}
     return parts + [f"![{captions[name]}]({file})\n\n{captions[name]}" for name, file in pictures.items()]

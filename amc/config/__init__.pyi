@@ -7,6 +7,8 @@ from .conf_folder import CONF as CONF
 from .identity import POLICY as POLICY
 from .identity import run_settings as run_settings
 from .overrides import with_own_choices as with_own_choices
+from .policies import make_policy as make_policy
+from .policies import policy_names as policy_names
 from .recipe import Finetuning as Finetuning
 from .recipe import Recipe as Recipe
 from .schema import DataConfig as DataConfig

@@ -1,18 +1,21 @@
 """From Hydra's configuration to the frozen dataclasses of the schema, every value checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from amc.config.overrides import last_part
+from amc.config.conf_folder import CONF
+from amc.config.hydra_messages import one_line_of
+from amc.config.overrides import last_part, policy_name, with_own_choices
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.environment import as_written, marked
-from amc.errors import ConfigError, ModelError
+from amc.errors import ConfigError
 from amc.names import folder_name, folder_path
-from envs.constraint import TargetError
 
 Config = TypeVar("Config", bound=TrainConfig)
 Written = dict[str, Any]
@@ -21,10 +24,25 @@ SCHEMAS: dict[str, type[TrainConfig]] = {"search": SearchConfig, "train": TrainC
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
-    for resolver in (last_part, folder_name, folder_path):
+    for resolver in (last_part, policy_name, folder_name, folder_path):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=editable(schema))
+
+
+def composed_search(arguments: Sequence[str]) -> SearchConfig:
+    """Return what ``amc.search`` would be asked by arguments of its command line, in a program of one's own.
+
+    Raises:
+        ConfigError: an argument cannot be read, a key is unknown, or a value is wrong.
+    """
+    register_schemas()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = compose("search", with_own_choices(arguments))
+    except HydraException as error:
+        raise ConfigError(one_line_of(error)) from error
+    return configured(composed, SearchConfig)
 
 
 def editable(schema: type) -> DictConfig:
@@ -45,7 +63,6 @@ def configured(composed: DictConfig, schema: type[Config]) -> Config:
 
     Raises:
         ConfigError: a value is missing or out of range, or a key is unknown.
-        ModelError: no network can meet the target.
     """
     if missing := OmegaConf.missing_keys(composed):
         raise ConfigError(f"a value is needed for {', '.join(sorted(missing))}")
@@ -61,8 +78,6 @@ def _made(node: DictConfig, written: Written, schema: type, path: str) -> Any:  
             raise ConfigError(f"unknown key {path}{key!s}; there are {', '.join(sorted(known))}")
     try:
         return schema(**dict(_values(node, written, schema, path)))
-    except TargetError as error:
-        raise ModelError(f"{path}{error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}{error}") from error
 

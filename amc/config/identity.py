@@ -19,10 +19,13 @@ NOT_ASKED = {
     "cache_dir",
     "data.folder",
     "export",
+    "runtimes",
     "tracker",
     "overwrite",
 }
+TIMED_BY = ("device_profile", "latency")
 POLICY = "policy."
+AT_ONCE = "policy.at_once"
 
 
 # What runs did that were made before there were these keys.
@@ -32,9 +35,16 @@ DONE_BEFORE: dict[str, Setting] = {
     "finetune.distill": 0.0,
     "finetune.temperature": 2.0,
     "repair": "independent",
+    "metric": None,
+    "layer_kinds": "",
 }
 DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
-    "amc.agent.policy.AMC": {"policy.planning": False, "policy.observation": "informed", "policy.bonus": 3.0},
+    "amc.agent.policy.AMC": {
+        "policy.planning": False,
+        "policy.observation": "informed",
+        "policy.bonus": 3.0,
+        "policy.local_search": 0.0,
+    },
 }
 """The same of keys that only one policy has."""
 
@@ -56,7 +66,17 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     asked = {**public(asdict(cfg)), "tracker": None}
     if cfg.stages == 1:
         del asked["stages"]  # as in runs of before there were stages: they are the same
+    # As in runs of before there was a coreset.
+    asked["scoring"] = cfg.scoring.name
+    if cfg.scoring.name == "coreset":
+        asked["scoring.error"] = cfg.scoring.error
+    if not cfg.needs_table:
+        # Latency is then measured behind the search.
+        for name in TIMED_BY:
+            del asked[name]
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
+    if settings.get(AT_ONCE) == 1:
+        del settings[AT_ONCE]  # as in runs of before policies asked for several strategies
     if cfg.model.checkpoint is not None:
         settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)
     return settings

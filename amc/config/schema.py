@@ -6,11 +6,14 @@ from typing import Any
 from omegaconf import MISSING
 
 from amc.config.recipe import Finetuning, Recipe
-from envs.engine.choices import SCORINGS
 from envs.engine.fields import Interval, OneOf, check_settings, setting
-from envs.engine.settings import SEEDS, EngineSettings
+from envs.engine.plugins import is_own
+from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
 
+AUTO = "auto"
+PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
+"""Runtimes that networks are timed in, the first that is installed by default."""
 EXPORTS = ("onnx", "pt2")
 """Formats beside safetensors that a pruned network can be written in."""
 
@@ -90,6 +93,27 @@ def _check_args(group: str, target: str | None, args: object) -> None:
 
 
 @dataclass(frozen=True)
+class LatencyConfig:
+    """How latency is measured, for ``resource=latency``, ``round_to=auto`` and the figures of a run.
+
+    Attributes:
+        batch: images a pass.
+        threads: of the runtime on the CPU.
+        table: a table that ``python -m amc.profile`` wrote, here or on another machine; null measures one here.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    batch: int = setting(1, Interval(1, 4096))
+    threads: int = setting(1, Interval(1, 1024))
+    table: str | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A run of ``amc.train``.
 
@@ -129,31 +153,58 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     Attributes:
         policy: the search policy, built by its ``_target_``.
         stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
-        scoring: how many images of the search split a trial is scored on: all of them, or as many as show that it is
-            behind the best.
+        scoring: how many images of the search split a trial is scored on.
+        metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
+            better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
         finetune: what happens to the best trials.
+        device_profile: the runtime whose latency counts; auto for onnxruntime-cpu where it is installed, else
+            torch-eager.
+        latency: how it is measured.
+        runtimes: further runtimes to time the networks of the run in.
         export: further formats of the pruned network: onnx, pt2.
         tracker: where the run is reported to beside its folder, built by its ``_target_``; null for nowhere.
 
     Raises:
-        TargetError: no network can meet the target.
         ValueError: a value is out of range, or two do not go together.
     """
 
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
-    scoring: str = setting("full", OneOf(SCORINGS))
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING
+    device_profile: str = setting("auto", OneOf((AUTO, *PROFILES)))
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    runtimes: list[str] = field(default_factory=list)
     export: list[str] = field(default_factory=list)
     tracker: Any = None
 
     def __post_init__(self) -> None:
         EngineSettings.__post_init__(self)
         ProblemSettings.__post_init__(self)
-        if self.scoring == "racing" and self.reward != "accuracy":
+        if self.scoring.name == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
+        if self.metric is not None and not is_own("metrics", self.metric):
+            raise ValueError(f"metric={self.metric}: must be null, or the path of a function, my_package.my_metric")
+        if self.metric is not None and self.scoring.name != "full":
+            raise ValueError(
+                f"metric={self.metric}: must be null with scoring={self.scoring.name}, which counts right answers"
+            )
         for wanted in self.export:
             if wanted not in EXPORTS:
                 raise ValueError(f"export={wanted}: must be of {', '.join(EXPORTS)}")
+        for runtime in self.runtimes:
+            if runtime not in PROFILES:
+                raise ValueError(f"runtimes={runtime}: must be of {', '.join(PROFILES)}")
+        if self.needs_table and self.granularity != "channel":
+            asked = f"resource={self.resource}" if self.resource == "latency" else f"round_to={self.round_to}"
+            raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
+        if self.latency.table is not None and not self.needs_table:
+            raise ValueError("latency.table: goes with resource=latency or round_to=auto")
+
+    @property
+    def needs_table(self) -> bool:
+        """Whether the search goes by a table of latencies."""
+        return self.resource == "latency" or self.rounds_freely

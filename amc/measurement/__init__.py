@@ -1,4 +1,4 @@
-"""What this machine has: the time that networks take on it, and its memory."""
+"""What this machine has: the device to compute with, the time that networks take on it, and its memory."""
 
 import lazy_loader
 

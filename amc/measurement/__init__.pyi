@@ -1,3 +1,4 @@
+from .device import prepare_torch as prepare_torch
 from .latency import Latency as Latency
 from .latency import measure_latency as measure_latency
 from .memory import Demand as Demand

@@ -27,6 +27,12 @@ class Latency:
         median_ms: the middle of the measured times.
         low_ms: a quarter of the passes were faster.
         high_ms: a quarter of the passes were slower.
+        runtime: that it ran in.
+        speedup: how many times faster than the dense network, the middle of the rounds; 0 where nothing was compared.
+        speedup_low: lower end of its 95% interval.
+        speedup_high: upper end.
+        file_bytes: size of the file that the runtime loads; 0 where there is none.
+        steady: whether the times lie close enough together, from beginning to end, to mean something.
     """
 
     network: str
@@ -37,6 +43,17 @@ class Latency:
     median_ms: float
     low_ms: float
     high_ms: float
+    runtime: str = "torch-eager"
+    speedup: float = 0.0
+    speedup_low: float = 0.0
+    speedup_high: float = 0.0
+    file_bytes: int = 0
+    steady: bool = True
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that one such copy of the network takes in a second."""
+        return 1000 * self.batch / self.median_ms
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from amc.errors import ConfigError
@@ -25,31 +26,48 @@ class Demand(NamedTuple):
         key: what to change, with its value, such as ``data.search=200000``.
         size: bytes.
         what: it is, in words.
+        on_device: whether networks' device holds it; the machine else.
     """
 
     key: str
     size: int
     what: str
+    on_device: bool = False
 
 
-def check_memory(demands: list[Demand], available: int | None = None) -> None:
-    """Refuse what would not fit into memory.
+def check_memory(demands: list[Demand], device: torch.device) -> None:
+    """Refuse what would not fit into the machine's memory, or into that of the device that networks run on.
 
     Args:
         demands: all that is held at once.
-        available: bytes that may be had; by default what :func:`available_memory` says.
+        device: that networks run on.
 
     Raises:
         ConfigError: it does not fit; the message names the largest part and its key.
     """
-    there = available_memory() if available is None else available
+    if device.type != "cuda":
+        check_fits(demands, available_memory())
+        return
+    check_fits([demand for demand in demands if not demand.on_device], available_memory())
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch holds and does not use can be had as well.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    check_fits([demand for demand in demands if demand.on_device], free, f" on {device}")
+
+
+def check_fits(demands: list[Demand], there: int | None, where: str = "") -> None:
+    """Refuse demands that are larger together than what is there, if that is known.
+
+    Raises:
+        ConfigError: they are.
+    """
     needed = sum(demand.size for demand in demands)
     if there is None or needed <= there:
         return
     largest = max(demands, key=lambda demand: demand.size)
     raise ConfigError(
         f"{largest.key}: {_gigabytes(needed)} of memory would be needed, {_gigabytes(largest.size)} of it for "
-        f"{largest.what}, and {_gigabytes(there)} are there: lower {largest.key.partition('=')[0]}"
+        f"{largest.what}, and {_gigabytes(there)} are there{where}: lower {largest.key.partition('=')[0]}"
     )
 
 

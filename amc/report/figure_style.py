@@ -1,5 +1,6 @@
 """How every picture looks: colours, letters, frame. Drawn on matplotlib's objects, without pyplot's global state."""
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,16 @@ DARK = Palette(
 )
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows where it is a cell's last value, whatever backend there is."""
+
+    def _repr_png_(self) -> bytes:
+        """Return it as a PNG file."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def new_axes(height_inches: float, palette: Palette) -> Axes:
     """Return the axes of a new figure; it is ``axes.figure``."""
     return new_panels(height_inches, 1, 1, palette)[0]
@@ -57,7 +68,7 @@ def new_axes(height_inches: float, palette: Palette) -> Axes:
 
 def new_panels(height_inches: float, panels: int, columns: int, palette: Palette) -> list[Axes]:
     """Return axes of a new figure, side by side in rows of ``columns``, with common scales."""
-    figure = Figure((WIDTH_INCHES, height_inches), dpi=DOTS_PER_INCH, layout="constrained", facecolor=palette.paper)
+    figure = Drawing((WIDTH_INCHES, height_inches), dpi=DOTS_PER_INCH, layout="constrained", facecolor=palette.paper)
     rows = math.ceil(panels / columns)
     axes: list[Axes] = []
     for number in range(1, panels + 1):

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 
 from amc.measurement.latency import Latency
 from amc.report.figure_style import DARK, LIGHT
+from amc.report.latency_figures import TableFacts
+from amc.report.layer_table import COLUMNS, layer_lines
 from amc.report.plots import figures, png
 from amc.report.tables import (
     NETWORKS,
     STAGE_COLUMNS,
     count,
     figure_rows,
+    metric_name,
     milliseconds,
     percent,
     points,
@@ -24,6 +27,7 @@ from amc.report.tables import (
     speedup,
     stage_rows,
 )
+from amc.report.time_tables import runtimes_of, time_rows, title
 from amc.store.results import Result
 from amc.zoo.models.registry import MODELS
 from envs.engine.choices import UNITS
@@ -46,6 +50,27 @@ import amc
 folder = "..."  # the folder of this report
 model = amc.load(folder, model=dense)  # dense: the network that was pruned, or a function that builds it
 """
+EXPORTS = (
+    (
+        "python -m amc.export RUN --format onnx",
+        """import onnxruntime
+session = onnxruntime.InferenceSession("RUN/pruned.onnx")
+logits = session.run(None, {"images": images})[0]""",
+    ),
+    (
+        "python -m amc.export RUN --format openvino",
+        """import openvino
+network = openvino.Core().compile_model("RUN/pruned.xml", "CPU")
+logits = network([images])[0]""",
+    ),
+    (
+        "python -m amc.export RUN --format pt2",
+        """import torch
+network = torch.export.load("RUN/pruned.pt2").module()
+logits = network(images)""",
+    ),
+)
+"""Commands that export a network, and how what they write is loaded."""
 
 
 class Tile(NamedTuple):
@@ -63,16 +88,6 @@ class Picture(NamedTuple):
     dark: str
 
 
-class LayerRow(NamedTuple):
-    """A layer's channels, or other units, in the three networks, and the share that the one found keeps."""
-
-    name: str
-    dense: int
-    uniform: int
-    found: int
-    keep: str
-
-
 class Noise(NamedTuple):
     """How far apart two accuracies have to be to differ."""
 
@@ -86,6 +101,7 @@ def render(
     config: str,
     splits: Mapping[str, int] | None = None,
     latencies: Sequence[Latency] = (),
+    table: TableFacts | None = None,
 ) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
@@ -95,6 +111,7 @@ def render(
         config: the run's configuration as YAML.
         splits: number of images by split, where known.
         latencies: the measurements behind ``latency_ms``, where known.
+        table: of latencies, where the search went by one.
     """
     return template("report.html.j2").render(
         run=result,
@@ -107,10 +124,13 @@ def render(
         stage_columns=STAGE_COLUMNS,
         stages=stage_rows(result),
         noise=noise(result, splits),
-        pictures=pictures(result, trials),
-        layers=layer_rows(result),
+        pictures=pictures(result, trials, table),
+        layers=layer_lines(result.network, result.strategy, result.uniform_strategy),
+        layer_columns=COLUMNS,
         facts=facts(result, trials, splits),
         latencies=latencies,
+        runtimes=[(title(result, runtime), time_rows(result, runtime)) for runtime in runtimes_of(result)],
+        exports=EXPORTS,
         snippet=LOAD_FROM_ZOO if result.model in MODELS else LOAD_OWN,
         config=config,
         light=LIGHT,
@@ -132,7 +152,7 @@ def tiles(result: Result) -> list[Tile]:
     dense, found = result.dense, result.pruned
     return [
         Tile(
-            "top-1 on test",
+            f"{metric_name(result)} on test",
             percent(found.test_top1),
             f"{points(found.test_top1, dense.test_top1)}, dense {percent(dense.test_top1)}",
         ),
@@ -146,23 +166,15 @@ def tiles(result: Result) -> list[Tile]:
     ]
 
 
-def pictures(result: Result, trials: Sequence[Trial]) -> dict[str, Picture]:
+def pictures(result: Result, trials: Sequence[Trial], table: TableFacts | None = None) -> dict[str, Picture]:
     """Draw the run's pictures for light and dark screens, by name."""
-    light, dark = figures(result, trials, LIGHT), figures(result, trials, DARK)
+    light, dark = figures(result, trials, LIGHT, table), figures(result, trials, DARK, table)
     return {name: picture(light[name], dark[name]) for name in light}
 
 
 def picture(light: Figure, dark: Figure) -> Picture:
     """Return a figure that was drawn for light and for dark screens as a page embeds it."""
     return Picture(_base64(png(light)), _base64(png(dark)))
-
-
-def layer_rows(result: Result) -> list[LayerRow]:
-    """Return every layer's channels in the dense, the uniform and the pruned network."""
-    return [
-        LayerRow(found.layer, found.of, uniform.kept, found.kept, f"{found.keep:.0%}")
-        for found, uniform in zip(result.strategy, result.uniform_strategy, strict=True)
-    ]
 
 
 def noise(result: Result, splits: Mapping[str, int] | None) -> Noise | None:

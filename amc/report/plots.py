@@ -16,6 +16,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amc.report.figure_style import LIGHT, SMALL, Palette, Points, cut_the_bottom, finish, new_axes, short
+from amc.report.latency_figures import TableFacts, milliseconds_figure, staircase_figure
+from amc.report.network_figure import network_figure
 from amc.report.sensitivity_figure import sensitivity_figure
 from amc.report.tables import RESOURCES
 from amc.store.kept_layers import LayerKept
@@ -28,15 +30,30 @@ BAR_INCHES = 0.21
 TRIALS, OVER, TARGET = "trials", "over the target", "target"
 
 
-def figures(result: Result, trials: Sequence[Trial], palette: Palette = LIGHT) -> dict[str, Figure]:
-    """Draw every picture of a run, by name; that of single layers where some were pruned by themselves."""
+def figures(
+    result: Result, trials: Sequence[Trial], palette: Palette = LIGHT, table: TableFacts | None = None
+) -> dict[str, Figure]:
+    """Draw every picture of a run, by name; that of single layers where some were pruned by themselves.
+
+    Args:
+        result: what the run found.
+        trials: all its trials, in order.
+        palette: colours.
+        table: of latencies, where the search went by one.
+    """
+    units = UNITS.get(result.granularity, "units")
     drawn = {
         "reward": reward_figure(trials, palette),
         "resource": resource_figure(result, trials, palette),
-        "channels": channels_figure(
-            result.strategy, result.uniform_strategy, palette, UNITS.get(result.granularity, "units")
-        ),
+        "channels": channels_figure(result.strategy, result.uniform_strategy, palette, units),
     }
+    if result.network:
+        drawn["network"] = network_figure(result.network, result.strategy, palette, units)
+    times = milliseconds_figure(result, trials, table, palette)
+    if times is not None:
+        drawn["milliseconds"] = times
+    if table is not None and table.channels:
+        drawn["staircase"] = staircase_figure(table, palette)
     # Of a staged run the trials are strategies of what the stage before the last left.
     played = result.stages[-1].strategy if result.stages else result.strategy
     sensitivity = sensitivity_figure(trials, played, palette)

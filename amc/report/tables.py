@@ -86,6 +86,12 @@ SIZE = Quantity(size, share)
 LATENCY = Quantity(milliseconds, speedup)
 
 
+def metric_name(result: Result) -> str:
+    """Return what networks of a run are scored by, in words."""
+    own = result.settings.get("metric")
+    return str(own).rpartition(".")[2] if own else "top-1"
+
+
 def figure_rows(result: Result) -> list[Row]:
     """Return the comparison of a run's three networks."""
     dense, uniform, found = result.dense, result.uniform, result.pruned
@@ -93,7 +99,7 @@ def figure_rows(result: Result) -> list[Row]:
     before = (uniform.test_top1_before_finetune, found.test_top1_before_finetune)
     untuned = [Cell(percent(top1), points(top1, dense.test_top1)) for top1 in before]
     return [
-        make_row("top-1 on test", [scores.test_top1 for scores in networks], TOP1),
+        make_row(f"{metric_name(result)} on test", [scores.test_top1 for scores in networks], TOP1),
         Row("before fine-tuning", (Cell("-"), *untuned)),
         make_row("FLOPs", [scores.flops for scores in networks], COUNT),
         make_row("parameters", [scores.params for scores in networks], COUNT),

@@ -14,31 +14,37 @@ from amc.config.identity import run_settings
 from amc.config.schema import SearchConfig
 from amc.config.setting import Setting
 from amc.environment import public
+from amc.errors import ConfigError
 from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
+from amc.report.layer_table import layer_lines, layers_table, whole_in_words
 from amc.report.tables import terminal_stages, terminal_table
+from amc.report.time_tables import terminal_times
 from amc.run.interrupt import SearchStopped, StopOnSignal
 from amc.run.measure import measure
 from amc.run.outcome import choose_winner
-from amc.run.plan import demands, load_data, make_plan, make_policy
+from amc.run.plan import conditions, demands, latency_source, load_data, make_plan, make_policy
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
-from amc.run.resume import Continuation, finished_before
-from amc.run.stage import SearchPlan, Stage, whole_run
+from amc.run.resume import Continuation, finished_before, forget_later_stages
+from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.staged_pruning import StagePlayer, play_earlier
-from amc.run.track import Tracking, track, tracked_run
+from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
+from amc.store.conditions import note_conditions
 from amc.store.digests import write_checksums
+from amc.store.durable_files import remove_partial_files
 from amc.store.results import Result, RunFolder, read_trials
-from amc.store.run_folders import ASKED
+from amc.store.run_folders import ASKED, LATENCY_TABLE
+from amc.store.trial_rows import trials_in
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import load
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import NothingPlayed, RecordTrials, SearchPolicy, Trial, play
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +66,20 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     if before is not None:
         log.info("finished before; overwrite=true runs it again")
         complete(cfg, asked, folder, before)
+        report_finished(tracked_run(cfg, policy_name, folder), cfg, before)
         show(before, folder / REPORT_FILE)
         return True
     data = load_data(cfg)
-    plan = make_plan(cfg, data)
+    plan = make_plan(cfg, data, latency_source(cfg, data, folder))
     dense = trained_network(cfg, data)
-    check_memory(demands(cfg, data, dense))
+    check_memory(demands(cfg, data, dense), data.device)
     first = whole_run(plan, dense)
+    if not cfg.overwrite:
+        forget_later_stages(folder, asked)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
+    if plan.latency is not None and plan.latency.known is not None:
+        continuation.run.write(LATENCY_TABLE, plan.latency.known.content)
+    known = note_conditions(folder, conditions(data), trials_in(folder))
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
     tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
     header = weights_header(cfg.model, data.splits)
@@ -77,8 +89,8 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
         last, earlier = play_earlier(plan, first, folder, player, tracking)
         outcome = choose_winner(tuner, first, last, play(last, continuation))
-        measured = measure(data, outcome, cfg.granularity)
-        result = make_result(cfg, asked, outcome, measured, earlier, stopped=stop.asked)
+        measured = measure(data, outcome, cfg)
+        result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
         # What may fail comes last.
         continuation.run.unpublish()
         continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))
@@ -93,6 +105,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
 
 def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, result: Result) -> None:
     """Make what a finished run lacks from what it has: it was killed behind its result, or more formats are wanted."""
+    remove_partial_files(folder)
     missing = unpublished(folder, cfg.export)
     if missing == frozenset():
         return
@@ -116,7 +129,10 @@ def as_yaml(cfg: SearchConfig) -> str:
 
 def show(result: Result, report: Path) -> None:
     """Print the tables of a run, and where its report is."""
+    get_console().print(layers_table(layer_lines(result.network, result.strategy, result.uniform_strategy)))
     get_console().print(terminal_table(result))
+    for table in terminal_times(result):
+        get_console().print(table)
     if result.stages:
         get_console().print(terminal_stages(result))
     # Not wrapped as log lines are, so that the path can be copied.
@@ -141,6 +157,8 @@ def search(
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
+    log.info(whole_in_words(stage.engine.network_layers))
+    choose_images(plan, stage)
     continuation.teach(stage.engine)
     if stage.number == 1:
         log.info(kernel_note(plan.engine.granularity, plan.engine.m, plan.data.device))
@@ -149,11 +167,13 @@ def search(
     with shown as progress, stop:
         env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
         try:
-            policy.search(env)
+            play(policy, env)
         except SearchStopped as stopped:
             if stage.number < plan.stages:
                 log.warning("%s%s; the command given again goes on from here", title, stopped)
                 raise KeyboardInterrupt from None
             log.warning("%s; going on with what was found", stopped)
+        except NothingPlayed as error:
+            raise ConfigError(f"policy: {error}") from error
     # From disk: trials that were played again took their seconds the first time.
-    return read_trials(continuation.run.folder)
+    return decide(plan, stage, read_trials(continuation.run.folder))

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from amc.config.schema import ModelConfig
 from amc.errors import RefusedInput
 from amc.report.html import render
+from amc.report.latency_figures import TableFacts
 from amc.report.plots import figures, png
+from amc.runtimes.table import fit, networks_of, read_table
 from amc.store.digests import differing, files_of
 from amc.store.results import Result, RunFolder
+from amc.store.run_folders import LATENCY_TABLE
 from amc.weights.export import ONNX_FILE, PT2_FILE, onnx_bytes, pt2_bytes
 from amc.weights.metadata import Header, ModelSpec
 from amc.zoo.data.dataset import Splits
@@ -33,9 +36,29 @@ def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str
         trials: of the last search.
         config: the configuration as YAML, for the report.
     """
-    for name, figure in figures(result, trials).items():
+    table = table_facts(run.folder / LATENCY_TABLE)
+    for name, figure in figures(result, trials, table=table).items():
         run.write(f"{name}.png", png(figure))
-    return run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies))
+    return run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies, table))
+
+
+def table_facts(path: Path) -> TableFacts | None:
+    """Return what a table of latencies says that is drawn; ``None`` where there is no table.
+
+    Raises:
+        RefusedInput: the table is damaged.
+    """
+    if not path.exists():
+        return None
+    table = read_table(path)
+    rows = table.staircases
+    sides = {
+        row.axis: [(pair[0 if row.axis == "inputs" else 1], ms) for pair, ms in zip(row.counts, row.ms, strict=True)]
+        for row in rows
+    }
+    # The first network is the whole one.
+    dense = fit(table).seconds(networks_of(table)[0])
+    return TableFacts(dense, str(rows[0].shape) if rows else "", sides)
 
 
 def unpublished(folder: Path, formats: Sequence[str]) -> frozenset[str] | None:

@@ -10,6 +10,7 @@ from amc.config.setting import Setting
 from amc.run.measure import Measured, network_size
 from amc.run.outcome import Outcome
 from amc.run.stage import Stage
+from amc.store.conditions import Conditions
 from amc.store.kept_layers import StageKept, composed, layers_kept
 from amc.store.results import SCHEMA, FineTuned, Result
 from amc.training.finetune import Tuned
@@ -36,6 +37,7 @@ def make_result(
     outcome: Outcome,
     measured: Measured,
     earlier: Sequence[StageKept],
+    known: Sequence[Conditions],
     *,
     stopped: bool,
 ) -> Result:
@@ -47,6 +49,7 @@ def make_result(
         outcome: what the search came to.
         measured: the networks, measured.
         earlier: the stages before the last.
+        known: where it was computed.
         stopped: whether a signal ended the search.
     """
     first, last = outcome.first, outcome.last
@@ -78,4 +81,6 @@ def make_result(
         settings={key: value for key, value in asked.items() if key not in ("policy", "seed")},
         stopped=stopped,
         stages=stages if earlier else (),
+        conditions=tuple(known),
+        network=first.engine.network_layers,
     )

@@ -14,9 +14,21 @@ from pathlib import Path
 
 from amc.config.identity import with_later_keys
 from amc.config.setting import Setting
-from amc.errors import ConfigError, RefusedInput
+from amc.errors import ConfigError, RefusedInput, StorageError
+from amc.store.digests import CHECKSUMS
 from amc.store.results import Result, RunFolder, read_asked, read_result
-from amc.store.run_folders import RESULT, TRIALS, holds_run, is_finished
+from amc.store.run_folders import (
+    ASKED,
+    NETWORK,
+    RESULT,
+    STAGE,
+    TIMINGS,
+    TRIALS,
+    clear,
+    holds_run,
+    is_finished,
+    stage_folders,
+)
 from amc.store.trial_rows import recover_trials
 from amc.weights.loading import read_header
 from envs.engine.scoring.racing import RacingScorer
@@ -25,7 +37,7 @@ from envs.search import Trial
 
 log = logging.getLogger(__name__)
 SHOWN = 3
-# What the search does not see. In a run of several stages it does: the next one is on the network that was fine-tuned.
+# What a search does not see. The second of several stages does: it is on a network that was fine-tuned.
 AFTER_SEARCH = ("finetune.", "data.finetune_epochs")
 
 
@@ -40,7 +52,7 @@ def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bo
         return None
     before = _asked_before(folder)
     changed = sorted(key for key in {*before, *asked} if before.get(key) != asked.get(key))
-    others = [key for key in changed if "stages" in asked or not key.startswith(AFTER_SEARCH)]
+    others = [key for key in changed if not key.startswith(AFTER_SEARCH)]
     if others:
         changes = ", ".join(f"{key}={before.get(key)}" for key in others[:SHOWN])
         raise ConfigError(
@@ -59,19 +71,46 @@ def finished_before(folder: Path, asked: Mapping[str, Setting], *, overwrite: bo
     return result
 
 
+def forget_later_stages(folder: Path, asked: Mapping[str, Setting]) -> None:
+    """Let a run of several stages go on from the trials of its first, if it is to be fine-tuned otherwise.
+
+    A kill at any moment leaves what begins here anew.
+
+    Raises:
+        StorageError: a file cannot be removed.
+    """
+    if "stages" not in asked or not holds_run(folder) or _asked_before(folder) == asked:
+        return
+    log.info("fine-tuning is asked for otherwise: going on from the trials of the first stage")
+    first, *later = stage_folders(folder) or [folder]
+    try:
+        for name in (CHECKSUMS, RESULT, TRIALS, TIMINGS):
+            (folder / name).unlink(missing_ok=True)
+        for stage in later:
+            clear(stage)
+        for name in (STAGE, NETWORK) if first != folder else ():
+            (first / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
 def _asked_before(folder: Path) -> Mapping[str, Setting]:
+    damage: Exception = ConfigError(
+        f"{folder} holds a run, and {ASKED}, which says what was asked, is missing, as in earlier versions; "
+        "choose another name=, or overwrite=true"
+    )
     try:
         before = read_asked(folder)
     except RefusedInput as error:
-        # The result says the same.
-        result = _read(folder)
-        if result is None:
-            raise
-        log.warning("%s; taken from %s", error, RESULT)
-        return with_later_keys({**result.settings, "policy": result.policy, "seed": result.seed})
-    if before is None:
-        raise ConfigError(f"{folder} holds a run of an earlier version; choose another name=, or overwrite=true")
-    return with_later_keys(before)
+        before, damage = None, error
+    if before is not None:
+        return with_later_keys(before)
+    # The result says the same.
+    result = _read(folder)
+    if result is None or not result.settings:
+        raise damage
+    log.warning("%s; taken from %s", folder / ASKED, RESULT)
+    return with_later_keys({**result.settings, "policy": result.policy, "seed": result.seed})
 
 
 def _whole_result(folder: Path) -> Result | None:

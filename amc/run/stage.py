@@ -1,22 +1,29 @@
 """One search of a run: the network to prune, and the problem posed on it."""
 
+import logging
 import math
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from amc.errors import ModelError
+from amc.runtimes.profile import LatencySource
 from amc.store.kept_layers import LayerKept, layers_kept, positions
 from amc.zoo.data.device_data import DeviceData
 from envs.constraint import TargetError
+from envs.coreset_scoring import coreset_scorer, score_finalists
+from envs.costs.resource_use import use
 from envs.engine.errors import GraphError
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.scoring.top1 import Top1Scorer
-from envs.engine.settings import EngineSettings
+from envs.engine.settings import EngineSettings, ScoringSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Cost
 from envs.problem_settings import ProblemSettings
 from envs.pruning_env import PruningEnv
+from envs.search import Trial, best_trial
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,18 +35,20 @@ class SearchPlan:
         stages: how many stages there are.
         engine: how units are chosen and networks repaired.
         problem: what is asked for, as fractions of the run's dense network.
-        scoring: how many images a trial is scored on, one of ``SCORINGS``.
+        scoring: how many images a trial is scored on.
         data: the data, on the device that networks run on.
         score: scores a network on all images of the search split, in float32.
+        latency: where latencies are from; ``None`` where the search does not go by them.
     """
 
     model: str
     stages: int
     engine: EngineSettings
     problem: ProblemSettings
-    scoring: str
+    scoring: ScoringSettings
     data: DeviceData
     score: Top1Scorer
+    latency: LatencySource | None = None
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,7 @@ def at_stage(plan: SearchPlan, stage: Stage, number: int, target: float) -> Stag
 
 def remaining(target: float, resource: str, original: Cost, now: Cost) -> float:
     """Return the fraction of the network to prune that a fraction of the run's dense network is, 1 at most."""
-    limit: float = target * getattr(original, resource)
-    used: float = getattr(now, resource)
+    limit, used = target * use(original, resource), use(now, resource)
     left = min(limit / used, 1.0)
     # The product must not round to more than the limit: neither constraint ever exceeds the target.
     return math.nextafter(left, 0.0) if left * used > limit else left
@@ -142,8 +150,36 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     """
     data, calibration = plan.data, plan.data.splits.calibration
     inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
-    score = RacingScorer(plan.score, network) if plan.scoring == "racing" else plan.score.compared_with(network)
-    return TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+    score = RacingScorer(plan.score, network) if plan.scoring.name == "racing" else plan.score.compared_with(network)
+    engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+    if plan.latency is not None:
+        plan.latency.attach(engine, inputs[:1])
+    return engine
+
+
+def choose_images(plan: SearchPlan, stage: Stage) -> None:
+    """Have trials scored on a coreset, if that is asked for."""
+    whole = stage.engine.score
+    if plan.scoring.name != "coreset" or not isinstance(whole, Top1Scorer):
+        return
+    scorer = coreset_scorer(stage.engine, stage.problem.budget, whole, plan.problem.reward, plan.scoring.error)
+    stage.engine.score = scorer
+    chosen = scorer.coreset
+    log.info("scoring on %d of %d images, standard error %.2g", len(chosen.images), chosen.total, chosen.error)
+
+
+def decide(plan: SearchPlan, stage: Stage, trials: list[Trial]) -> list[Trial]:
+    """Return the trials of a stage, the best of those that were scored on a coreset scored on the whole split."""
+    if plan.scoring.name != "coreset":
+        return trials
+    decided = score_finalists(stage.problem, trials, plan.score.compared_with(stage.network))
+    if any(trial.feasible for trial in decided):
+        guessed, best = best_trial(trials), best_trial(decided)
+        log.info(
+            "best trial on all images: %.2f%% (number %d); on the coreset it was number %d with %.2f%%",
+            *(100 * best.evaluation.metric, best.index, guessed.index, 100 * guessed.evaluation.metric),
+        )
+    return decided
 
 
 def _pose(plan: SearchPlan, engine: TorchEngine, target: float, units: tuple[int, ...] | None = None) -> PruningEnv:

@@ -1,5 +1,6 @@
 """Whether and what a run tells a tracker."""
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from amc.config.schema import SearchConfig
-from amc.store.results import Result
+from amc.environment import public
+from amc.store.results import Result, note_told, read_trials, told
+from amc.store.run_folders import stage_folders
 from amc.tracking.process import TrackerProcess
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.weights.export import WEIGHTS_FILE
+from envs.costs.resource_use import use
 from envs.engine.types import Cost
 from envs.search import Trial, better
 
@@ -29,7 +33,7 @@ class Tracking(Protocol):
         """Take the next trials for those of a stage of a staged run, counted from 1."""
 
     def finish(self, result: Result) -> None:
-        """Report the end of a run whose files are written."""
+        """Report the end of a run whose files are written, and note in its folder that this was done."""
 
 
 class Untracked(AbstractContextManager["Untracked"]):
@@ -53,15 +57,17 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     Args:
         process: the tracker.
+        name: of the tracker and its settings.
         folder: of the run.
         dense: what the dense network takes.
         resource: the resource that the search limits, a field of ``Cost``.
     """
 
-    def __init__(self, process: TrackerProcess, folder: Path, dense: Cost, resource: str) -> None:
+    def __init__(self, process: TrackerProcess, name: str, folder: Path, dense: Cost, resource: str) -> None:
         self._process = process
+        self._name = name
         self._folder = folder
-        self._dense: float = getattr(dense, resource)
+        self._dense = use(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
         self._stage: Figures = {}
@@ -86,18 +92,18 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     def finish(self, result: Result) -> None:
         """Report the result, with the pictures and the network that lie in the run's folder."""
-        self._process.finish(
-            Ending(
-                summary=summary(result),
-                strategy=[(row.layer, row.keep, row.kept, row.of) for row in result.strategy],
-                pictures=sorted(self._folder.glob("*.png")),
-                model=self._folder / WEIGHTS_FILE,
-            )
+        ending = Ending(
+            summary=summary(result),
+            strategy=[(row.layer, row.keep, row.kept, row.of) for row in result.strategy],
+            pictures=sorted(self._folder.glob("*.png")),
+            model=self._folder / WEIGHTS_FILE,
         )
+        if self._process.finish(ending):
+            note_told(self._folder, self._name)
 
     def _figures(self, trial: Trial) -> Figures:
         best = {} if self._best is None else {"best_reward": self._best.reward}
-        kept: float = getattr(trial.cost, self._resource) / self._dense
+        kept = use(trial.cost, self._resource) / self._dense
         return {
             "reward": trial.reward,
             **best,
@@ -119,7 +125,31 @@ def track(settings: Mapping[str, Any] | None, run: TrackedRun, dense: Cost, reso
         dense: what the dense network takes.
         resource: the resource that the search limits, a field of ``Cost``.
     """
-    return Untracked() if settings is None else Tracked(TrackerProcess(settings, run), run.folder, dense, resource)
+    if settings is None:
+        return Untracked()
+    return Tracked(TrackerProcess(settings, run), _name(settings), run.folder, dense, resource)
+
+
+def report_finished(run: TrackedRun, cfg: SearchConfig, result: Result) -> None:
+    """Report a run that was finished before to a tracker that has not heard of it, trials and all."""
+    if cfg.tracker is None or _name(cfg.tracker) in told(run.folder):
+        return
+    dense = Cost(result.dense.flops, result.dense.params, result.dense.memory_bytes)
+    with track(cfg.tracker, run, dense, cfg.resource) as tracking:
+        for number, stage in enumerate(stage_folders(run.folder), 1):
+            tracking.begin_stage(number)
+            for trial in read_trials(stage):
+                tracking(trial)
+        if result.stages:
+            tracking.begin_stage(len(result.stages))
+        for trial in read_trials(run.folder):
+            tracking(trial)
+        tracking.finish(result)
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    """Return what tells a tracker from others, without what comes from the environment."""
+    return json.dumps(public(settings), sort_keys=True, default=str)
 
 
 def tracked_run(cfg: SearchConfig, policy: str, folder: Path) -> TrackedRun:

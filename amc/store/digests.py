@@ -25,7 +25,7 @@ LENGTH = 32
 """Hexadecimal digits of a digest: half of SHA-256, far more than damage could meet by chance."""
 NOT_AS_WRITTEN = "its content is not what was written: it was damaged or changed"
 CHECKSUMS = "SHA256SUMS"
-SUFFIXES = {".html", ".json", ".jsonl", ".onnx", ".png", ".pt2", ".safetensors"}
+SUFFIXES = {".bin", ".html", ".json", ".jsonl", ".onnx", ".png", ".pt2", ".safetensors", ".xml"}
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 

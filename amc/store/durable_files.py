@@ -26,19 +26,49 @@ def write_file(path: Path, content: bytes | str) -> Path:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        make_folder(path.parent)
+        _write_new(partial, content.encode() if isinstance(content, str) else content)
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that they are there after a power failure, too.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_way_to(folder: Path) -> None:
+    """Wait until a folder that somebody else has made, and those above it, are there after a power failure, too.
+
+    Those that this process may not read are left out: they are older than it.
+    """
+    for above in folder.absolute().parents:
+        with suppress(OSError):
+            sync_folder(above)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file and wait for the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        _write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class LineFile:
@@ -90,7 +120,7 @@ class LineFile:
 
     def _open(self) -> int:
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         weakref.finalize(self, os.close, descriptor)
         self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
         return descriptor
@@ -101,14 +131,21 @@ def _write(descriptor: int, content: bytes) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def remove_partial_files(folder: Path) -> None:
+def remove_partial_files(folder: Path, of: str = "*") -> None:
     """Remove what processes that died in the middle of writing have left; nobody may be writing to the folder.
 
+    Args:
+        folder: where.
+        of: the name of the file that was to be written; of any by default.
+
     Raises:
-        OSError: a file cannot be removed.
+        StorageError: a file cannot be removed.
     """
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(f".{of}.*.part"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def file_digest(path: Path) -> str:
@@ -130,7 +167,12 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk.
+
+    Raises:
+        OSError: it is no folder, or cannot be read.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,26 +15,29 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
-from typing import NamedTuple
 
 from amc.config.setting import Setting
 from amc.errors import RefusedInput, StorageError
-from amc.measurement.latency import Latency
 from amc.store.digests import CHECKSUMS, parse_sealed, sealed
-from amc.store.durable_files import LineFile, read_file, remove_partial_files, write_file
-from amc.store.kept_layers import LayerKept, StageKept
-from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TRIALS, clear
+from amc.store.durable_files import LineFile, make_folder, read_file, remove_partial_files, sync_way_to, write_file
+from amc.store.kept_layers import StageKept
+from amc.store.result_record import FineTuned as FineTuned
+from amc.store.result_record import PrunedScores as PrunedScores
+from amc.store.result_record import Result as Result
+from amc.store.result_record import Scores as Scores
+from amc.store.result_record import StoredSetting
+from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TOLD, TRIALS, clear
 from amc.store.trial_rows import read_trials as read_trials
 from amc.store.trial_rows import recover_trials, timing_as_dict, trial_as_dict
-from amc.store.typed_records import Integer, Number, Whole, parse
+from amc.store.typed_records import parse
 from envs.search import Trial
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
-_Setting = str | Integer | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -42,71 +45,6 @@ class _Versioned:
     """What tells whether the rest can be read."""
 
     schema: object = None
-
-
-class FineTuned(NamedTuple):
-    """A trial and its top-1 on the search split before and after fine-tuning."""
-
-    trial: Whole
-    search_top1_before_finetune: Number
-    search_top1: Number
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A network as measured. What ``flops`` counts, ``envs.engine.types.Cost`` says."""
-
-    test_top1: Number
-    flops: Whole
-    params: Whole
-    memory_bytes: Whole
-    latency_ms: Number
-
-
-@dataclass(frozen=True)
-class PrunedScores(Scores):
-    """A pruned and fine-tuned network as measured."""
-
-    search_top1: Number
-    test_top1_before_finetune: Number
-
-
-@dataclass(frozen=True)
-class Result:
-    """What ``result.json`` holds.
-
-    ``uniform`` is one ratio for all layers, fine-tuned like the winner; ``images`` is the size of every split,
-    ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.identity``);
-    runs of before there were settings have none. ``stopped`` says that a signal ended the search before its time.
-
-    Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and
-    ``finetuned`` are those of the last; strategies are of the original network, and ``uniform`` got there in one step
-    with as many epochs of fine-tuning in total. Other runs have no ``stages``.
-    """
-
-    schema: Whole
-    model: str
-    data: str
-    policy: str
-    granularity: str
-    criterion: str
-    resource: str
-    target: Number
-    seed: Whole
-    trials: Whole
-    search_seconds: Number
-    dense: Scores
-    uniform: PrunedScores
-    pruned: PrunedScores
-    strategy: tuple[LayerKept, ...]
-    uniform_strategy: tuple[LayerKept, ...]
-    finetuned: tuple[FineTuned, ...]
-    versions: dict[str, str]
-    images: dict[str, Whole] = field(default_factory=dict)
-    latencies: tuple[Latency, ...] = ()
-    settings: dict[str, _Setting] = field(default_factory=dict)
-    stopped: bool = False
-    stages: tuple[StageKept, ...] = ()
 
 
 class RunFolder:
@@ -129,7 +67,8 @@ class RunFolder:
         self.folder = folder
         self._trials, self._timings = LineFile(folder / TRIALS), LineFile(folder / TIMINGS)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+            sync_way_to(folder)
             remove_partial_files(folder)
             if not keep:
                 (folder / CHECKSUMS).unlink(missing_ok=True)
@@ -185,7 +124,7 @@ class RunFolder:
     def write_result(self, result: Result) -> Path:
         """Write ``result.json``."""
         as_dict = asdict(result)
-        for key in ("strategy", "uniform_strategy", "finetuned"):
+        for key in ("strategy", "uniform_strategy", "finetuned", "network"):
             as_dict[key] = [row._asdict() for row in getattr(result, key)]
         as_dict["stages"] = [stage.as_dict() for stage in result.stages]
         if not result.stages:
@@ -202,6 +141,23 @@ def _timed(trial: Trial) -> Trial:
     return replace(trial, seconds=0.0, engine_seconds=0.0) if math.isnan(trial.seconds) else trial
 
 
+def told(folder: Path) -> list[str]:
+    """Return the trackers that have heard of a finished run; none where that is not known."""
+    with suppress(RefusedInput, ValueError):
+        names: list[str] = parse_sealed(dict[str, list[str]], read_file(folder / TOLD)).record["trackers"]
+        return names
+    return []
+
+
+def note_told(folder: Path, tracker: str) -> None:
+    """Write down that a tracker has heard of a finished run.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_file(folder / TOLD, json.dumps(sealed({"trackers": sorted({*told(folder), tracker})})) + "\n")
+
+
 def read_asked(folder: Path) -> dict[str, Setting] | None:
     """Read what a run was asked; ``None`` where it has not written that down.
 
@@ -212,7 +168,7 @@ def read_asked(folder: Path) -> dict[str, Setting] | None:
     if not path.exists():
         return None
     try:
-        asked: dict[str, Setting] = parse_sealed(dict[str, _Setting], read_file(path)).record
+        asked: dict[str, Setting] = parse_sealed(dict[str, StoredSetting], read_file(path)).record
         return asked
     except ValueError as error:
         raise RefusedInput(f"{path}: holds no settings ({error}); overwrite=true starts the run anew") from error

@@ -14,6 +14,10 @@ from amc.errors import StorageError
 
 TRIALS, TIMINGS, RESULT, ASKED = "trials.jsonl", "timings.jsonl", "result.json", "asked.json"
 STAGE, NETWORK = "stage.json", "network.safetensors"
+LATENCY_TABLE = "latency.json"
+CONDITIONS = "conditions.json"
+TOLD = ".told.json"
+"""Names the trackers that have heard of the finished run; no part of what it found."""
 _STAGE_FOLDER = re.compile(r"stage\d+")
 _PARTS = re.compile(r"(\d*)(\D*)")
 
@@ -65,7 +69,7 @@ def clear(folder: Path) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK):
+    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK, CONDITIONS, LATENCY_TABLE, TOLD):
         (folder / name).unlink(missing_ok=True)
     for stage in stage_folders(folder):
         clear(stage)

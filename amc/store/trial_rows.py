@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from amc.errors import RefusedInput
 from amc.store.digests import parse_sealed
 from amc.store.durable_files import read_file
-from amc.store.run_folders import TIMINGS, TRIALS
+from amc.store.run_folders import TIMINGS, TRIALS, stage_folders
 from amc.store.typed_records import Number, Whole
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
@@ -142,6 +142,12 @@ def recover_trials(folder: Path) -> Recovered:
     for row in lines.rows:
         trials.setdefault(row.index, trial_of(row, timings))
     return Recovered(trials, lines.damage, lines.verified, _is_tidy(lines) and _is_tidy(timed, len(lines.rows)))
+
+
+def trials_in(run: Path) -> int:
+    """Return how many whole trials a run has recorded, in all its stages."""
+    folders = [folder for folder in (run, *stage_folders(run)) if (folder / TRIALS).exists()]
+    return sum(len(recover_trials(folder).trials) for folder in folders)
 
 
 def _is_tidy(lines: "_Lines", expected: int | None = None) -> bool:

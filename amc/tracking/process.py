@@ -71,10 +71,10 @@ class TrackerProcess(AbstractContextManager["TrackerProcess"]):
         if self._process is not None:
             self._messages.put({"trial": trial, "figures": figures})
 
-    def finish(self, ending: Ending) -> None:
-        """Pass on how the run ended, and give the process the time to be done with it."""
+    def finish(self, ending: Ending) -> bool:
+        """Pass on how the run ended, give the process the time to be done with it, and return whether it was."""
         if self._process is None:
-            return
+            return False
         started = monotonic()
         self._messages.put({"ending": asdict(ending)})
         self._messages.put(None)
@@ -83,9 +83,10 @@ class TrackerProcess(AbstractContextManager["TrackerProcess"]):
         except subprocess.TimeoutExpired:
             waited = monotonic() - started
             self._give_up(f"not done after {waited:.0f} s; it may go on in the background for {LINGER_SECONDS:.0f} s")
-            return
+            return False
         if code != 0:
             self._give_up(self._last_words(code))
+        return code == 0
 
     def _give_up(self, reason: str) -> None:
         self._process = None

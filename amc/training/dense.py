@@ -17,7 +17,7 @@ from amc.errors import ModelError, RefusedInput
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
-from amc.store.durable_files import write_file
+from amc.store.durable_files import remove_partial_files, write_file
 from amc.store.lock import alone
 from amc.training.sgd import fit
 from amc.weights.checkpoint import load_checkpoint
@@ -62,6 +62,7 @@ def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.dev
         return
     with alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
         if not _loaded(path, model, key, what):
+            remove_partial_files(path.parent, path.name)
             log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
             with TrainingProgress(f"train {what}") as progress:
                 fit(model, splits, recipe, cfg.dense_seed, str(device), progress)

@@ -1,6 +1,8 @@
 """Learning from another network's outputs: the pruned network imitates the dense one that it was cut from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,12 +41,14 @@ class Distillation:
         weight: of the divergence from its outputs, in [0, 1]; what is left is that of the loss on labels.
         temperature: of both networks' outputs, above 0.
         class_dim: the dimension of the classes in them; none for the last where there are samples and classes only.
+        output: picks the logits from what the teacher returns.
     """
 
     teacher: nn.Module
     weight: float = 0.5
     temperature: float = 2.0
     class_dim: int | None = 1
+    output: Callable[[Any], Any] = lambda outputs: outputs
 
     def __call__(self, inputs: Inputs, outputs: object, supervised: Tensor | None = None) -> Tensor:
         """Return the loss of a batch.
@@ -60,7 +64,7 @@ class Distillation:
         logits, dim = checked_logits(outputs, self.class_dim)
         # Augmented images differ in every epoch, so there is nothing to keep.
         with torch.no_grad():
-            taught, _ = checked_logits(forward(self.teacher, inputs), self.class_dim)
+            taught, _ = checked_logits(self.output(forward(self.teacher, inputs)), self.class_dim)
         loss = divergence(logits, taught, self.temperature, dim)
         return loss if supervised is None else torch.lerp(supervised.float(), loss, self.weight)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from amc.errors import RefusedInput
+from amc.store.durable_files import remove_partial_files
 from amc.store.lock import alone
 from amc.training.dense import load_weights, save_weights
 
@@ -48,6 +49,7 @@ class NetworkCache:
         with alone(path.with_name(f".{path.name}.lock"), what):
             if _loaded(path, model, key, what):
                 return
+            remove_partial_files(path.parent, path.name)
             train()
             # A training that diverged is every run's own: what is no number could not be read back.
             if all(math.isfinite(tensor.sum().item()) for tensor in model.state_dict().values()):

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from amc.config.checkpoint_paths import checkpoint_file
 from amc.errors import RefusedInput
-from amc.weights.tensor_file import check_tensors, read_tensors
+from amc.weights.tensor_file import check_tensors, read_tensors, tensor_names
+from amc.weights.wrappers import without_prefixes
 from envs.engine.errors import first_line
 
 SAFETENSORS = ".safetensors"
+STATE_DICT = "state_dict"
+"""Where training scripts put a network's weights beside the optimizer's."""
 
 
 def load_checkpoint(model: nn.Module, checkpoint: str) -> None:
@@ -32,10 +35,18 @@ def load_checkpoint(model: nn.Module, checkpoint: str) -> None:
     path = checkpoint_file(checkpoint)
     try:
         wanted = model.state_dict()
-        tensors = read_tensors(path, wanted) if path.suffix == SAFETENSORS else _load_torch(path, wanted)
+        tensors = _load_safetensors(path, wanted) if path.suffix == SAFETENSORS else _load_torch(path, wanted)
     except (OSError, ValueError) as error:
         raise RefusedInput(f"model.checkpoint={checkpoint} is refused: {first_line(error)}") from error
     model.load_state_dict(tensors)
+
+
+def _load_safetensors(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read tensors; those that were saved from a wrapped network are wanted by their longer names."""
+    names = tensor_names(path)
+    bare = without_prefixes({name: name for name in names})
+    as_saved = {bare.get(name, name): tensor for name, tensor in wanted.items()}
+    return without_prefixes(read_tensors(path, as_saved))
 
 
 def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -44,12 +55,15 @@ def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
         raise ValueError("it holds more than tensors or is damaged; save model.state_dict()") from error
+    inner = found.get(STATE_DICT) if isinstance(found, Mapping) else None
+    found = inner if isinstance(inner, Mapping) else found
     if not isinstance(found, Mapping) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
     ):
         raise ValueError("it holds no state dict; save model.state_dict()")
+    found = without_prefixes(found)
     check_tensors(found, wanted)
-    return dict(found)
+    return found
 
 
 def _check_archive(path: Path) -> None:

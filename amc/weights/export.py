@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from amc.errors import ModelError
 from amc.weights.metadata import Header
 from amc.weights.tensor_file import tensor_bytes
+from envs.engine.network.plain_layers import is_made_plain
 from envs.engine.surgery.head_counts import counts_of
 from envs.engine.surgery.masking import without_masks
 
@@ -38,7 +40,8 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_masks(model).state_dict().items()
     }
-    return tensor_bytes(tensors, replace(header, counts=counts_of(model)).to_metadata())
+    about = replace(header, counts=counts_of(model), plain=is_made_plain(model))
+    return tensor_bytes(tensors, about.to_metadata())
 
 
 def pt2_bytes(model: nn.Module, example: Tensor) -> bytes:
@@ -62,7 +65,7 @@ def onnx_bytes(model: nn.Module, example: Tensor) -> bytes:
     if missing:
         raise ExportError(f"ONNX export needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
     captured = _capture(model, example)
-    with _one_line_errors(model, "torch.onnx.export"), warnings.catch_warnings():
+    with _one_line_errors(model, "torch.onnx.export"), _quiet(), warnings.catch_warnings():
         # torch's translation still uses names that torch itself deprecates.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
@@ -80,6 +83,20 @@ def _capture(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     batch = example[:1].cpu().expand(2, *example.shape[1:]).contiguous()
     with _one_line_errors(model, "torch.export"):
         return torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the translation to ONNX says of its own steps out of our log."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

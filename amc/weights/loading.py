@@ -14,8 +14,10 @@ from amc.weights.export import WEIGHTS_FILE
 from amc.weights.metadata import Header
 from amc.weights.resize import resize
 from amc.weights.tensor_file import read_metadata, read_tensors
+from amc.weights.wrappers import bare
 from amc.zoo.models.registry import build_model
 from envs.engine.errors import first_line
+from envs.engine.network.plain_layers import computed_tensors, make_plain
 from envs.engine.surgery.head_counts import set_counts
 
 # Of packages' networks, which take memory before their shapes are known.
@@ -44,10 +46,12 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         ConfigError: its network is of a package that is not installed.
     """
     path = _weights_path(folder)
-    own = deepcopy(model) if isinstance(model, nn.Module) else model and model()
+    own = _copied(bare(model)) if isinstance(model, nn.Module) else model and bare(model())
     with _refusing(path):
         header = _header(path)
         network = own.cpu() if own is not None else _dense_from_zoo(header, path.lstat().st_size)
+        if header.plain:
+            make_plain(network.eval())
         tensors = read_tensors(path, network.state_dict(), pruned=True, links=False)
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
         set_counts(network, header.counts)
@@ -56,6 +60,10 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         if header.input_shape:
             _try_forward(network, header)
     return network
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    return deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed_tensors(model)})
 
 
 def read_header(folder: str | Path) -> Header:

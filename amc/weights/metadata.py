@@ -49,6 +49,7 @@ class Header:
         std: per-channel standard deviation, as long as ``mean``.
         counts: numbers that the network's code goes by where pruning made them smaller, by module and attribute, as
             in ``blocks.0.attention.num_heads``.
+        plain: whether layers that computed their weight were made plain ones before it was pruned.
     """
 
     input_shape: tuple[_Size, ...]
@@ -56,6 +57,7 @@ class Header:
     mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = ()
     std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = ()
     counts: Mapping[str, _Count] = field(default_factory=dict)
+    plain: bool = False
 
     @property
     def normalization(self) -> Normalization:

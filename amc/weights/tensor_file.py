@@ -76,6 +76,17 @@ def read_tensors(
         return {name: _finite(name, tensor) for name, tensor in tensors.items()}
 
 
+def tensor_names(path: Path) -> list[str]:
+    """Return the names of a file's tensors.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no regular file, is larger than any network, or is damaged.
+    """
+    with _opened(path, links=True) as file:
+        return list(file.keys())
+
+
 def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Check that tensors are those of a network.
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amc.errors import RefusedInput
+from amc.store.conditions import read_conditions
 from amc.store.digests import CHECKSUMS, differing, files_of
 from amc.store.results import read_asked, read_result, read_stage
-from amc.store.run_folders import ASKED, RESULT, STAGE, TRIALS, is_finished
+from amc.store.run_folders import ASKED, CONDITIONS, RESULT, STAGE, TRIALS, is_finished
 from amc.store.trial_rows import recover_trials
 from amc.weights.loading import read_header
 
@@ -69,7 +70,7 @@ def _read(path: Path) -> bool:
     return False
 
 
-READERS = {ASKED: read_asked, RESULT: read_result, STAGE: read_stage}
+READERS = {ASKED: read_asked, CONDITIONS: read_conditions, RESULT: read_result, STAGE: read_stage}
 
 
 def _verify_whole(folder: Path) -> Iterator[Verified]:

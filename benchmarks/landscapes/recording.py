@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from amc.policies import make_policy
+from amc.config.policies import make_policy
 from amc.run.plan import make_plan
 from amc.run.stage import make_engine
 from amc.zoo.data.device_data import DeviceData
@@ -19,7 +19,7 @@ from benchmarks.landscapes.fitting import climbed, sample_of, train
 from benchmarks.landscapes.records import Record, plain, record_path
 from benchmarks.setting import make_config, make_setting
 from envs.constraint import TargetError
-from envs.cost_table import cost_table
+from envs.costs.cost_table import cost_table
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError, KnowsUnitScores, Strategy
 from envs.landscapes.description import RESOURCES, Description, read_description

@@ -6,7 +6,7 @@ from functools import partial
 from hydra.utils import get_object
 
 from amc.agent.policy import AMC
-from amc.policies import make_policy
+from amc.config.policies import make_policy
 from baselines.global_threshold import GlobalThreshold
 from baselines.optuna_search import OptunaSearch
 from baselines.reconstruction import Reconstruction

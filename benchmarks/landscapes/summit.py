@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.constraint import ResourceBudget
-from envs.cost_table import Places, TableCost
+from envs.costs.cost_table import Places, TableCost
 from envs.engine.types import Strategy
 from envs.landscapes.engine import LandscapeEngine
 

@@ -1,5 +1,7 @@
 """Names that settings choose from, and which go together. No torch: a typo is answered at once."""
 
+from envs.engine.plugins import is_own, nearest
+
 UNITS = {"channel": "channels", "element": "weights", "vector": "vectors", "kernel": "kernels", "n_m": "weights"}
 """What every granularity removes, in words."""
 
@@ -19,11 +21,12 @@ former for candidates, the latter for networks that are handed over or fine-tune
 PRECISIONS = ("auto", "fp32", "bf16")
 """Number formats that candidates run in, see ``envs.engine.scoring.precision``."""
 
-SCORINGS = ("full", "racing")
-"""How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best."""
+SCORINGS = ("full", "racing", "coreset")
+"""How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best, or
+the same few for all candidates, chosen beforehand."""
 
-COSTS = ("flops", "params", "memory")
-"""Resources that an engine knows without running a network."""
+COSTS = ("flops", "params", "memory", "latency")
+"""Resources that an engine knows without running a network; latency from a table of its layers that was measured."""
 
 
 def check_combination(granularity: str, criterion: str) -> None:
@@ -32,10 +35,11 @@ def check_combination(granularity: str, criterion: str) -> None:
     Raises:
         ValueError: a name is unknown, or the two do not go together; one line says what does.
     """
-    if granularity not in UNITS:
-        raise ValueError(f"granularity={granularity!r}: choose one of {', '.join(UNITS)}")
-    if criterion not in (*ANY_GRANULARITY, *CHANNELS_ONLY):
-        raise ValueError(f"criterion={criterion!r}: choose one of {', '.join((*ANY_GRANULARITY, *CHANNELS_ONLY))}")
+    if granularity not in UNITS and not is_own("granularities", granularity):
+        raise ValueError(f"granularity={granularity!r}: choose one of {', '.join(UNITS)}{nearest(granularity, UNITS)}")
+    if criterion not in (*ANY_GRANULARITY, *CHANNELS_ONLY) and not is_own("criteria", criterion):
+        names = (*ANY_GRANULARITY, *CHANNELS_ONLY)
+        raise ValueError(f"criterion={criterion!r}: choose one of {', '.join(names)}{nearest(criterion, names)}")
     if criterion in CHANNELS_ONLY and granularity != "channel":
         raise ValueError(
             f"criterion={criterion} ranks channels, so it goes with granularity=channel only; "

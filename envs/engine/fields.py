@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, Protocol, get_args, get_type_hints
 
+from envs.engine.plugins import is_own, nearest
+
 NUMBERS_AND_NAMES: dict[type, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
@@ -50,16 +52,32 @@ class Interval:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some names."""
+    """One of some names; with ``own``, a kind of ``envs.engine.plugins.KINDS``, also one's own of that kind."""
 
     names: tuple[str, ...]
+    own: str = ""
 
     def holds(self, value: Any) -> bool:  # noqa: ANN401
         """Tell whether ``value`` is one of the names."""
-        return value in self.names
+        return value in self.names or bool(self.own and is_own(self.own, value))
 
     def __str__(self) -> str:
-        return f"one of {', '.join(self.names)}"
+        return f"one of {', '.join(self.names)}" + (", my_package.my_own" if self.own else "")
+
+
+@dataclass(frozen=True)
+class CountOr:
+    """A whole number from ``low`` on, or a name."""
+
+    low: int
+    name: str
+
+    def holds(self, value: Any) -> bool:  # noqa: ANN401
+        """Tell whether ``value`` is one or the other."""
+        return value == self.name or (isinstance(value, int) and not isinstance(value, bool) and value >= self.low)
+
+    def __str__(self) -> str:
+        return f"a whole number, {self.low} or more, or {self.name}"
 
 
 def setting(default: Any, allowed: Allowed) -> Any:  # noqa: ANN401  as dataclasses.field is typed
@@ -91,7 +109,8 @@ def check_settings(settings: Any) -> None:  # noqa: ANN401  any dataclass
         words = [] if right_kind or kind is None else [NUMBERS_AND_NAMES[kind][1]]
         words += [] if allowed is None else [str(allowed)]
         words += ["or null"] if optional else []
-        raise ValueError(f"{each.name}={value}: must be {', '.join(words)}")
+        meant = nearest(value, allowed.names) if isinstance(allowed, OneOf) else ""
+        raise ValueError(f"{each.name}={value}: must be {', '.join(words)}{meant}")
 
 
 def _kind(hint: object) -> type | None:

@@ -8,14 +8,40 @@ from envs.engine.choices import (
     CURVATURES,
     PRECISIONS,
     REPAIRS,
+    SCORINGS,
     UNITS,
     check_combination,
 )
-from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.engine.fields import CountOr, Interval, OneOf, check_settings, setting
 
 BATCH_NORM_IMAGES = 500
 """Enough for batch norms: 2,000 measure them no better."""
+FREELY = "auto"
+"""Rounding by a table of latencies."""
 SEEDS = Interval(0, 2**32, high_open=True)
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How many images of the search split a trial is scored on.
+
+    Attributes:
+        name: all of them; as many as show that it is behind the best, see ``envs.engine.scoring.racing``; or the same
+            few for all trials, see ``envs.engine.scoring.coreset``: the best trials are then scored on all images.
+        error: standard error that the coreset's estimate of what a reward goes by (accuracy, loss, divergence) may
+            have; null for a fraction of what pruned networks differ by. The fewest images that promise it are taken.
+
+    Raises:
+        ValueError: a value is out of range, or the two do not go together.
+    """
+
+    name: str = setting("full", OneOf(SCORINGS))
+    error: float | None = setting(None, Interval(0, low_open=True))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.error is not None and self.name != "coreset":
+            raise ValueError(f"error={self.error}: must be null: it goes with scoring=coreset, not with {self.name}")
 
 
 @dataclass(frozen=True)
@@ -24,10 +50,12 @@ class EngineSettings:
 
     Attributes:
         granularity: what is removed, from coarse to fine: channels, kernels, vectors, elements; ``n_m``: all but n of
-            ``m`` consecutive weights.
-        criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity.
+            ``m`` consecutive weights; or one's own, see ``envs.engine.surgery.granularity``.
+        criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity; or
+            one's own function of rows of weights, as ``my_package.largest``.
         round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
-            eight choices then. Channels only.
+            eight choices then; auto leaves out what a larger number of channels does in the same time, as measured on
+            the ``device_profile``. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares. Channels only.
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
@@ -42,16 +70,18 @@ class EngineSettings:
             dense network's outputs stay within a tolerance of float32's.
         vector_size: inputs of one vector in layers whose kernels have one element, for ``granularity=vector``.
         m: consecutive weights of which some stay, for ``granularity=n_m``.
+        layer_kinds: one's own kinds of layers, see ``envs.engine.network.kinds``, as ``[my_package.KIND]``.
         curvature: how ``criterion=obd`` estimates the Hessian's diagonal.
 
     Raises:
         ValueError: a value is out of range, or the criterion has no meaning for the granularity.
     """
 
-    granularity: str = setting("channel", OneOf(tuple(UNITS)))
-    criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY)))
-    round_to: int | None = setting(None, Interval(1))
+    granularity: str = setting("channel", OneOf(tuple(UNITS), own="granularities"))
+    criterion: str = setting("l1", OneOf((*ANY_GRANULARITY, *CHANNELS_ONLY), own="criteria"))
+    round_to: int | str | None = setting(None, CountOr(1, FREELY))
     ignore: tuple[str, ...] = ()
+    layer_kinds: tuple[str, ...] = ()
     reconstruct: bool = True
     repair: str | None = setting(None, OneOf(REPAIRS))
     adaptive_bn: int | None = setting(None, Interval(0))
@@ -74,6 +104,16 @@ class EngineSettings:
             )
         if self.repair is not None and not self.reconstruct:
             raise ValueError(f"repair={self.repair}: must be null with reconstruct=false, which repairs nothing")
+
+    @property
+    def multiple(self) -> int | None:
+        """What kept channels are a multiple of, by number; ``None`` where that suits the layer."""
+        return self.round_to if isinstance(self.round_to, int) else None
+
+    @property
+    def rounds_freely(self) -> bool:
+        """Whether a table of latencies says which numbers of channels are worth choosing."""
+        return self.round_to == FREELY
 
     @property
     def compensates(self) -> bool:

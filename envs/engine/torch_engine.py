@@ -1,15 +1,20 @@
 """The engine for real networks: prunes, repairs, scores."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from envs.engine.errors import NotKnown
+from envs.engine.free_rounding import free_choices
+from envs.engine.latency import LatencyModel
 from envs.engine.network.batches import count_samples, device_of, take
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network
+from envs.engine.network.kinds import add_layer_kinds
 from envs.engine.network.samples import Loss, Samples
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.mask_pruner import MaskPruner
@@ -19,7 +24,10 @@ from envs.engine.scoring.precision import choose_precision, running_in
 from envs.engine.scoring.top1 import Score
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import GRANULARITIES
-from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.engine.threads import on_a_core_each
+from envs.engine.types import Cost, Evaluation, Layer, NetworkLayer, Strategy
+
+Result = TypeVar("Result")
 
 ADAPTIVE_BATCH = 100
 
@@ -85,11 +93,15 @@ class TorchEngine:
         self.score = score
         self.model = copy_network(model)
         samples = Samples(calibration, calibration_labels, loss)
-        self.pruner = PRUNERS[self.settings.granularity](self.model, example_inputs, samples, self.settings)
+        add_layer_kinds(self.settings.layer_kinds)
+        # One's own granularity masks weights.
+        self.pruner = PRUNERS.get(self.settings.granularity, MaskPruner)(
+            self.model, example_inputs, samples, self.settings
+        )
         vars(self).update(self.pruner.knows)
         self._device = device_of(calibration)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration = calibration
+        self._calibration, self._example = calibration, example_inputs
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     if not TYPE_CHECKING:  # it would let every name pass
@@ -120,6 +132,11 @@ class TorchEngine:
         """Modules that keep everything, with the reason."""
         return self.pruner.unprunable
 
+    @cached_property
+    def network_layers(self) -> tuple[NetworkLayer, ...]:
+        """Every layer of the network, searched or kept whole, see ``envs.engine.types.KnowsNetwork``."""
+        return self.pruner.network_layers(self._example)
+
     def kept(self, strategy: Strategy) -> tuple[int, ...]:
         """Return the number of units that ``strategy`` keeps in every layer.
 
@@ -134,22 +151,63 @@ class TorchEngine:
         """Return FLOPs, parameters and bytes of the network pruned by ``strategy``, for one sample."""
         return self.pruner.cost(self.kept(strategy))
 
+    def predict_latency(self, model: LatencyModel, *, round_freely: bool = False) -> None:
+        """Let costs hold the seconds that a table of this network's layers predicts.
+
+        Args:
+            model: predicts them.
+            round_freely: leave out numbers of units that take as long as larger ones.
+
+        Raises:
+            NotKnown: what is removed leaves layers their size.
+        """
+        if not isinstance(self.pruner, ChannelPruner):
+            raise NotKnown(f"granularity={self.settings.granularity} leaves layers their size and their latency")
+        self.pruner.predict_latency(model)
+        if round_freely:
+            self.pruner.restrict(free_choices(self.layers, self.pruner.cost))
+
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""
         kept = self.kept(strategy)
         return self._evaluations[kept] if kept in self._evaluations else self.score_again(strategy)
 
+    @property
+    def at_once(self) -> int:
+        """How many strategies keep the cores busy: one each, if scores are pure and the device is the host."""
+        is_pure = getattr(self.score, "is_pure", False)
+        return torch.get_num_threads() if is_pure and self._device.type == "cpu" else 1
+
+    def evaluate_many(self, strategies: Sequence[Strategy]) -> list[Evaluation]:
+        """Evaluate strategies, as many side by side as ``at_once`` says; see ``envs.engine.types.EvaluatesMany``."""
+        fresh = {self.kept(strategy): strategy for strategy in strategies}
+        waiting = [strategy for kept, strategy in fresh.items() if kept not in self._evaluations]
+        while len(waiting) > 1 and self.at_once > 1:
+            together, waiting = waiting[: self.at_once], waiting[self.at_once :]
+            # Least squares with all cores, as for one strategy: the last bits depend on how many there are.
+            pruned = [self.pruner.prune(self.kept(strategy)) for strategy in together]
+            for strategy, evaluation in zip(together, on_a_core_each(self._score_pruned, pruned), strict=True):
+                self.remember(strategy, evaluation)
+        return [self.evaluate(strategy) for strategy in strategies]
+
+    def _score_pruned(self, pruned: nn.Module) -> Evaluation:
+        return self.score_network(self._normalized(pruned, self.settings.compensates))
+
     def score_again(self, strategy: Strategy) -> Evaluation:
         """Evaluate a strategy whether it was scored before or not."""
-        evaluation = self.score_network(self.prune(strategy))
+        evaluation = self._score_pruned(self.pruner.prune(self.kept(strategy)))
         self.remember(strategy, evaluation)
         return evaluation
 
     def score_network(self, pruned: nn.Module) -> Evaluation:
         """Score a network that ``prune`` or ``finish`` returned."""
+        return self.run(pruned, self.score)
+
+    def run(self, pruned: nn.Module, work: Callable[[nn.Module], Result]) -> Result:
+        """Return what ``work`` makes of a pruned or the dense network, ready and in the precision of candidates."""
         candidate = self.pruner.for_inference(pruned)
         with running_in(self.precision, self._device):
-            return self.score(candidate)
+            return work(candidate)
 
     def remember(self, strategy: Strategy, evaluation: Evaluation) -> None:
         """Have ``evaluate`` return an evaluation that was made before, such as by a run that was cut short."""

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -70,8 +70,8 @@ class Cost(NamedTuple):
             attention and other products of matrices; where masks are set, of convolutions and linear layers only.
         params: number of parameters.
         memory: bytes of parameters and buffers as shipped; of pruned weights the cheaper of sparse and dense storage.
-        latency: seconds of one forward pass. ``TorchEngine`` and ``AnalyticEngine`` do not know it, so that
-            ``resource="latency"`` is refused with them; an engine that fills it in can be searched by it.
+        latency: seconds of one forward pass. ``TorchEngine`` knows it once it was given a table of layers
+            (``predict_latency``), ``AnalyticEngine`` does not: ``resource="latency"`` is refused then.
     """
 
     flops: float
@@ -115,6 +115,66 @@ class PruningEngine(Protocol):
         """Prune by ``strategy`` and score the result on the search split."""
 
 
+class LayerPart(NamedTuple):
+    """Channels of a layer that one step of the MDP decides about.
+
+    Attributes:
+        step: its number.
+        channels: how many of the layer's channels go with it.
+    """
+
+    step: int
+    channels: int
+
+
+class NetworkLayer(NamedTuple):
+    """A layer of the network, searched or kept whole, and where its cost lies.
+
+    Attributes:
+        name: of the module.
+        type: its class.
+        flops: its multiply-accumulates in the dense network, for one sample.
+        params: its parameters there.
+        inputs: its input channels; 0 where it has none that are known.
+        outputs: its output channels; 0 likewise.
+        reads: what decides about its input channels.
+        writes: what decides about its output channels.
+        weight: what decides about the weights that it keeps, where masks are set; ``None`` elsewhere.
+        whole: why it keeps all its outputs, or all its weights where masks are set; empty where it does not.
+    """
+
+    name: str
+    type: str
+    flops: float
+    params: int
+    inputs: int
+    outputs: int
+    reads: tuple[LayerPart, ...] = ()
+    writes: tuple[LayerPart, ...] = ()
+    weight: int | None = None
+    whole: str = ""
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search can make it any smaller."""
+        return bool(steps_of(self))
+
+
+def steps_of(layer: NetworkLayer) -> tuple[int, ...]:
+    """Return the numbers of the steps that decide about a layer, each once."""
+    weight = () if layer.weight is None else (layer.weight,)
+    return tuple(dict.fromkeys([*(part.step for part in (*layer.reads, *layer.writes)), *weight]))
+
+
+@runtime_checkable
+class KnowsNetwork(Protocol):
+    """What an engine may offer beside ``PruningEngine``: every layer of its network, also those that stay whole."""
+
+    @property
+    def network_layers(self) -> tuple[NetworkLayer, ...]:
+        """Return the layers that compute anything, or have weights that could go, in forward order."""
+
+
 @runtime_checkable
 class KnowsUnitScores(Protocol):
     """What an engine may offer beside ``PruningEngine``: what its criterion says of each unit."""
@@ -141,6 +201,22 @@ class KnowsReconstructionError(Protocol):
 
         Raises:
             ValueError: the engine's settings leave the error unknown.
+        """
+
+
+@runtime_checkable
+class EvaluatesMany(Protocol):
+    """What an engine may offer beside ``PruningEngine``: strategies evaluated side by side."""
+
+    @property
+    def at_once(self) -> int:
+        """How many strategies keep the machine busy when they are handed over together; 1 where more gain nothing."""
+
+    def evaluate_many(self, strategies: Sequence[Strategy]) -> list[Evaluation]:
+        """Return what ``evaluate`` would for one strategy after the other, to the last bit.
+
+        Args:
+            strategies: any number of them; the same one may stand there twice.
         """
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from envs.cost_table import CostTable
+from envs.costs.cost_table import CostTable
 from envs.engine.types import Evaluation, Layer
 
 RESOURCES = ("flops", "params", "memory")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from envs.cost_table import Places
+from envs.costs.cost_table import Places
 from envs.engine.errors import NotKnown
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.landscapes.description import Description

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.cost_table import Places, padded
+from envs.costs.cost_table import Places, padded
 from envs.engine.types import Evaluation
 from envs.landscapes.description import Description
 

@@ -1,11 +1,13 @@
 import io
 import logging
 import re
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from amc.progress import LiveDisplay, LogDisplay, SearchProgress, TrainingProgress, make_display
+from amc.progress import SearchProgress, TrainingProgress, make_display
 from envs.engine.types import Cost
 from envs.search import Trial
 
@@ -91,7 +93,23 @@ def test_training_for_no_step_shows_nothing() -> None:
     assert shown(console) == ""
 
 
-@pytest.mark.parametrize(("widgets", "kind"), [(True, LiveDisplay), (False, LogDisplay)])
-def test_a_notebook_shows_a_bar_where_it_can(widgets: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amc.progress.find_spec", lambda name: object() if widgets and name == "ipywidgets" else None)
-    assert isinstance(make_display("search", 3, Console(file=io.StringIO(), force_jupyter=True)), kind)
+def test_a_notebook_gets_one_output_that_changes_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, content: dict[str, str], raw: bool) -> None:
+            assert raw
+            shown[-1] = content["text/plain"]
+
+    def display(content: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id
+        shown.append(content["text/plain"])
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    with make_display("search", 4, Console(force_jupyter=True)) as bar:
+        for number in range(1, 5):
+            bar.update(number, f"metric {number}")
+    assert shown == [f"search {'█' * 20} 4/4  metric 4"]

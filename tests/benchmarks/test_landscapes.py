@@ -14,7 +14,7 @@ from benchmarks.landscapes.playing import Game, play
 from benchmarks.landscapes.records import Record, Row, record_path, recorded
 from benchmarks.landscapes.regrets import interval, summary
 from benchmarks.landscapes.summit import summits
-from envs.cost_table import cost_table
+from envs.costs.cost_table import cost_table
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.landscapes.description import Description

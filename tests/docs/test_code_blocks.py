@@ -8,7 +8,6 @@ A page is one session: its Python blocks share their names, its commands one fol
 import os
 import re
 import subprocess
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from unittest import SkipTest
 
 import pytest
+from preloaded_python import preloaded_python
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -38,6 +38,7 @@ SKIPPED = Counter(
         "needs an account": 1,
         "takes minutes": 1,
         "takes hours": 1,
+        "trains a network": 1,
     }
 )
 """Why blocks are left out, and how many for each reason."""
@@ -94,7 +95,7 @@ def reader(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """An empty folder to work in, where searches are small."""
     shim = tmp_path / "bin/python"
     shim.parent.mkdir()
-    shim.write_text(SHIM.format(python=sys.executable, small=SMALL, cache=cache))
+    shim.write_text(SHIM.format(python=" ".join(preloaded_python()), small=SMALL, cache=cache))
     shim.chmod(0o755)
     folder = tmp_path / "folder"
     folder.mkdir()

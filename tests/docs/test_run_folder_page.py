@@ -8,6 +8,7 @@ import pytest
 
 from amc.measurement.latency import Latency
 from amc.store import run_folders
+from amc.store.conditions import Conditions
 from amc.store.kept_layers import LayerKept, StageKept
 from amc.store.results import FineTuned, PrunedScores, Result, Scores
 from amc.store.trial_rows import Timing, trial_as_dict
@@ -20,9 +21,10 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/run_folder.md").read_text()
 TRIAL = Trial(0, (1.0,), 0.5, Evaluation(0.5, 1.0, 10), Cost(1.0, 1.0), True, 1.0, 1.0)
 RECORDS: list[Any] = [
     *(Result, Scores, PrunedScores, LayerKept, FineTuned, StageKept, Latency, Timing),
-    *(Header, ModelSpec, Cost, Evaluation),
+    *(Header, ModelSpec, Cost, Evaluation, Conditions),
 ]
 FILES = [run_folders.TRIALS, run_folders.TIMINGS, run_folders.RESULT, run_folders.ASKED, run_folders.NETWORK]
+FILES += [run_folders.CONDITIONS, run_folders.TOLD]
 
 
 def keys(record: Any) -> tuple[str, ...]:  # noqa: ANN401  a dataclass or a named tuple

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,30 @@ def test_the_environment_is_registered_once() -> None:
     assert run(f"import sys, envs, gymnasium; print({count}, any('envs' in str(f) for f in sys.meta_path))") == (
         "1 False\n"
     )
+
+
+def test_networks_by_name_are_known_to_the_package_above() -> None:
+    code = """
+import envs, gymnasium
+try:
+    gymnasium.make("amc/Pruning-v0", model="resnet20")
+except ValueError as error:
+    print(error)
+"""
+    assert "import amc before" in run(code)
+
+
+def test_gymnasium_makes_the_problem_of_a_run_by_name(tmp_path: Path) -> None:
+    code = f"""
+import amc, gymnasium, sys
+assert "gymnasium" in sys.modules and "torch" not in sys.modules
+small = ["train.epochs=0", "cache_dir={tmp_path}", "model.width=0.25", "data.calibration=50", "data.search=50"]
+env = gymnasium.make("amc/Pruning-v0", model="resnet20", data="digits", target=0.3, render_mode="ansi", overrides=small)
+observation, _ = env.reset(seed=0)
+terminated = False
+while not terminated:
+    observation, reward, terminated, _, info = env.step([0.5])
+dense = env.unwrapped.budget.dense
+print(info["feasible"], 0.25 * dense < info["cost"].flops <= 0.3 * dense, env.render().count(" of "))
+"""
+    assert run(code).split() == ["True", "True", "12"]

@@ -9,7 +9,8 @@ import pytest
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.pruning_env import CONSTRAINTS, PruningEnv
-from envs.search import EpisodesExhausted, RecordTrials, Trial, play_strategy, run_episode
+from envs.search import EpisodesExhausted, NothingPlayed, RecordTrials, Trial, play_strategy, run_episode
+from envs.search import play as play_policy
 
 
 @dataclass(frozen=True)
@@ -165,3 +166,29 @@ def test_a_scored_strategy_leaves_the_running_episode_alone(small_engine: Analyt
 def test_a_strategy_is_played(small_engine: AnalyticEngine) -> None:
     env = RecordTrials(PruningEnv(small_engine, constraint="bound"), episodes=1)
     assert play_strategy(env, (0.25, 0.5, 0.75, 0.5)).strategy == (0.25, 0.5, 0.75, 0.5)
+
+
+class Greedy:
+    """Plays until the referee stops it."""
+
+    def search(self, env: RecordTrials) -> None:
+        while True:
+            run_episode(env, lambda _: 0.5)
+
+
+class Idle:
+    """Begins an episode and leaves it."""
+
+    def search(self, env: RecordTrials) -> None:
+        env.reset()
+
+
+def test_running_out_of_episodes_is_the_end_of_a_search(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(PruningEnv(small_engine), 3)
+    play_policy(Greedy(), env)  # type: ignore[arg-type]
+    assert len(env.trials) == 3
+
+
+def test_a_policy_that_plays_nothing_is_told_so(small_engine: AnalyticEngine) -> None:
+    with pytest.raises(NothingPlayed, match=r"Idle.search\(env\) returned without having played an episode"):
+        play_policy(Idle(), RecordTrials(PruningEnv(small_engine), 3))  # type: ignore[arg-type]

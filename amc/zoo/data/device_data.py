@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from amc.zoo.data.dataset import Split, Splits
-from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.scoring.top1 import Metric, Top1Scorer
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,17 @@ class DeviceData:
     Attributes:
         splits: the data, as bytes or floats on the CPU.
         device: where networks run.
+        metric: what networks are scored by instead of accuracy.
     """
 
     splits: Splits
     device: torch.device
+    metric: Metric | None = None
 
     def inputs(self, images: Tensor) -> Tensor:
         """Return images of a split, ``(n, channels, height, width)``, as a network's input on the device."""
         return self.splits.normalize(images).to(self.device)
 
     def scorer(self, split: Split) -> Top1Scorer:
-        """Return what measures a network's accuracy on a split."""
-        return Top1Scorer(self.inputs(split.images), split.labels.to(self.device))
+        """Return what scores a network on a split."""
+        return Top1Scorer(self.inputs(split.images), split.labels.to(self.device), metric=self.metric)

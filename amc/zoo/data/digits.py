@@ -1,7 +1,6 @@
 """The 8x8 handwritten digits that ship inside scikit-learn: no download, no account."""
 
 import torch
-from sklearn.datasets import load_digits
 
 from amc.zoo.data.dataset import RawData, Source, Split
 
@@ -17,6 +16,9 @@ def digits(_: Source) -> RawData:
     References:
         Alpaydin and Kaynak, 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository.
     """
+    # A quarter of what a start takes, and other data does not need it.
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
     images = torch.from_numpy(data.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from amc.errors import ConfigError
-from amc.measurement.memory import Demand, check_memory
+from amc.measurement.memory import Demand, available_memory, check_fits
 from amc.zoo.data.dataset import RawData, Source, Split
 from amc.zoo.data.image_file import SUFFIXES, read_image
 
@@ -45,7 +45,7 @@ def read_split(folder: Path, classes: list[str], size: int) -> Split:
         paths += found
         labels += [label] * len(found)
     size_of_split = 3 * size * size * len(paths)
-    check_memory([Demand(f"data.image_size={size}", size_of_split, f"{len(paths)} images")])
+    check_fits([Demand(f"data.image_size={size}", size_of_split, f"{len(paths)} images")], available_memory())
     images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
     for number, path in enumerate(paths):
         images[number] = read_image(path, size)

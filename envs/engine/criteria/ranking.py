@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from envs.engine.criteria.channels import CHANNEL_CRITERIA
 from envs.engine.criteria.gradients import WeightValues
-from envs.engine.criteria.weights import CRITERIA, Criterion, reading_rows
+from envs.engine.criteria.weights import Criterion, criterion_of, reading_rows
 from envs.engine.network.channels import ChannelGroup, Side
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
@@ -38,7 +38,7 @@ def _reading_scores(
     model: nn.Module, groups: Sequence[ChannelGroup], samples: Samples, settings: EngineSettings
 ) -> list[Tensor]:
     """Score channels by the weights that read them."""
-    criterion = CRITERIA[settings.criterion]
+    criterion = criterion_of(settings.criterion)
     names = list(dict.fromkeys(member.module for group in groups for member in group.at(Side.IN)))
     known = copy_structure(model)
     scores = [torch.zeros(())] * len(groups)
@@ -81,7 +81,7 @@ def rank_units(
     Raises:
         ValueError: the criterion needs labels, and there are none.
     """
-    criterion = CRITERIA[settings.criterion]
+    criterion = criterion_of(settings.criterion)
     scores: dict[str, Tensor] = {}
     for values in _statistics(criterion, model, list(cuts), samples, settings):
         for name, cut in cuts.items():

@@ -16,6 +16,7 @@ from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.network.weight_matrix import by_input_channel
+from envs.engine.plugins import find
 from envs.engine.settings import EngineSettings
 
 Statistic = Callable[[nn.Module, Sequence[str], Samples, EngineSettings], Iterable[WeightValues]]
@@ -119,6 +120,28 @@ CRITERIA: dict[str, Criterion] = {
     "taylor": Criterion(taylor, gradients),
     "random": Criterion(random, draws),
 }
+
+
+def criterion_of(name: str) -> Criterion:
+    """Return a criterion of the table, or one's own: a ``Criterion``, or a function of rows of weights.
+
+    Raises:
+        ValueError: there is none of that name, or it is no function.
+    """
+    found: object = find("criteria", name, CRITERIA)
+    if isinstance(found, Criterion):
+        return found
+    if not callable(found):
+        raise ValueError(f"criterion={name} is a {type(found).__name__}: it must be a function of rows of weights")
+    return Criterion(lambda weights, _: _scores_of(name, found, weights))
+
+
+def _scores_of(name: str, function: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
+    scores = function(weights)
+    if not isinstance(scores, Tensor) or scores.shape != weights.shape[:-1]:
+        what = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"criterion={name} returns {what} for {tuple(weights.shape)}: one score a row is needed")
+    return scores
 
 
 def reading_rows(model: nn.Module, group: ChannelGroup) -> list[Tensor]:

@@ -16,6 +16,7 @@ from envs.engine.network.modules import (
     is_product,
     is_reconstructible,
     multiplier_of,
+    reader_of,
     weight_of,
 )
 from envs.engine.network.samples import Loss, Samples
@@ -63,6 +64,7 @@ __all__ = [
     "map_tensors",
     "multiplier_of",
     "random_state_kept",
+    "reader_of",
     "record_calls",
     "split",
     "take",

@@ -1,7 +1,7 @@
 """How a forward pass calls the modules of a network: shapes, order and counts, seen by hooks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from envs.engine.network.modules import channel_dims_of
 
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """What a network is called with: one tensor, positional arguments or keyword arguments."""
+
+MAIN_OUTPUTS = ("logits", "out")
+"""Names of the output that matters: in Hugging Face's networks, and in torchvision's for segmentation."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,34 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:  # noqa: ANN401
 
 
 def flatten_outputs(outputs: Any) -> list[Tensor]:  # noqa: ANN401
-    """Return the tensors of a network's output, whatever tuples, lists and mappings they come in."""
+    """Return the tensors of a network's output, whatever tuples, lists, mappings and dataclasses they come in."""
     if isinstance(outputs, Tensor):
         return [outputs]
+    if is_dataclass(outputs) and not isinstance(outputs, Mapping):
+        outputs = vars(outputs)
     if isinstance(outputs, Mapping):
         outputs = list(outputs.values())
     if isinstance(outputs, list | tuple):
         return [tensor for output in outputs for tensor in flatten_outputs(output)]
     return []
+
+
+def main_output(outputs: Any) -> Any:  # noqa: ANN401  whatever a network returns
+    """Return what scores and losses of a network go by, where that is plain.
+
+    That is a tensor; what is called ``logits`` or ``out``; the only tensor; the first of a tuple or list. Anything else
+    is returned as it is.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs
+    for name in MAIN_OUTPUTS:
+        found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+        if isinstance(found, Tensor):
+            return found
+    if isinstance(outputs, tuple | list) and outputs and isinstance(outputs[0], Tensor):
+        return outputs[0]
+    tensors = flatten_outputs(outputs)
+    return tensors[0] if len(tensors) == 1 else outputs
 
 
 def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
@@ -76,6 +99,7 @@ def record_calls(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Call], lis
 
     def hook(name: str, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
         shape = tuple(args[0].shape) if args and isinstance(args[0], Tensor) else ()
+        output = output[0] if isinstance(output, tuple) and output else output
         out = tuple(output.shape) if isinstance(output, Tensor) else ()
         seen = calls.get(name)
         calls[name] = Call(len(calls), 1, shape, out, batch) if seen is None else _once_more(seen)

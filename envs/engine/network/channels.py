@@ -184,13 +184,13 @@ class ChannelTies:
         return frozen
 
     def _group(self, units: list[list[tuple[ChannelDim, int]]]) -> ChannelGroup:
-        unit_of: dict[ChannelDim, Tensor] = {}
+        unit_of: dict[ChannelDim, list[int]] = {}
         for number, channels in enumerate(units):
             for dim, index in channels:
                 if dim not in unit_of:
-                    unit_of[dim] = torch.full((self.widths[dim],), -1)
+                    unit_of[dim] = [-1] * self.widths[dim]  # setting single values of tensors takes seconds
                 unit_of[dim][index] = number
-        members = tuple(GroupMember(module, side, unit) for (module, side), unit in unit_of.items())
+        members = tuple(GroupMember(module, side, torch.tensor(unit)) for (module, side), unit in unit_of.items())
         return ChannelGroup(len(units), members)
 
 

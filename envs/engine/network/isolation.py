@@ -4,12 +4,15 @@ import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from envs.engine.errors import GraphError, first_line
+from envs.engine.network.kinds.attention import is_torchs_attention, with_own_heads
+from envs.engine.network.plain_layers import computed_tensors, make_plain
 
 
 @contextmanager
@@ -26,26 +29,22 @@ def random_state_kept() -> Iterator[None]:
 
 
 def copy_network(model: nn.Module) -> nn.Module:
-    """Return a deep copy of ``model`` in eval mode.
+    """Return a deep copy of ``model`` in eval mode, written so that the engine can make it smaller.
+
+    Outputs are the same. Layers that compute their weight in every pass hold it (:func:`make_plain`), and torch's
+    attention goes by the heads that its weights hold (:class:`HeadedAttention`).
 
     Raises:
         GraphError: the network cannot be copied.
     """
+    # What hooks computed of other weights is computed again, and cannot be copied.
+    computed: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in computed_tensors(model)}
     try:
-        return copy.deepcopy(model).eval()
+        copied = copy.deepcopy(model, computed).eval()
     except Exception as error:  # whatever the user's __deepcopy__ raises
-        name = _computed_weight(model)
-        if name is not None:
-            raise GraphError(
-                f"{name} has a weight computed by a hook (weight_norm, spectral_norm): call "
-                "torch.nn.utils.remove_weight_norm first, or use torch.nn.utils.parametrizations"
-            ) from error
         raise GraphError(f"cannot copy {type(model).__name__}: {first_line(error)}") from error
-
-
-def _computed_weight(model: nn.Module) -> str | None:
-    """Return the first module whose weight is the result of a computation and no parameter."""
-    for name, module in model.named_modules():
-        if any(isinstance(value, Tensor) and value.grad_fn is not None for value in vars(module).values()):
-            return name
-    return None
+    make_plain(copied)
+    for module in copied.modules():
+        if isinstance(module, nn.MultiheadAttention) and is_torchs_attention(module):
+            with_own_heads(module)
+    return copied

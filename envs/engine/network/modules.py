@@ -58,6 +58,12 @@ def channel_axis_of(module: nn.Module, tensor: Tensor) -> int:
     return kind.channel_axis(module, tensor.ndim) if kind is not None else min(1, tensor.ndim - 1)
 
 
+def reader_of(name: str, module: nn.Module) -> str:
+    """Return the module that reads the channels a module keeps to itself, by name; empty where they leave it."""
+    kind = kind_of(module)
+    return f"{name}.{kind.reader}" if kind is not None and kind.reader else ""
+
+
 def weight_of(module: nn.Module) -> Tensor:
     """Return a module's weight, detached.
 

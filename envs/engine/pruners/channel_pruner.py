@@ -7,14 +7,16 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from envs.engine.costs.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.criteria.ranking import score_channels
 from envs.engine.criteria.weights import ranking
 from envs.engine.errors import nothing_to_prune
+from envs.engine.latency import LatencyModel, TimedLayer
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_units
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.network.samples import Samples
-from envs.engine.pruners.cost_model import ResourceModel, multiply_accumulates
+from envs.engine.pruners.network_table import network_layers, parts_of_groups
 from envs.engine.pruners.steps import describe
 from envs.engine.pruners.verification import keep_removable
 from envs.engine.repair.compensating.compensation import Compensation
@@ -24,7 +26,7 @@ from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.surgery.head_counts import kept_counts
 from envs.engine.tracing.graph import NetworkGraph, trace
-from envs.engine.types import Cost, Layer
+from envs.engine.types import Cost, Layer, NetworkLayer
 
 COARSEST, FEWEST_CHOICES = 8, 8
 
@@ -62,8 +64,8 @@ class ChannelPruner:
             ValueError: the criterion needs labels, and there are none.
         """
         graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
-        self.graph = _without_single_choices(graph, settings.round_to)
-        self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
+        self.graph = _without_single_choices(graph, settings.multiple)
+        self.layers = tuple(_layer(group, self.graph, model, settings.multiple) for group in self.graph.groups)
         self._scores = score_channels(model, self.graph.groups, samples, settings)
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
@@ -81,6 +83,11 @@ class ChannelPruner:
         """Modules that keep all their output channels, with the reason."""
         return self.graph.unprunable
 
+    def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
+        """Return every layer of the network, given what it is called with."""
+        parts = parts_of_groups(self.graph.groups)
+        return network_layers(self._model, inputs, parts, self.unprunable, products_only=False)
+
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
         """What can be said of a layer beside: its units' scores, and with least squares the reconstruction error."""
@@ -94,6 +101,26 @@ class ChannelPruner:
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
         return self._resources.cost(kept)
+
+    def cut(self, kept: Sequence[int]) -> nn.Module:
+        """Return the physically smaller network, not repaired: for what does not depend on its weights."""
+        units = self._units(kept)
+        return compact(
+            self._model, kept_channels(self.graph.groups, units), None, kept_counts(self.graph.groups, units)
+        )
+
+    def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
+        """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
+        return self._resources.timed_layers(kept)
+
+    def predict_latency(self, model: LatencyModel) -> None:
+        """Let costs hold the seconds that a table of layers predicts."""
+        self._resources.latency = model
+
+    def restrict(self, choices: Sequence[tuple[int, ...]]) -> None:
+        """Leave every layer fewer numbers of units to choose from, the whole among them."""
+        self.layers = tuple(replace(layer, choices=few) for layer, few in zip(self.layers, choices, strict=True))
+        self._errors.clear()
 
     def reconstruction_error(self, step: int) -> tuple[float, ...]:
         """Return the share of their outputs' energy that the readers of a group lose, added up, for each choice.

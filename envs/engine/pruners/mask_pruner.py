@@ -11,6 +11,8 @@ from envs.engine.errors import nothing_to_prune
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.samples import Samples
+from envs.engine.plugins import find
+from envs.engine.pruners.network_table import Parts, network_layers
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
 from envs.engine.settings import EngineSettings
@@ -19,7 +21,7 @@ from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import mask_weight, without_masks
 from envs.engine.tracing.graph import find_folds
 from envs.engine.tracing.preflight import check_names, is_inside, screen
-from envs.engine.types import Cost, Layer
+from envs.engine.types import Cost, Layer, NetworkLayer
 
 
 class MaskPruner:
@@ -58,7 +60,7 @@ class MaskPruner:
         users = _users(model, calls, self.unprunable)
         if not users:
             raise nothing_to_prune(self.unprunable)
-        cut = GRANULARITIES[settings.granularity]
+        cut = find("granularities", settings.granularity, GRANULARITIES)
         kernels = {first: tuple(weight_of(model.get_submodule(first)).shape[2:]) for first, *_ in users}
         cuts = {first: cut(kernel, settings.vector_size, settings.m) for first, kernel in kernels.items()}
         ranks = rank_units(model, cuts, samples, settings)
@@ -74,6 +76,11 @@ class MaskPruner:
         self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
         self._folds = find_folds(model, example_inputs, calls)
 
+    def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
+        """Return every convolution and linear layer of the network, given what it is called with."""
+        parts = {name: Parts(weight=step) for step, weight in enumerate(self._weights) for name in weight.modules}
+        return network_layers(self._model, inputs, parts, self.unprunable, products_only=True)
+
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
         """What can be said of a layer beside: nothing."""
@@ -83,7 +90,7 @@ class MaskPruner:
         """Return what is left with ``kept`` units in every weight, for one sample.
 
         FLOPs and parameters count the weights that stay. Memory is the network as it would be shipped: CSR, or values
-        with their ranks for N:M (:mod:`envs.engine.pruners.storage`), dense where that is smaller; all else is dense.
+        with their ranks for N:M (:mod:`envs.engine.costs.storage`), dense where that is smaller; all else is dense.
         """
         gone_macs, gone, gone_bytes = 0.0, 0.0, 0.0
         for weight, count in zip(self._weights, kept, strict=True):

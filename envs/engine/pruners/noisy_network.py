@@ -9,14 +9,14 @@ from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tens
 from envs.engine.network.modules import BatchNorm
 
 NOISE = 0.1
+PERIOD = 65_537
+"""A prime number: drawing a value for each of many millions of weights takes longer than all else."""
 
 
 def with_noise(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
     """Return network and input with as much noise as the network stands without failing or overflowing."""
-    for candidate, example in (
-        (with_noisy_weights(model), map_tensors(inputs, _with_noise)),
-        (with_noisy_weights(model), inputs),
-    ):
+    candidate = with_noisy_weights(model)
+    for example in (map_tensors(inputs, _with_noise), inputs):
         try:
             with torch.no_grad():
                 outputs = flatten_outputs(forward(candidate, example))
@@ -60,4 +60,7 @@ def _scale(tensor: Tensor) -> float:
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
+    """Return noise in the shape of a tensor; that of a large one repeats itself, which no layer's width divides."""
+    values = torch.randn(min(like.numel(), PERIOD), generator=generator)
+    repeated = values.repeat(-(-like.numel() // PERIOD))[: like.numel()] if like.numel() > PERIOD else values
+    return repeated.view(like.shape).to(like)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.engine.costs.cost_model import multiply_accumulates
+from envs.engine.costs.storage import csr_bytes, n_m_bytes
 from envs.engine.network.calls import Call, Inputs, batch_size, forward
 from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import is_product, weight_of
 from envs.engine.network.weight_matrix import as_matrix, from_matrix
-from envs.engine.pruners.cost_model import multiply_accumulates
-from envs.engine.pruners.storage import csr_bytes, n_m_bytes
 from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import MASK, unmasked
 

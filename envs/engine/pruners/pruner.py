@@ -5,7 +5,8 @@ from typing import Protocol
 
 from torch import nn
 
-from envs.engine.types import Cost, Layer
+from envs.engine.network.calls import Inputs
+from envs.engine.types import Cost, Layer, NetworkLayer
 
 
 class Pruner(Protocol):
@@ -24,6 +25,9 @@ class Pruner(Protocol):
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
         """What can be said of a layer beside: ``unit_scores``, ``reconstruction_error``; the engine offers the same."""
+
+    def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
+        """Return every layer of the network, searched or kept whole, given what it is called with."""
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what the network takes with ``kept`` units left in every layer, without running it."""

@@ -1,24 +1,26 @@
-"""Verification of channel groups: those stay whose removal does what the graph says."""
+"""Verification of channel groups: those stay whose removal does what the graph says.
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+All groups are tried at once, which most networks pass. Of what fails, the first group is found by halving; numbers that
+its network's code goes by may have to follow (:mod:`envs.engine.surgery.head_counts`). What holds for one block of a
+network is tried on all blocks like it before the next fault is looked for.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
+from time import perf_counter
 
-import torch
 from torch import nn
 
+from envs.engine.costs.functional_flops import with_functional_flops
+from envs.engine.costs.likeness import likeness
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, Count, Side
 from envs.engine.network.isolation import random_state_kept
-from envs.engine.network.time_limit import TimeIsUp, time_limit
-from envs.engine.pruners.cost_model import ResourceModel
 from envs.engine.pruners.noisy_network import with_noise
-from envs.engine.pruners.removal import removal_fault
-from envs.engine.surgery.compaction import compact, kept_channels
-from envs.engine.surgery.head_counts import candidate_counts, kept_counts
+from envs.engine.pruners.removal import Fault, removal_fault
+from envs.engine.surgery.head_counts import candidate_counts
 from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
-from envs.engine.tracing.preflight import count_flops
 
 COUNT_SECONDS = 60.0
 """How long is looked for numbers that have to follow; groups not reached by then are unprunable."""
@@ -27,49 +29,33 @@ COUNT_SECONDS = 60.0
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     """Drop the groups whose removal does not do what the graph says, and list their producers as unprunable.
 
-    All groups are tried at once, fewer only where that fails. If a group of torch-pruning's graph is at fault,
-    the network is probed, and the graph that leaves more to prune is taken.
+    If a group of torch-pruning's graph is at fault, the network is probed, and the graph that leaves more to prune is
+    taken.
 
     Raises:
         GraphError: the network fails on the way.
     """
     with random_state_kept():
         noisy, example = with_noise(model, inputs)
-        sound = _sound(noisy, graph, example)
-        if not graph.from_nan_probing and len(sound.groups) < len(graph.groups):
-            try:
-                probed = _sound(
-                    noisy, group_by_nan_probing(model, inputs, graph.calls, graph.flops, graph.ignore), example
-                )
-                sound = max(sound, replace(probed, folds=graph.folds), key=_prunable)
-            except GraphError:  # what torch-pruning found stands
-                pass
-        return _with_functional_flops(model, sound, inputs)
+        if removal_fault(noisy, graph.groups, example) is not None:
+            found = graph if graph.from_nan_probing else _probe(model, graph, inputs)
+            sound = _sound(noisy, found, example)
+            # What torch-pruning found stands where probing leaves less.
+            if found is not graph and _prunable(sound) < _prunable(graph):
+                sound = max(sound, _sound(noisy, graph, example), key=_prunable)
+            # The graph's reasons say more than what failed.
+            reasons = {name: reason for name, reason in graph.unprunable.items() if name in sound.unprunable}
+            graph = replace(sound, unprunable=sound.unprunable | reasons)
+        return with_functional_flops(model, graph, inputs)
 
 
-def _with_functional_flops(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    """Measure what units take outside of layers, in every group if all groups together say that there is something."""
-    if not graph.groups or not _saved_functional_flops(model, graph, inputs, graph.groups):
+def _probe(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
+    """Return the graph that probing finds, or the one there is where the network cannot be probed."""
+    try:
+        probed = group_by_nan_probing(model, inputs, graph.calls, graph.flops, graph.ignore)
+    except GraphError:
         return graph
-    groups = tuple(
-        replace(group, flops=_saved_functional_flops(model, graph, inputs, [group]) / (group.units // 2 or 1))
-        for group in graph.groups
-    )
-    return replace(graph, groups=groups)
-
-
-def _saved_functional_flops(
-    model: nn.Module, graph: NetworkGraph, inputs: Inputs, halved: Sequence[ChannelGroup]
-) -> float:
-    """Return how many FLOPs more than the layers' arithmetic says go when some groups lose half of their units."""
-    kept = [
-        torch.arange(group.units) >= (group.units // 2 if any(group is other for other in halved) else 0)
-        for group in graph.groups
-    ]
-    small = compact(model, kept_channels(graph.groups, kept), counts=kept_counts(graph.groups, kept))
-    small.requires_grad_(True)
-    expected = ResourceModel(model, graph).cost([int(units.sum()) for units in kept]).flops
-    return expected - count_flops(small, inputs)
+    return replace(probed, folds=graph.folds)
 
 
 def _prunable(graph: NetworkGraph) -> int:
@@ -79,52 +65,91 @@ def _prunable(graph: NetworkGraph) -> int:
 
 
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    faults = _faults(model, list(enumerate(graph.groups)), inputs)
-    counted = _counted(model, {number: graph.groups[number] for number in faults}, inputs)
-    graph = replace(graph, groups=tuple(counted.get(number, group) for number, group in enumerate(graph.groups)))
-    faults = {number: fault for number, fault in faults.items() if number not in counted}
-    alone = [group for number, group in enumerate(graph.groups) if number not in faults]
-    if removal_fault(model, alone, inputs):
-        # Some groups fail in company only: each is tried with those before it.
-        alone = []
-        for number, group in enumerate(graph.groups):
-            fault = faults.get(number) or removal_fault(model, [*alone, group], inputs)
-            if fault:
-                faults[number] = fault
-            else:
-                alone.append(group)
+    """Drop groups, and let numbers follow others, until those that are left pass together."""
+    search = _Search(model, inputs, graph.groups)
+    while (fault := removal_fault(model, search.left, inputs)) is not None:
+        search.resolve(fault)
     unprunable = dict(graph.unprunable)
-    for number, fault in faults.items():
+    for number, reason in search.faults.items():
         unprunable.update(
-            {member.module: fault for member in graph.groups[number].members if member.side is not Side.IN}
+            {member.module: reason for member in graph.groups[number].members if member.side is not Side.IN}
         )
-    return replace(graph, groups=tuple(alone), unprunable=unprunable)
+    return replace(graph, groups=tuple(search.left), unprunable=unprunable)
 
 
-def _counted(model: nn.Module, groups: Mapping[int, ChannelGroup], inputs: Inputs) -> dict[int, ChannelGroup]:
-    """Return the groups that can be removed after all if numbers that the network's code goes by follow, with those."""
-    found: dict[int, ChannelGroup] = {}
-    names: tuple[str, ...] = ()
-    with suppress(TimeIsUp), time_limit(COUNT_SECONDS):
-        for number, group in groups.items():
-            # What helped a group most likely helps the next one.
-            candidates = sorted(candidate_counts(model, group), key=lambda counts: _attributes(counts) != names)
-            for counts in candidates:
-                counted = replace(group, counts=counts)
-                if not removal_fault(model, [counted], inputs):
-                    found[number], names = counted, _attributes(counts)
-                    break
-    return found
+class _Search:
+    """Looks for faulty groups, and for numbers that make them right.
+
+    Attributes:
+        groups: by number, with the numbers that follow.
+        faults: what is wrong with groups that are left out.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs, groups: Sequence[ChannelGroup]) -> None:
+        self.groups = dict(enumerate(groups))
+        self.faults: dict[int, str] = {}
+        self._model, self._inputs = model, inputs
+        self._like = [likeness(model, group) for group in groups]
+        self._resolved: set[int] = set()
+        self._end = perf_counter() + COUNT_SECONDS
+
+    @property
+    def left(self) -> list[ChannelGroup]:
+        """The groups that are not left out, in order."""
+        return [self.groups[number] for number in self._open]
+
+    def resolve(self, fault: Fault) -> None:
+        """Make the first of the groups that fail right, and all that are like it, or leave them out."""
+        number, fault = self._first(fault)
+        group = replace(self.groups[number], counts=())
+        alike = [other for other in self._open if other != number and self._like[other] == self._like[number]]
+        counts = self._counts(group) if number not in self._resolved else None
+        self._resolved.add(number)
+        if counts is None:
+            self.faults[number] = fault.reason
+            found = {other: self._alone(other, fault.seed) for other in alike}
+            self.faults.update({other: its.reason for other, its in found.items() if its is not None})
+            return
+        self.groups[number] = replace(group, counts=counts)
+        for other in alike:
+            its_counts = self._counts_named(self.groups[other], _attributes(counts))
+            if its_counts is not None:
+                self.groups[other] = replace(self.groups[other], counts=its_counts)
+
+    @property
+    def _open(self) -> list[int]:
+        return [number for number in self.groups if number not in self.faults]
+
+    def _alone(self, number: int, seed: int) -> Fault | None:
+        return removal_fault(self._model, [self.groups[number]], self._inputs, (seed,))
+
+    def _first(self, fault: Fault) -> tuple[int, Fault]:
+        """Return the first group that fails in company of those before it, found by halving."""
+        numbers = self._open
+        sound, failing = 0, len(numbers)
+        while failing - sound > 1:
+            middle = (sound + failing) // 2
+            groups = [self.groups[number] for number in numbers[:middle]]
+            found = removal_fault(self._model, groups, self._inputs, (fault.seed,))
+            if found is None:
+                sound = middle
+            else:
+                failing, fault = middle, found
+        return numbers[failing - 1], fault
+
+    def _counts(self, group: ChannelGroup) -> tuple[Count, ...] | None:
+        """Return numbers with which a group can be removed, ``None`` where none are found."""
+        for counts in candidate_counts(self._model, group):
+            if perf_counter() > self._end:
+                return None
+            if removal_fault(self._model, [replace(group, counts=counts)], self._inputs) is None:
+                return counts
+        return None
+
+    def _counts_named(self, group: ChannelGroup, attributes: Sequence[str]) -> tuple[Count, ...] | None:
+        named = (counts for counts in candidate_counts(self._model, group) if _attributes(counts) == attributes)
+        return next(named, None)
 
 
 def _attributes(counts: Sequence[Count]) -> tuple[str, ...]:
     return tuple(count.attribute for count in counts)
-
-
-def _faults(model: nn.Module, groups: Sequence[tuple[int, ChannelGroup]], inputs: Inputs) -> dict[int, str]:
-    """Return what is wrong with single groups, by their numbers; of what fails, halves are tried, and their halves."""
-    fault = removal_fault(model, [group for _, group in groups], inputs, rounds=1)
-    if not fault or len(groups) < 2:
-        return {number: fault for number, _ in groups if fault}
-    middle = len(groups) // 2
-    return _faults(model, groups[:middle], inputs) | _faults(model, groups[middle:], inputs)

@@ -59,9 +59,17 @@ def strata_by_margin(margins: Tensor) -> Strata:
     Args:
         margins: one for every image, shape ``(n,)``.
     """
-    order = margins.argsort(stable=True)
-    cuts = [round(cut * len(margins)) for cut in CUTS]
-    return Strata(tuple(part.sort().values for part in order.tensor_split(cuts) if len(part)))
+    return split_at(margins.argsort(stable=True), [round(cut * len(margins)) for cut in CUTS])
+
+
+def split_at(order: Tensor, cuts: Sequence[int]) -> Strata:
+    """Group images that stand in some order, at the given places; what would be an empty group is none.
+
+    Args:
+        order: numbers of the images, shape ``(n,)``.
+        cuts: ascending.
+    """
+    return Strata(tuple(part.sort().values for part in order.tensor_split(list(cuts)) if len(part)))
 
 
 def allocate(total: int, sizes: Sequence[int], deviations: Sequence[float]) -> list[int]:

@@ -3,20 +3,22 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, nll_loss
 
 from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
-from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
 
 Score = Callable[[nn.Module], Evaluation]
+Metric = Callable[[Tensor, Tensor], float]
+"""``(class scores, class numbers) -> how good they are``, higher is better; ``(n, classes)`` and ``(n,)``."""
 ALL = slice(None)
 LARGEST_METRIC = 1e15
 """Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
@@ -48,13 +50,25 @@ class Top1Scorer:
         reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
     """
 
-    def __init__(self, images: Inputs, labels: Tensor, batch_size: int = 100) -> None:
+    is_pure: ClassVar[bool] = True
+    """A score depends on the network alone, and several may be made side by side."""
+
+    def __init__(
+        self,
+        images: Inputs,
+        labels: Tensor,
+        batch_size: int = 100,
+        output: Callable[[Any], Any] = main_output,
+        metric: Metric | None = None,
+    ) -> None:
         """Hold the split.
 
         Args:
             images: the network's inputs, tensors of shape ``(n, ...)``, on the device that networks run on.
             labels: class numbers, shape ``(n,)``.
             batch_size: images a forward pass.
+            output: picks the class scores from what a network returns.
+            metric: scores a network instead of accuracy.
 
         Raises:
             ValueError: there is no image, one that holds NaN, or not one class number an image.
@@ -73,7 +87,7 @@ class Top1Scorer:
         self._images = map_tensors(images, _channels_last)
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
-        self._batch_size = batch_size
+        self._batch_size, self._output, self._metric = batch_size, output, metric
         self.reference: Tensor | None = None
 
     def __len__(self) -> int:
@@ -82,6 +96,8 @@ class Top1Scorer:
 
     def __call__(self, model: nn.Module) -> Evaluation:
         """Score a network in eval mode on the whole split."""
+        if self._metric is not None:
+            return self._by_metric(model, self._metric)
         correct, loss, _, divergence = self.answers(model)
         count = len(self)
         divergence_mean = math.nan if self.reference is None else float(divergence.sum()) / count
@@ -93,16 +109,10 @@ class Top1Scorer:
         Raises:
             ValueError: it does not return class scores.
         """
-        parts: dict[int, Tensor] = {}
-
-        def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(self._images, part)), self._classes)
-            parts[part.start] = scores.float().log_softmax(1)
-
         with full_precision():
-            run_batches(work, dense, self._batches(len(self)), self._labels.device)
+            reference = self._scores(dense).log_softmax(1)
         scorer = copy.copy(self)
-        scorer.reference = torch.cat([parts[start] for start in sorted(parts)])
+        scorer.reference = reference
         return scorer
 
     def imitating(self, dense: nn.Module) -> "Top1Scorer":
@@ -115,6 +125,37 @@ class Top1Scorer:
         scorer._labels = scorer.reference.argmax(1)
         return scorer
 
+    def part(self, samples: Tensor) -> "Top1Scorer":
+        """Return a scorer of some of the images, by number."""
+        scorer = copy.copy(self)
+        chosen = samples.to(self._labels.device)
+        scorer._images = map_tensors(take(self._images, chosen), _channels_last)
+        scorer._labels = self._labels[chosen]
+        scorer.reference = None if self.reference is None else self.reference[chosen]
+        return scorer
+
+    def _scores(self, model: nn.Module) -> Tensor:
+        """Return a network's class scores of all images, float32, ``(n, classes)``."""
+        parts: dict[int, Tensor] = {}
+
+        def work(network: nn.Module, part: slice) -> None:
+            outputs = self._output(forward(network, take(self._images, part)))
+            parts[part.start] = _class_scores(outputs, self._classes).float()
+
+        run_batches(work, model, self._batches(len(self)), self._labels.device)
+        return torch.cat([parts[start] for start in sorted(parts)])
+
+    def _by_metric(self, model: nn.Module, metric: Metric) -> Evaluation:
+        scores, count = self._scores(model), len(self)
+        logs = scores.log_softmax(1)
+        divergence = (
+            math.nan
+            if self.reference is None
+            else float(kl_div(logs, self.reference, reduction="none", log_target=True).sum(1).double().mean())
+        )
+        scored = _as_evaluation(metric(scores, self._labels))
+        return Evaluation(scored.metric, float(nll_loss(logs, self._labels)), count, divergence)
+
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
         images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
@@ -124,7 +165,7 @@ class Top1Scorer:
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(forward(network, take(images, part)), self._classes).float()
+            scores = _class_scores(self._output(forward(network, take(images, part))), self._classes).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
             logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]

@@ -92,7 +92,8 @@ def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | Non
         small = (tensor if given is None else given.clone()).detach()
         lost = {side: axis for side, axis in axes.items() if side in sides and (given is None or side is not Side.IN)}
         for side, axis in lost.items():
-            small = small.index_select(axis.axis, axis.slices(module, sides[side]).to(small.device))
+            slices = axis.slices(module, sides[side], small.shape[axis.axis])
+            small = small.index_select(axis.axis, slices.to(small.device))
         if lost or given is not None:
             _replace(module, name, small)
     kind.set_widths(module, {side: len(index) for side, index in sides.items()})
@@ -153,9 +154,9 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
     """Return a copy of ``model`` that reads zero instead of the channels that go: the slow twin of ``compact``.
 
     Masking what consumers read is exact. Masking what producers write is not: a batch norm behind them turns
-    zeros into its bias.
+    zeros into its bias. What is not masked is shared with ``model``.
     """
-    masked = copy.deepcopy(model).eval()
+    masked = copy_structure(model).eval()
     for (name, side), index in channels.items():
         if side is Side.IN:
             _zero_inputs(masked.get_submodule(name), index)
@@ -167,7 +168,7 @@ def _zero_inputs(module: nn.Module, index: Tensor) -> None:
     if kind is None:
         raise TypeError(f"a {type(module).__name__} cannot lose inputs")
     axis = kind.axes["weight"][Side.IN]
-    weight = weight_of(module)  # shares its memory with the parameter
+    weight = weight_of(module)
     gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
-    gone[axis.slices(module, index)] = False
-    weight.index_fill_(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0)
+    gone[axis.slices(module, index, len(gone))] = False
+    _replace(module, "weight", weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0))

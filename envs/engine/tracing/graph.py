@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from torch import nn
 
@@ -11,13 +12,15 @@ from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelGroup, ChannelTies, Side
 from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.kinds import UNPRUNABLE, kind_of
-from envs.engine.network.modules import channel_dims_of, computes_weights
+from envs.engine.network.modules import channel_dims_of, computes_weights, reader_of
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.tracing.nan_probing import tie_by_probing
 from envs.engine.tracing.preflight import check_names, count_flops, is_inside, screen
 from envs.engine.tracing.torch_pruning_graph import Folds, knows_kind, tie_by_autograd
 
-TRACE_SECONDS, PROBE_SECONDS = 20.0, 120.0
+TRACE_SECONDS, TRACE_PASSES = 3.0, 5.0
+"""torch-pruning's graph may take so long, and that many times a forward pass with gradients."""
+PROBE_SECONDS, FOLD_SECONDS = 120.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class NetworkGraph:
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:
     """Find what can be pruned in ``model`` and what each removal takes with it.
 
-    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes longer than
-    ``TRACE_SECONDS`` or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
+    Autograd's graph says so in a moment for most networks. Where torch-pruning cannot read it, takes too long
+    (``TRACE_SECONDS``) or does not know a layer that ``LAYER_KINDS`` has, channels are followed by experiment
     (:mod:`envs.engine.tracing.nan_probing`).
 
     Args:
@@ -65,12 +68,16 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
         # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
         # networks keep what they computed, and then cannot be copied.
         network = copy_network(model)
+        started = perf_counter()
         try:
             flops = count_flops(model, example_inputs)
         except Exception as error:  # whatever the user's forward raises
             raise GraphError(f"the model fails when gradients are on: {first_line(error)}") from error
+        if any(reader_of(name, module) for name, module in model.named_modules()):
+            # torch-pruning takes what a module keeps to itself for what leaves it.
+            return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
         try:
-            with time_limit(TRACE_SECONDS):
+            with time_limit(TRACE_SECONDS + TRACE_PASSES * (perf_counter() - started)):
                 ties = _new_ties(model, calls, ignore)
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
@@ -90,7 +97,7 @@ def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call])
     """
     network = copy_network(model).requires_grad_(True)
     try:
-        with random_state_kept(), time_limit(TRACE_SECONDS):
+        with random_state_kept(), time_limit(FOLD_SECONDS):
             return tie_by_autograd(_new_ties(network, calls, ()), network, example_inputs, calls)
     except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind
         return ()
@@ -110,8 +117,7 @@ def group_by_nan_probing(
             tie_by_probing(ties, model, inputs, calls, PROBE_SECONDS)
     except TimeIsUp as error:
         raise GraphError(
-            f"cannot trace {type(model).__name__} within {TRACE_SECONDS + PROBE_SECONDS:.0f} s: "
-            "smaller example inputs may help"
+            f"cannot trace {type(model).__name__} within {PROBE_SECONDS:.0f} s: smaller example inputs may help"
         ) from error
     except Exception as error:  # whatever the user's forward raises
         raise GraphError(f"cannot trace {type(model).__name__}: {first_line(error)}") from error
@@ -128,12 +134,17 @@ def _new_ties(model: nn.Module, calls: dict[str, Call], ignore: Sequence[str]) -
     for name, reason in _unsafe_modules(model, calls, ignore):
         for dim in channel_dims_of(name, modules[name]):
             ties.freeze(dim, reason)
-    for dim in ties.widths:
-        kind = kind_of(modules[dim[0]])
-        if kind is not None and dim[1] is Side.BOTH:
-            ties.tie_runs(dim, kind.run(modules[dim[0]]))
-        elif kind is not None:
-            ties.tie_positions(dim, kind.blocks(modules[dim[0]]))
+    for dim, width in dims.items():
+        name, side = dim
+        kind = kind_of(modules[name])
+        if kind is not None and side is not Side.IN and kind.run(modules[name]) > 1:
+            ties.tie_runs(dim, kind.run(modules[name]))
+        if kind is not None and side is not Side.BOTH:
+            ties.tie_positions(dim, kind.blocks(modules[name]))
+        reader = (reader_of(name, modules[name]), Side.IN)
+        if reader in dims:
+            for channel in range(width):
+                ties.tie([(dim, channel), (reader, channel)])
     return ties
 
 
@@ -157,7 +168,7 @@ def _unprunable_kinds(model: nn.Module) -> dict[str, str]:
             reasons[name] = "computes its weights (parametrization, weight norm): remove that before pruning"
             continue
         reason = next((reason for layer, reason in UNPRUNABLE.items() if isinstance(module, layer)), None)
-        if reason is not None:
+        if reason is not None and kind_of(module) is None:
             reasons[name] = reason
     return reasons
 

@@ -1,27 +1,34 @@
-"""Marks in the channels of a layer's output, and who reads them: one forward pass of ``nan_probing``.
+"""Marks in the channels of layers' outputs, and who reads them: the forward passes of ``nan_probing``.
 
-A mark is NaN. A pass computes next to nothing: a layer whose channels are followed returns the output recorded when
-the network ran unmarked, whatever it reads, since marks end where they are read. What runs is the code between layers.
+A mark is NaN. The samples of a batch carry different marks, so that one pass answers many questions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.utils._pytree import tree_leaves, tree_map
 
-from envs.engine.network.calls import Call, Inputs, flatten_outputs, forward
+from envs.engine.network.calls import Inputs, flatten_outputs, forward
 from envs.engine.network.channels import ChannelDim, Side
-from envs.engine.network.hooks import hooked
-from envs.engine.network.modules import channel_axis_of, channel_dims_of, multiplier_of
+from envs.engine.network.modules import channel_axis_of, multiplier_of
+from envs.engine.tracing.sample_axes import (
+    NAN,
+    OUTPUT,
+    READ,
+    WRITTEN,
+    Place,
+    SampleAxes,
+    repeat_samples,
+    tensors_of,
+)
 
-NAN = float("nan")
-RECORD_BYTES = 1 << 30
-"""Layers whose outputs do not fit in here are computed anew in every pass."""
+MOST_SAMPLES, BATCH_BYTES = 32, 1 << 24
+"""Samples of a pass: so many, or as many as make the largest output of a layer no larger than this."""
+Marks = Mapping[str, Tensor]
+"""What one sample carries: by layer the channels of its output that are marked, bool, shape ``(channels,)``."""
 
 
 class PassIsOver(BaseException):
@@ -29,173 +36,191 @@ class PassIsOver(BaseException):
 
 
 @dataclass
-class NanProbe:
-    """What one forward pass marks and sees.
+class Seen:
+    """What one or more passes saw, with a row a sample.
 
     Attributes:
-        source: the layer whose output is marked.
-        channels: the channels that are marked.
-        last: the reader behind which the pass may end; none where it has to go to its end.
-        recorded: the layers that return their recorded output.
-        begun: whether the source was called.
-        seen: for every channel dimension that is read, which of its channels were marked.
-        stops: modules with parameters that cannot be made smaller and read a marked channel.
+        reads: for every channel dimension that is read, which of its channels were marked, bool,
+            ``(samples, channels)``.
+        stops: samples in which modules with parameters that cannot be made smaller read a marked channel, bool,
+            ``(samples,)``, by module.
+        reached: samples in which marks reach the network's output, bool, ``(samples,)``.
     """
 
-    source: str = ""
-    channels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    last: str = ""
-    recorded: frozenset[str] = frozenset()
-    begun: bool = False
-    seen: dict[ChannelDim, Tensor] = field(default_factory=dict)
-    stops: list[str] = field(default_factory=list)
+    samples: int
+    reads: dict[ChannelDim, Tensor] = field(default_factory=dict)
+    stops: dict[str, Tensor] = field(default_factory=dict)
+    reached: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
-    def run(self, model: nn.Module, inputs: Inputs, channels: Tensor) -> bool:
-        """Mark channels of the source, and return whether marks reach the network's output."""
-        self.channels, self.begun, self.seen, self.stops = channels, False, {}, []
+    def extended(self, other: "Seen") -> "Seen":
+        """Return what both saw, one sample behind the other."""
+        return Seen(
+            self.samples + other.samples,
+            _joined(self.reads, other.reads, self.samples, other.samples),
+            _joined(self.stops, other.stops, self.samples, other.samples),
+            torch.cat([self.reached, other.reached]),
+        )
+
+
+def _joined(first: dict[Any, Tensor], second: dict[Any, Tensor], above: int, below: int) -> dict[Any, Tensor]:
+    """Stack rows by key, with nothing where one has none."""
+    joined = {}
+    for key in dict.fromkeys((*first, *second)):
+        width = (first[key] if key in first else second[key]).shape[1:]
+        parts = [
+            rows[key] if key in rows else torch.zeros(count, *width, dtype=torch.bool)
+            for rows, count in ((first, above), (second, below))
+        ]
+        joined[key] = torch.cat(parts)
+    return joined
+
+
+class NanProbe:
+    """A network whose layers mark and read.
+
+    Attributes:
+        replayed: the layers that return their recorded output.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Inputs, axes: SampleAxes | None, outputs: Mapping[str, Any]) -> None:
+        """Take what was recorded; :func:`nan_probe` does it.
+
+        Args:
+            model: the network in eval mode.
+            inputs: its example input, of a single sample where there are sample axes.
+            axes: where samples lie; ``None`` where a pass takes one sample only.
+            outputs: of the layers that return what was recorded, for ``inputs``.
+        """
+        self.replayed = frozenset(outputs)
+        self._model, self._inputs, self._axes, self._outputs = model, inputs, axes or {}, outputs
+        largest = max((tensor.nbytes for output in outputs.values() for tensor in tensors_of(output)), default=1)
+        self._at_once = 1 if axes is None else max(1, min(MOST_SAMPLES, BATCH_BYTES // largest))
+        self._marks: Marks = {}
+        self._last, self._begun, self.seen = "", False, Seen(0)
+
+    def run(self, samples: Sequence[Marks], last: str = "", between: Callable[[], None] = lambda: None) -> Seen:
+        """Run as few passes as possible.
+
+        Args:
+            samples: what each carries.
+            last: the reader behind which passes may end; none where they have to go to their end.
+            between: called before every pass.
+        """
+        seen = Seen(0)
+        alone = [number for number, marks in enumerate(samples) if not all(map(self.tells_apart, marks))]
+        order = [number for number in range(len(samples)) if number not in set(alone)]
+        size = self._at_once
+        for numbers in [order[i : i + size] for i in range(0, len(order), size)] + [[number] for number in alone]:
+            between()
+            seen = seen.extended(self._run_once([samples[number] for number in numbers], last))
+        back = torch.tensor([*order, *alone], dtype=torch.long).argsort()
+        return Seen(
+            len(samples),
+            {dim: rows[back] for dim, rows in seen.reads.items()},
+            {name: rows[back] for name, rows in seen.stops.items()},
+            seen.reached[back],
+        )
+
+    def tells_apart(self, source: str) -> bool:
+        """Whether a layer's output has samples, which can be marked by themselves."""
+        return self._axes.get((source, WRITTEN, 0)) is not None
+
+    def _run_once(self, samples: Sequence[Marks], last: str) -> Seen:
+        sources = {source: len(channels) for marks in samples for source, channels in marks.items()}
+        nothing = {source: torch.zeros(width, dtype=torch.bool) for source, width in sources.items()}
+        self._marks = {s: torch.stack([marks.get(s, nothing[s]) for marks in samples]) for s in sources}
+        self._last, self._begun = last, False
+        self.seen = Seen(len(samples), reached=torch.zeros(len(samples), dtype=torch.bool))
+        inputs = repeat_samples(self._inputs, len(samples)) if self._axes else self._inputs
         try:
-            outputs = flatten_outputs(forward(model, inputs))
+            outputs = flatten_outputs(forward(self._model, inputs))
         except PassIsOver:
-            return False
-        return any(bool(output.isnan().any()) for output in outputs if output.is_floating_point())
+            return self.seen
+        floats = ((number, output) for number, output in enumerate(outputs) if output.is_floating_point())
+        for number, output in floats:
+            self.seen.reached |= self._by_sample(("", OUTPUT, number), output)
+        return self.seen
 
-    def read(self, dim: ChannelDim, multiplier: int, tensor: Tensor, axis: int) -> Tensor | None:
-        """Note which channels of a layer's input are marked, and return them, ``None`` for none."""
-        marked = tensor.isnan()
-        if not bool(marked.any()):
+    def _by_sample(self, place: Place, tensor: Tensor) -> Tensor:
+        """Return which samples of a tensor hold NaN, bool, ``(samples,)``."""
+        axis = self._axes.get(place)
+        if axis is None:
+            return tensor.amax().isnan().cpu().expand(self.seen.samples)
+        return axis.by_sample(nan_along(tensor, axis.axis), self.seen.samples)
+
+    def read(self, name: str, dims: tuple[ChannelDim, ...], tensor: Tensor, axis: int) -> Tensor | None:
+        """Note which channels of a layer's input are marked, and return them by sample, ``None`` for none."""
+        reading = reading_of(dims)
+        if reading is None or not self._begun or not tensor.numel():
             return None
-        marks = marked.movedim(axis, 0).flatten(1).any(1).cpu().repeat_interleave(multiplier)
-        self.seen[dim] = self.seen[dim] | marks if dim in self.seen else marks
-        return marks
+        samples = self._axes.get((name, READ, 0))
+        if samples is None:
+            rows = nan_along(tensor, axis).expand(self.seen.samples, -1)
+        else:
+            rows = samples.by_sample(nan_along(tensor, samples.axis, axis), self.seen.samples)
+        if not bool(rows.any()):
+            return None
+        module = self._model.get_submodule(name)
+        rows = rows.repeat_interleave(multiplier_of(module), 1)
+        self.seen.reads[reading] = self.seen.reads[reading] | rows if reading in self.seen.reads else rows
+        return rows
+
+    def stop(self, name: str, value: Any) -> None:  # noqa: ANN401  whatever a module is called with
+        """Note that a module with parameters reads marked channels."""
+        if not self._begun:
+            return
+        for number, tensor in enumerate(tensors_of(value)):
+            rows = self._by_sample((name, READ, number), tensor) if tensor.numel() else torch.tensor(False)
+            if bool(rows.any()):
+                self.seen.stops[name] = self.seen.stops[name] | rows if name in self.seen.stops else rows
+
+    def recorded(self, name: str) -> Any:  # noqa: ANN401  whatever a module returns
+        """Return the output recorded of a layer, of as many samples as the pass has."""
+        count = self.seen.samples
+        numbers = iter(range(len(tree_leaves(self._outputs[name]))))
+
+        def repeated(leaf: Any) -> Any:  # noqa: ANN401
+            if not isinstance(leaf, Tensor):
+                return leaf
+            axis = self._axes.get((name, WRITTEN, next(numbers)))
+            return leaf.clone() if axis is None else axis.repeat(leaf, count)  # what follows may change it in place
+
+        return tree_map(repeated, self._outputs[name])
+
+    def mark(self, name: str, output: Tensor) -> Tensor:
+        """Put this pass's marks into the output of a layer that is to carry some."""
+        if name not in self._marks:
+            return output
+        self._begun = True
+        return self.marked(name, output, self._marks[name])
+
+    def marked(self, name: str, output: Tensor, channels: Tensor) -> Tensor:
+        """Put NaN into some channels of an output, in place; they are bool, ``(samples, channels)``."""
+        axis = channel_axis_of(self._model.get_submodule(name), output)
+        samples = self._axes.get((name, WRITTEN, 0))
+        shape = [1] * output.ndim
+        shape[axis] = output.shape[axis]
+        if samples is None:
+            mask = channels.any(0)
+        else:
+            shape[samples.axis] = output.shape[samples.axis]
+            mask = samples.by_position(channels, output.shape[samples.axis])
+            mask = mask if samples.axis < axis else mask.T
+        # Adding is faster than filling what a mask says.
+        return output.add_(torch.zeros(mask.shape).masked_fill_(mask, NAN).reshape(shape).to(output))
+
+    def is_over(self, name: str) -> bool:
+        """Whether the pass may end behind a layer."""
+        return name == self._last
 
 
-@contextmanager
-def nan_probe(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> Iterator[NanProbe]:
-    """Have the layers of a network mark and read.
-
-    Args:
-        model: the network in eval mode.
-        inputs: its example input.
-        calls: how its modules are called on it.
-    """
-    outputs = _record(model, inputs, calls)
-    probe = NanProbe(recorded=frozenset(outputs))
-    layers = {name: tuple(channel_dims_of(name, module)) for name, module in model.named_modules() if name in calls}
-    replays = {
-        model.get_submodule(name): partial(_replay, probe, model.get_submodule(name), layers[name], output)
-        for name, output in outputs.items()
-    }
-    with _forwards_replaced(replays), hooked(_listen(probe, model, layers)):
-        yield probe
+def nan_along(tensor: Tensor, *axes: int) -> Tensor:
+    """Return where along some axes, in their order, a tensor holds NaN, bool."""
+    others = [axis for axis in range(tensor.ndim) if axis not in axes]
+    largest = tensor.amax(others) if others else tensor
+    return (largest if list(axes) == sorted(axes) else largest.T).isnan().cpu()
 
 
-def _listen(
-    probe: NanProbe, model: nn.Module, layers: Mapping[str, tuple[ChannelDim, ...]]
-) -> Iterator[RemovableHandle]:
-    """Hook all modules that do not return a recorded output."""
-    for name, module in model.named_modules():
-        dims = layers.get(name, ())
-        if name in probe.recorded:
-            continue
-        if dims:
-            yield module.register_forward_pre_hook(partial(_read, probe, dims))
-            yield module.register_forward_hook(partial(_mark, probe, dims))
-        elif any(True for _ in module.parameters(recurse=False)):
-            yield module.register_forward_pre_hook(partial(_stop, probe, name), with_kwargs=True)
-
-
-@contextmanager
-def _forwards_replaced(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Give modules another forward inside the block."""
-    before = {module: vars(module).get("forward") for module in forwards}
-    try:
-        for module, replacement in forwards.items():
-            vars(module)["forward"] = replacement
-        yield
-    finally:
-        for module, own in before.items():
-            vars(module).pop("forward", None)
-            if own is not None:
-                vars(module)["forward"] = own
-
-
-def _record(model: nn.Module, inputs: Inputs, calls: Mapping[str, Call]) -> dict[str, Tensor]:
-    """Return the outputs of the layers whose channels are followed, of those that are called once with a tensor."""
-    outputs: dict[str, Tensor] = {}
-    room = RECORD_BYTES
-
-    def hook(name: str, output: Any) -> None:  # noqa: ANN401  whatever a layer returns
-        nonlocal room
-        if isinstance(output, Tensor) and output.nbytes <= room:
-            room -= output.nbytes
-            outputs[name] = output.clone()  # what follows may change it in place
-
-    handles = (
-        module.register_forward_hook(lambda _, __, output, name=name: hook(name, output))
-        for name, module in model.named_modules()
-        if name in calls and calls[name].count == 1 and calls[name].inputs and channel_dims_of(name, module)
-    )
-    with hooked(handles):
-        forward(model, inputs)
-    return outputs
-
-
-def _replay(
-    probe: NanProbe,
-    module: nn.Module,
-    dims: tuple[ChannelDim, ...],
-    output: Tensor,
-    *args: Any,  # noqa: ANN401  whatever a layer is called with
-    **_: Any,  # noqa: ANN401
-) -> Tensor:
-    """Stand in for a layer's forward."""
-    name, recorded = dims[0][0], output.clone()
-    if name == probe.source:
-        probe.begun = True
-        return _with_nan(module, recorded, probe.channels)
-    reading = _reading(dims)
-    if not probe.begun or reading is None:
-        return recorded
-    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
-    if name == probe.last:
-        raise PassIsOver
-    return recorded if marks is None or reading[1] is not Side.BOTH else _with_nan(module, recorded, marks)
-
-
-def _read(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Note which channels of a layer's input are marked, and take the marks away."""
-    reading = _reading(dims)
-    if reading is None or not args or not isinstance(args[0], Tensor):
-        return args
-    marks = probe.read(reading, multiplier_of(module), args[0], channel_axis_of(module, args[0]))
-    return args if marks is None else (args[0].nan_to_num(0.0), *args[1:])
-
-
-def _mark(probe: NanProbe, dims: tuple[ChannelDim, ...], module: nn.Module, _: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401
-    if dims[0][0] == probe.source:
-        probe.begun = True
-        return _with_nan(module, output, probe.channels)
-    marks = probe.seen.get((dims[0][0], Side.BOTH))
-    return output if marks is None else _with_nan(module, output, marks)
-
-
-def _stop(probe: NanProbe, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Note that a module with parameters reads marked channels, and take the marks away."""
-
-    def clean(value: Any) -> Any:  # noqa: ANN401
-        if not isinstance(value, Tensor) or not value.is_floating_point() or not bool(value.isnan().any()):
-            return value
-        probe.stops.append(name)
-        return value.nan_to_num(0.0)
-
-    return tuple(clean(value) for value in args), {key: clean(value) for key, value in kwargs.items()}
-
-
-def _reading(dims: tuple[ChannelDim, ...]) -> ChannelDim | None:
+def reading_of(dims: tuple[ChannelDim, ...]) -> ChannelDim | None:
     """Return the channel dimension of a module that is read; an embedding has none."""
     return next((dim for dim in dims if dim[1] is not Side.OUT), None)
-
-
-def _with_nan(module: nn.Module, output: Tensor, channels: Tensor) -> Tensor:
-    index = channels.nonzero().flatten().to(output.device)
-    return output.index_fill(channel_axis_of(module, output), index, NAN)

@@ -1,6 +1,8 @@
 """Which channels go together according to torch-pruning's dependency graph."""
 
 import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +12,42 @@ from torch_pruning.ops import OPTYPE, module2type
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelDim, ChannelTies, Side
-from envs.engine.network.kinds import LAYER_KINDS, kind_of
+from envs.engine.network.kinds import kind_of, layer_kinds
 from envs.engine.network.modules import BatchNorm, is_plain, is_product, multiplier_of
 
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
-ROOTS = tuple(layer for kind in LAYER_KINDS if Side.OUT in kind.sides for layer in kind.types)
-"""Classes of layers that write channels of their own."""
+MOST_STEPS = 3000
+"""DenseNet-121, whose groups are the largest here that end in good time, takes up to 1,296."""
 Folds = tuple[tuple[str, str], ...]
+
+
+class GroupIsEndless(Exception):
+    """A group took more steps than any that ended in good time."""
+
+
+@dataclass
+class _Steps:
+    """Steps taken for a group: torch-pruning's time for one grows with their square."""
+
+    taken: int = 0
+
+
+class _Counted(list[Any]):
+    """What depends on a node; going through it is a step.
+
+    Raises:
+        GroupIsEndless: when it was one too many.
+    """
+
+    def __init__(self, dependencies: Iterable[Any], steps: _Steps) -> None:
+        super().__init__(dependencies)
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[Any]:
+        self._steps.taken += 1
+        if self._steps.taken > MOST_STEPS:
+            raise GroupIsEndless
+        return super().__iter__()
 
 
 def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: dict[str, Call]) -> Folds:
@@ -30,14 +61,23 @@ def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: 
         example = [inputs] if isinstance(inputs, Tensor) else inputs
         dependencies = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
         names = {module: name for name, module in model.named_modules()}
-        for group in dependencies.get_all_groups(root_module_types=ROOTS):
+        steps = _Steps()
+        for node in dependencies.module2node.values():
+            node.dependencies = _Counted(node.dependencies, steps)
+        for group in dependencies.get_all_groups(root_module_types=_roots()):
             _tie_group(ties, group, names)
+            steps.taken = 0
     return _foldable(dependencies, names, calls)
 
 
 def knows_kind(module: nn.Module) -> bool:
     """Whether torch-pruning knows how channels pass a module; what it does not know it takes for elementwise."""
     return module2type(module) is not OPTYPE.ELEMENTWISE
+
+
+def _roots() -> tuple[type[nn.Module], ...]:
+    """Return the classes of layers that write channels of their own."""
+    return tuple(layer for kind in layer_kinds() if Side.OUT in kind.sides and not kind.reader for layer in kind.types)
 
 
 def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> None:  # noqa: ANN401

@@ -10,6 +10,7 @@ from amc.agent.ddpg import AMCDDPG
 from amc.agent.policy import AMC, PaperAMC
 from baselines.known_strategies import known_strategies
 from baselines.least_error import LeastError
+from baselines.reconstruction import Reconstruction
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
@@ -201,22 +202,26 @@ def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
         AMC(**values)
 
 
-def test_a_known_start_plays_what_is_known_and_then_near_the_best_of_it() -> None:
-    env = RecordTrials(PruningEnv(AnalyticEngine()), 12)
-    AMC(planning=False, start="known", warm_up=0.5, sigma=0.021).search(env)
+def test_a_known_start_plays_what_is_known_then_the_local_search_and_then_near_the_best_of_it() -> None:
+    episodes, warm_up = 24, 16
+    env = RecordTrials(PruningEnv(AnalyticEngine()), episodes)
+    AMC(planning=False, start="known", local_search=warm_up / episodes, sigma=0.021, seed=3).search(env)
     known = list(known_strategies(env.problem).values())
     played = [trial.strategy for trial in env.trials]
     assert played[: len(known)] == [played[0], *known[1:]]
     assert np.abs(np.subtract(played[0], known[0])).max() < 0.1  # filled up to the limit
-    best = max(env.trials[: len(known)], key=quality).strategy
-    assert len(set(played)) > 8
-    for strategy in played[len(known) :]:
+    # The policy that is nothing but the local search plays the same; it begins with least error, which is known here.
+    alone = RecordTrials(PruningEnv(AnalyticEngine()), warm_up - len(known) + 1)
+    Reconstruction(seed=3).search(alone)
+    assert played[len(known) : warm_up] == [trial.strategy for trial in alone.trials[1:]]
+    best = max(env.trials[:warm_up], key=quality).strategy
+    for strategy in played[warm_up:]:
         assert np.abs(np.subtract(strategy, best)).mean() < 0.2
 
 
 def test_a_known_start_is_played_whatever_the_warm_up() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 3)
-    AMC(start="known", warm_up=0.0).search(env)
+    AMC(start="known", warm_up=0.0, local_search=0.0).search(env)
     assert env.trials[1].strategy == LeastError(env.problem.budget).strategy()
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("module", ["amc", "amc.search", "amc.train", "amc.compare"])
+@pytest.mark.parametrize("module", ["amc", "amc.search", "amc.train", "amc.compare", "amc.verify"])
 def test_the_version_is_that_of_this_distribution(module: str, tmp_path: Path) -> None:
     process = run("-m", module, "--version", folder=tmp_path)
     assert (process.returncode, process.stdout) == (0, f"amc-search {amc.__version__}\n")
@@ -36,8 +37,9 @@ def test_the_package_lists_its_commands(tmp_path: Path) -> None:
     process = run("-m", "amc", folder=tmp_path)
     assert process.returncode == 0
     commands = [line.split()[:4] for line in process.stdout.splitlines() if line.startswith("python")]
-    names = ("search", "train", "compare")
-    assert commands == [["python", "-m", f"amc.{name}", "or"] for name in names]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    names = [script.removeprefix("amc-") for script in scripts]
+    assert sorted(commands) == [["python", "-m", f"amc.{name}", "or"] for name in sorted(names)]
     assert all(f" amc-{name} " in process.stdout for name in names)
 
 

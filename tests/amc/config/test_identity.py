@@ -3,6 +3,7 @@ from dataclasses import replace
 from amc.config.identity import run_settings
 from amc.config.recipe import Finetuning, Recipe
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
+from envs.engine.settings import ScoringSettings
 
 CFG = SearchConfig(
     model=ModelConfig("plain20"),
@@ -38,3 +39,9 @@ def test_a_run_of_one_stage_is_asked_what_runs_of_before_there_were_stages_were(
 def test_what_changes_the_search_changes_the_settings() -> None:
     assert run_settings(replace(CFG, constraint="bound")) != run_settings(CFG)
     assert run_settings(replace(CFG, policy=CFG.policy | {"sigma": 0.1})) != run_settings(CFG)
+
+
+def test_scoring_is_one_setting_as_in_runs_of_before_there_was_a_coreset_and_its_error_another() -> None:
+    assert {key: value for key, value in run_settings(CFG).items() if "scoring" in key} == {"scoring": "full"}
+    coreset = run_settings(replace(CFG, scoring=ScoringSettings("coreset", 0.002)))
+    assert coreset == run_settings(CFG) | {"scoring": "coreset", "scoring.error": 0.002}

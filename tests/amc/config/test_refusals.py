@@ -11,8 +11,8 @@ from amc.config.conf_folder import CONF
 from amc.config.overrides import with_own_choices
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
-from amc.device import prepare_torch
 from amc.errors import UserError
+from amc.measurement.device import prepare_torch
 from amc.run.plan import make_policy
 
 REFUSED = {

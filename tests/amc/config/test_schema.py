@@ -7,13 +7,15 @@ from hydra.core.global_hydra import GlobalHydra
 
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
+from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
-from amc.errors import ConfigError, ModelError, UserError
+from amc.errors import ConfigError, UserError
 from amc.run.plan import make_policy
 from amc.tracking.make import make_tracker
 from amc.zoo.data.registry import DATASETS
 from amc.zoo.models.registry import LIBRARIES, MODELS
+from envs.engine.settings import ScoringSettings
 
 NEEDED = {
     "custom": ["model._target_=my_package.build_net"],
@@ -24,7 +26,7 @@ NEEDED_OF_DATA = {"custom": ["data._target_=my_package.make_splits"]}
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml"))
 
 
 def composed(*overrides: str, name: str = "search") -> TrainConfig:
@@ -106,8 +108,8 @@ def test_the_seed_reaches_the_policy() -> None:
         ("finetune.top_k=0", ConfigError),
         ("data.image_size=100000", ConfigError),
         ("+model.depth=20", ConfigError),
-        ("target=nan", ModelError),
-        ("target=-0.5", ModelError),
+        ("target=nan", ConfigError),
+        ("target=-0.5", ConfigError),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(override: str, error: type[UserError]) -> None:
@@ -129,7 +131,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(overrides: list[str], 
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("policy", choices("policy"))
+@pytest.mark.parametrize("policy", policy_names())
 def test_a_policy_lists_its_settings_with_their_defaults(policy: str) -> None:
     cfg = composed(f"policy={policy}", "seed=5")
     assert isinstance(cfg, SearchConfig)
@@ -172,9 +174,21 @@ def test_a_race_is_for_accuracy(reward: str) -> None:
         searching(f"reward={reward}", "scoring=racing")
 
 
+def test_a_coreset_has_an_error_and_nothing_else_has() -> None:
+    assert searching().scoring == ScoringSettings("full")
+    assert searching("scoring=coreset").scoring == ScoringSettings("coreset", None)
+    assert searching("scoring=coreset", "scoring.error=0.001").scoring == ScoringSettings("coreset", 0.001)
+    assert searching("scoring=coreset", "reward=loss").scoring.error is None
+    with pytest.raises(ConfigError, match=r"^scoring\.error=0\.001: must be null: it goes with scoring=coreset"):
+        searching("scoring.error=0.001")
+    with pytest.raises(ConfigError, match=r"^scoring\.error=0\.0: must be above 0, or null$"):
+        searching("scoring=coreset", "scoring.error=0")
+
+
 def test_sensitivity_analysis_refuses_to_race() -> None:
-    make_policy(searching("policy=sensitivity"))
-    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full"):
+    for scoring in ("full", "coreset"):
+        make_policy(searching("policy=sensitivity", f"scoring={scoring}"))
+    with pytest.raises(ConfigError, match="scoring=racing: SensitivityAnalysis needs scoring=full or coreset"):
         make_policy(searching("policy=sensitivity", "scoring=racing"))
 
 

@@ -7,16 +7,16 @@ from torch import nn
 
 from amc.errors import ConfigError
 from amc.measurement import memory
-from amc.measurement.memory import Demand, available_memory, check_memory, gram_bytes
+from amc.measurement.memory import Demand, available_memory, check_fits, gram_bytes
 
 GIGABYTE = 1 << 30
 
 
 def test_what_does_not_fit_is_refused_by_its_largest_key() -> None:
     demands = [Demand("data.search=9", 2 * GIGABYTE, "images"), Demand("policy.replay_size=7", 3 * GIGABYTE, "replay")]
-    check_memory(demands, 5 * GIGABYTE)
+    check_fits(demands, 5 * GIGABYTE)
     with pytest.raises(ConfigError, match=r"^policy\.replay_size=7: 5 GB .*3 GB of it for replay.* 4 GB are there"):
-        check_memory(demands, 4 * GIGABYTE)
+        check_fits(demands, 4 * GIGABYTE)
 
 
 def test_gram_matrices_are_as_wide_as_what_a_window_holds() -> None:

@@ -45,6 +45,23 @@ def test_a_checkpoint_comes_back(name: str, tmp_path: Path) -> None:
     assert torch.equal(trained(image), fresh(image))
 
 
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pt"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_saved_from_a_wrapped_network_fit_the_bare_one(prefix: str, name: str, tmp_path: Path) -> None:
+    trained, fresh, image = built(1), built(2), torch.randn(2, 1, 5, 5)
+    wrapped = {f"{prefix}{key}": tensor for key, tensor in trained.state_dict().items()}
+    load_checkpoint(fresh, save(tmp_path / name, wrapped))
+    assert torch.equal(trained(image), fresh(image))
+
+
+def test_weights_are_found_beside_the_optimizers(tmp_path: Path) -> None:
+    trained, fresh, image = built(1), built(2), torch.randn(2, 1, 5, 5)
+    wrapped = {f"module.{key}": tensor for key, tensor in trained.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": wrapped, "best": 0.9}, tmp_path / "net.pt")
+    load_checkpoint(fresh, str(tmp_path / "net.pt"))
+    assert torch.equal(trained(image), fresh(image))
+
+
 def nan(tensors: dict[str, Tensor]) -> None:
     tensors["0.weight"][0] = float("nan")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.cost_table import cost_table
+from envs.costs.cost_table import cost_table
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.errors import NotKnown
 from envs.engine.types import KnowsReconstructionError, KnowsUnitScores

@@ -40,20 +40,30 @@ class ChannelAxis(NamedTuple):
         axis: its number.
         shared: how many channels have one slice in common, such as the blocks of a grouped convolution.
         adjacent: whether these channels are next to each other, or lie a block apart.
+        parts: how many slices a channel has, each a part of the axis from the next: query, key and value.
     """
 
     axis: int
     shared: Callable[[Any], int] = one
     adjacent: bool = False
+    parts: Callable[[Any], int] = one
 
-    def slices(self, module: nn.Module, channels: Tensor) -> Tensor:
-        """Return which slices stay when ``channels``, ascending numbers, do; channels that share go together."""
-        shared = self.shared(module)
-        return channels[::shared] // shared if self.adjacent else channels[: len(channels) // shared]
+    def slices(self, module: nn.Module, channels: Tensor, size: int) -> Tensor:
+        """Return which of ``size`` slices stay when ``channels``, ascending numbers, do; who share go together."""
+        shared, parts = self.shared(module), self.parts(module)
+        slices = channels[::shared] // shared if self.adjacent else channels[: len(channels) // shared]
+        return torch.cat([slices + part * (size // parts) for part in range(parts)]) if parts > 1 else slices
 
     def width(self, module: nn.Module, size: int) -> int:
-        """Return the number of channels that a tensor with ``size`` slices holds."""
-        return size * self.shared(module)
+        """Return the number of channels that a tensor with ``size`` slices holds.
+
+        Raises:
+            ValueError: it is no whole number.
+        """
+        width, rest = divmod(size * self.shared(module), self.parts(module))
+        if rest:
+            raise ValueError(f"{size} is no multiple of {self.parts(module)}")
+        return width
 
 
 class Product(NamedTuple):
@@ -87,7 +97,8 @@ class LayerKind:
         types: torch's classes.
         axes: for every parameter and buffer that gets smaller the axes of its channels. ``Side.IN`` and ``Side.OUT``
             where inputs and outputs are different channels, ``Side.BOTH`` alone where they are the same.
-        outputs: the attribute that says how many output channels there are, a number or a shape that begins with it.
+        outputs: the attribute that says how many output channels there are, a number or a shape that begins with it;
+            or what computes it.
         inputs: the same for input channels; empty where it reads none, as an embedding.
         channel_axis: ``(module, number of dimensions)`` of an input or output -> the axis of its channels.
         applies: which modules of ``types`` the row is for.
@@ -96,12 +107,14 @@ class LayerKind:
         blocks: groups of a convolution: no weight joins two of them, and all stay equally wide.
         resize: ``(module, new widths)``: sets attributes; ``None`` where ``inputs`` and ``outputs`` are all there is.
         product: what is known of its weights where it multiplies its inputs with them.
+        reader: the module inside that reads the output channels, where they do not leave it: those of attention's
+            heads. What leaves are the reader's outputs, and nothing that is read loses channels.
     """
 
     name: str
     types: tuple[type[nn.Module], ...]
     axes: Mapping[str, Mapping[Side, ChannelAxis]]
-    outputs: str
+    outputs: str | Callable[[Any], int]
     inputs: str = ""
     channel_axis: Callable[[Any, int], int] = second_axis
     applies: Callable[[Any], bool] = always
@@ -110,6 +123,7 @@ class LayerKind:
     blocks: Callable[[Any], int] = one
     resize: Callable[[Any, Widths], None] | None = None
     product: Product | None = None
+    reader: str = ""
 
     def matches(self, module: nn.Module) -> bool:
         """Whether the row is for a module."""
@@ -123,13 +137,13 @@ class LayerKind:
     def widths(self, module: nn.Module) -> dict[Side, int]:
         """Return the number of channels at every side, inputs first."""
         ordered = [side for side in (Side.IN, Side.OUT, Side.BOTH) if side in self.sides]
-        return {side: _first(getattr(module, self._attribute(side))) for side in ordered}
+        return {side: _size(module, self._attribute(side)) for side in ordered}
 
     def multiplier(self, module: nn.Module) -> int:
         """Return how many output channels come from one input channel, 1 where outputs come from all inputs."""
         if Side.BOTH not in self.sides or self.inputs == self.outputs:
             return 1
-        return _first(getattr(module, self.outputs)) // _first(getattr(module, self.inputs))
+        return _size(module, self.outputs) // _size(module, self.inputs)
 
     def set_widths(self, module: nn.Module, widths: Widths) -> None:
         """Change the numbers of channels that a module remembers; its tensors are someone else's.
@@ -141,7 +155,9 @@ class LayerKind:
             self.resize(module, widths)
             return
         for side, width in widths.items():
-            setattr(module, self._attribute(side), width)
+            attribute = self._attribute(side)
+            if isinstance(attribute, str):
+                setattr(module, attribute, width)
 
     def widths_from(self, module: nn.Module, shapes: Mapping[str, Size]) -> dict[Side, int]:
         """Return the numbers of channels of a module whose parameters and buffers are to have other shapes.
@@ -164,9 +180,10 @@ class LayerKind:
                     raise ValueError(f"{name} of shape {tuple(shape)} for {widths[side]} channels")
         return widths
 
-    def _attribute(self, side: Side) -> str:
+    def _attribute(self, side: Side) -> str | Callable[[Any], int]:
         return self.inputs if side is Side.IN else self.outputs
 
 
-def _first(size: int | tuple[int, ...]) -> int:
+def _size(module: nn.Module, attribute: str | Callable[[Any], int]) -> int:
+    size = getattr(module, attribute) if isinstance(attribute, str) else attribute(module)
     return size[0] if isinstance(size, tuple) else size

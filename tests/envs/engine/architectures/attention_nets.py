@@ -175,7 +175,7 @@ ATTENTION: dict[str, Case] = {
     "separate_projections": Case(lambda: nn.Sequential(Separate(16), Separate(16)), TOKENS),
     "counted_heads": Case(lambda: nn.Sequential(Counted(16), Counted(16)), TOKENS),
     "counted_heads_within": Case(lambda: nn.Sequential(CountedWithin(16), CountedWithin(16)), TOKENS),
-    "vit": Case(lambda: ViT(MultiHead), PICTURE, target=0.6),
+    "vit": Case(lambda: ViT(MultiHead), PICTURE),
     "vit_counted": Case(lambda: ViT(Counted), PICTURE),
     "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, target=0.6),
     "encoder_layers": Case(encoder, TOKENS),

@@ -22,7 +22,17 @@ from composed_nets import (
     two_inputs,
 )
 from net_builder import Case
-from own_layers import NormAct, NormRelu, SamePadded, Standardised, convolved, ghost, normed, remembering
+from own_layers import (
+    NormAct,
+    NormRelu,
+    SamePadded,
+    Standardised,
+    StandardisedPadded,
+    convolved,
+    ghost,
+    normed,
+    remembering,
+)
 from torch import nn
 
 IMAGE, SIGNAL, VOLUME = ((3, 12, 12),), ((3, 24),), ((2, 6, 6, 6),)
@@ -97,11 +107,8 @@ CONVOLUTIONAL: dict[str, Case] = {
         ),
         IMAGE,
     ),
-    "parametrized": Case(
-        lambda: computed_weights(nn.utils.parametrizations.weight_norm),
-        IMAGE,
-        whole=(("1", "parametrization"), ("0.0", "ParametrizedConv2d")),
-    ),
+    "parametrized": Case(lambda: computed_weights(nn.utils.parametrizations.weight_norm), IMAGE),
+    "spectral_norm": Case(lambda: computed_weights(nn.utils.spectral_norm), IMAGE),
     "recurrent": Case(recurrent, SIGNAL, whole=(("b", "GRU"),)),
     "text": Case(text, ((12,),), classes=50),
     "channel_tensors": Case(channel_tensors, IMAGE, whole=(("a", "when made smaller"), ("b", "parameter of its own"))),
@@ -120,7 +127,10 @@ CONVOLUTIONAL: dict[str, Case] = {
     "norm_with_activation": Case(lambda: normed(NormAct), IMAGE),
     "norm_that_activates": Case(lambda: normed(NormRelu), IMAGE),
     "same_padded": Case(lambda: convolved(SamePadded), IMAGE),
-    "standardised": Case(lambda: convolved(Standardised), IMAGE, 0.75, (("0", "mixed"), ("2.0", "mixed"))),
+    "standardised": Case(lambda: convolved(Standardised), IMAGE),
+    "standardised_and_padded": Case(
+        lambda: convolved(StandardisedPadded), IMAGE, 0.75, (("0", "mixed"), ("2.0", "mixed"))
+    ),
     "remembering": Case(remembering, IMAGE),
     "ghost": Case(ghost, IMAGE),
     "auxiliary_head": Case(auxiliary, IMAGE, whole=(("a.0", "in training mode"),)),

@@ -42,6 +42,13 @@ class Standardised(nn.Conv2d):
         return self._conv_forward(images, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
 
 
+class StandardisedPadded(Standardised):
+    """The same on an input that it pads itself: no layer of torch's does that."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(F.pad(images, (1, 1, 1, 1)))
+
+
 def normed(norm: Callable[[int], nn.Module]) -> nn.Module:
     layers = (conv(3, 16), norm(16), conv(16, 32), norm(32), conv(32, 32, groups=32), norm(32), conv(32, 16), norm(16))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))

@@ -16,7 +16,7 @@ from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.head_counts import counts_of, set_counts
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.tracing.nan_probing import numberings
+from envs.engine.tracing.digits import numberings
 
 
 def tokens(batch: int = 1) -> Tensor:

@@ -51,6 +51,22 @@ def test_auto_is_float32_for_a_network_that_does_not_bear_less() -> None:
     assert choose_precision("auto", Cancelling().eval(), INPUTS, CPU) == "fp32"
 
 
+class Detector(nn.Module):
+    """Returns as many boxes as it finds, which rounding decides."""
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        exact = (inputs + 1e-4).to(
+            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else inputs.dtype
+        )
+        return {"boxes": inputs[exact.float()[:, 0] > inputs[:, 0]]}
+
+
+def test_a_network_whose_number_of_outputs_differs_runs_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envs.engine.scoring.precision.has_native_bf16", lambda _: True)
+    assert len(Detector()(INPUTS)["boxes"]) == 8
+    assert choose_precision("auto", Detector(), INPUTS, CPU) == "fp32"
+
+
 def test_weights_stay_in_float32() -> None:
     layer = nn.Linear(32, 4)
     with running_in("bf16", CPU):

@@ -12,10 +12,13 @@ from omegaconf import OmegaConf
 from amc.config.conf_folder import CONF
 from envs.search import SearchPolicy
 
+OWN = "custom"
+"""The choice on the command line that is anybody's own policy."""
+
 
 def policy_names() -> tuple[str, ...]:
-    """Return the names of all policies, in alphabetical order."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+    """Return the names of all policies, in alphabetical order; one's own has none here."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.yaml") if path.stem != OWN))
 
 
 def make_policy(name: str, seed: int) -> SearchPolicy:

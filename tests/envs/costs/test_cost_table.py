@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from envs.cost_table import TableCost, cost_table, padded
+from envs.costs.cost_table import TableCost, cost_table, padded
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Cost, Strategy
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from envs.engine.costs.timed_layers import shape_of
+from envs.engine.latency import LatencyModel, LayerShape, TimedLayer
 from envs.engine.network.calls import Call
 from envs.engine.network.channels import ChannelGroup, Side
 from envs.engine.network.kinds import kind_of
@@ -36,7 +38,12 @@ class ResourceModel:
     Every layer's figure is (input channels) x (output channels) x a constant, and channels are linear in the
     numbers of kept units, so a cost takes two small matrix products. What else the network multiplies (attention,
     layers called twice, functional weights) counts as in the dense network, less what goes with every unit.
+
+    Attributes:
+        latency: predicts seconds from the layers; ``None`` where no table was measured.
     """
+
+    latency: LatencyModel | None = None
 
     def __init__(self, model: nn.Module, graph: NetworkGraph) -> None:
         """Read shapes and members of the dense network."""
@@ -52,17 +59,44 @@ class ResourceModel:
         total = float(sum(parameter.numel() for parameter in model.parameters()))
         self._other_parameters = total - counted
         self._other_flops = graph.flops - float(self._flops @ (self._inputs * self._outputs))
+        self._timed = _timed_layers(model, graph, names)
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return the cost for one sample with ``kept`` units left in every group."""
-        gone = self._units - np.asarray(kept, dtype=np.float64)
-        inputs = self._inputs - self._per_unit[Side.IN] @ gone
-        outputs = self._outputs - self._per_unit[Side.OUT] @ gone - self._per_unit[Side.BOTH] @ gone
+        inputs, outputs, gone = self._widths(kept)
         products = inputs * outputs
         params = float(self._weights @ products + self._parameters @ outputs) + self._other_parameters
         memory = (params + float(self._buffers @ outputs)) * self._bytes
         flops = float(self._flops @ products - self._functional @ gone) + self._other_flops
-        return Cost(flops=flops, params=params, memory=memory)
+        latency = None if self.latency is None else self.latency.seconds(self.timed_layers(kept))
+        return Cost(flops=flops, params=params, memory=memory, latency=latency)
+
+    def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
+        """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
+        inputs, outputs, _ = self._widths(kept)
+        return [
+            TimedLayer(shape, round(outputs[row] if shape.kind == "depthwise" else inputs[row]), round(outputs[row]), n)
+            for row, shape, n in self._timed
+        ]
+
+    def _widths(self, kept: Sequence[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the input and output channels of every module, and the units that are gone."""
+        gone = self._units - np.asarray(kept, dtype=np.float64)
+        inputs = self._inputs - self._per_unit[Side.IN] @ gone
+        outputs = self._outputs - self._per_unit[Side.OUT] @ gone - self._per_unit[Side.BOTH] @ gone
+        return inputs, outputs, gone
+
+
+def _timed_layers(model: nn.Module, graph: NetworkGraph, names: Sequence[str]) -> list[tuple[int, LayerShape, int]]:
+    """Return row, shape and number of calls of the layers whose time a table can hold."""
+    found = []
+    for row, name in enumerate(names):
+        call = graph.calls.get(name)
+        module = model.get_submodule(name)
+        shape = shape_of(module, call) if call is not None and not computes_weights(module) else None
+        if call is not None and shape is not None:
+            found.append((row, shape, call.count))
+    return found
 
 
 def _channels_per_unit(groups: Sequence[ChannelGroup], row: dict[str, int], side: Side) -> FloatArray:

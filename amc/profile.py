@@ -1,0 +1,69 @@
+"""``amc-profile``, ``python -m amc.profile``: a table of latencies for a network, here or on another machine."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import amc
+from amc.cli.entry import enter
+from amc.errors import ConfigError
+
+EXAMPLE = "model=resnet20 data=fashion_mnist latency.batch=1"
+
+
+class _Parser(ArgumentParser):
+    """Reports a wrong argument as the other commands report a wrong key."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --help says what can be asked")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure a table, or pack what another machine is to measure.
+
+    Raises:
+        ConfigError: an argument or a key is wrong.
+        ModelError: the network cannot be measured, or the machine is too noisy.
+    """
+    asked = _asked(arguments)
+    # Imported late: a typo on the command line is answered before torch is there.
+    from amc.deploy.profiling import ask_elsewhere, measure_here
+
+    if asked.ask is not None:
+        ask_elsewhere(asked.keys, asked.ask)
+        print(f"written: {asked.ask}; where Python and onnxruntime are: python {asked.ask.name} table.json")
+    else:
+        print(measure_here(asked.keys, asked.table))
+
+
+def _asked(arguments: Sequence[str]) -> Namespace:
+    parser = _Parser("amc-profile", description="A table of latencies for resource=latency and round_to=auto.")
+    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
+    parser.add_argument("keys", nargs="*", metavar="key=value", help=f"as of amc.search, such as {EXAMPLE}")
+    parser.add_argument("--table", type=Path, default=Path("latency.json"), help="what to write; latency.json")
+    parser.add_argument("--ask", type=Path, help="write one file, such as phone.pyz, that measures on another machine")
+    asked = parser.parse_args(arguments)
+    for each in asked.keys:
+        if "=" not in each:
+            raise ConfigError(f"{each}: must be key=value, such as {EXAMPLE}")
+    return asked
+
+
+def run() -> None:
+    """Measure as the command line asks; errors end in one line."""
+    from amc.cli.command import FULL_ERROR, reporting
+
+    with reporting("profile", os.environ.get(FULL_ERROR) == "1"):
+        main(sys.argv[1:])
+
+
+def script() -> None:
+    """Run the command line: what the console script ``amc-profile`` calls."""
+    enter("profile", run)
+
+
+if __name__ == "__main__":
+    script()

@@ -1,0 +1,10 @@
+from .onnx_template import OnnxTemplate as OnnxTemplate
+from .prepared import OnnxFiles as OnnxFiles
+from .prepared import Prepared as Prepared
+from .prepared import prepare as prepare
+from .profile import KnownTable as KnownTable
+from .profile import Profile as Profile
+from .runtime import chosen_runtime as chosen_runtime
+from .table import LatencyTable as LatencyTable
+from .table import read_table as read_table
+from .timed_runs import time_networks as time_networks

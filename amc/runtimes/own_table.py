@@ -1,0 +1,126 @@
+"""Tables of runtimes that do not tell what an operation takes by itself: layers are timed from outside, alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from amc.errors import ConfigError
+from amc.measurement.on_device import (
+    ROUNDS,
+    TABLE,
+    digest,
+    machine,
+    measure,
+    middle,
+    pinned,
+    take_turns,
+    timed_networks,
+)
+from amc.measurement.onnx_graph import layer_graph, model_bytes
+from amc.runtimes.prepared import openvino_call
+from amc.runtimes.request import bare
+from envs.engine.threads import torch_threads
+from envs.engine.torch_engine import TorchEngine
+
+Call = Callable[[], object]
+
+
+def measure_table(
+    runtime: str, request: Mapping[str, Any], engine: TorchEngine, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure a request in a runtime and return the table.
+
+    Args:
+        runtime: its name.
+        request: what to measure.
+        engine: of the network that the request is about.
+        tell: is told how far it is.
+
+    Raises:
+        ConfigError: the runtime takes too long to load a layer.
+        TooNoisy: the machine is not quiet enough.
+    """
+    if runtime == "onnxruntime-cpu":
+        return measure(request, tell)
+    if runtime == "torch-compile":
+        raise ConfigError(
+            "device_profile=torch-compile: compiling each layer takes too long for a table; take torch-eager"
+        )
+    batch, threads = int(request["batch"]), int(request["threads"])
+    openvino = runtime == "openvino"
+    layer_call = _openvino_layer if openvino else _torch_layer
+    with pinned(threads), torch_threads(threads), torch.inference_mode():
+        layers = [_timed_layer(layer, layer_call, batch, threads) for layer in request["layers"]]
+        stairs = [_timed_layer(layer, layer_call, batch, threads) for layer in request["staircases"]]
+        tell(f"{len(request['variants'])} networks")
+        images = torch.randn(batch, *request["network"]["input"]["shape"])
+        if openvino:
+            contents = [model_bytes(request["network"], each["shapes"]) for each in request["variants"]]
+            calls = [_bound(openvino_call(content, threads), images) for content in contents]
+        else:
+            calls = [_bound(bare(engine, each["kept"]), images) for each in request["variants"]]
+        networks = timed_networks(calls)
+    measured = [{"layers": each["layers"], "ms": ms} for each, ms in zip(request["variants"], networks, strict=True)]
+    table = {
+        "format": TABLE,
+        "runtime": runtime,
+        "version": version_of(runtime),
+        "batch": batch,
+        "threads": threads,
+        "machine": machine(),
+        "layers": layers,
+        "staircases": stairs,
+        "networks": measured,
+    }
+    return {**table, "sha256": digest(table)}
+
+
+def version_of(runtime: str) -> str:
+    """Return the version of a runtime."""
+    if runtime == "onnxruntime-cpu":
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+    if runtime == "openvino":
+        import openvino
+
+        return str(openvino.__version__)
+    return str(torch.__version__)
+
+
+def _timed_layer(layer: Mapping[str, Any], call: Callable[..., Call], batch: int, threads: int) -> dict[str, Any]:
+    calls = [call(layer, inputs, outputs, batch, threads) for inputs, outputs in layer["counts"]]
+    return {**layer, "ms": [1000 * middle(times) for times in take_turns(calls, ROUNDS)]}
+
+
+def _torch_layer(layer: Mapping[str, Any], inputs: int, outputs: int, batch: int, _: int) -> Call:
+    network: nn.Module
+    if layer["kind"] == "linear":
+        network = nn.Linear(inputs, outputs)
+        shape: Sequence[int] = (batch, *layer["size"], inputs)
+    else:
+        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        groups = inputs if layer["kind"] == "depthwise" else layer["groups"]
+        convolution = kinds[len(layer["kernel"]) - 1](
+            inputs,
+            outputs,
+            tuple(layer["kernel"]),
+            tuple(layer["stride"]),
+            tuple(layer["padding"]),
+            tuple(layer["dilation"]),
+            groups,
+        )
+        network = nn.Sequential(convolution, nn.ReLU(inplace=True))
+        shape = (batch, inputs, *layer["size"])
+    return _bound(network.eval(), torch.randn(*shape))
+
+
+def _openvino_layer(layer: Mapping[str, Any], inputs: int, outputs: int, batch: int, threads: int) -> Call:
+    graph, shapes = layer_graph(layer, inputs, outputs)
+    return _bound(openvino_call(model_bytes(graph, shapes), threads), torch.randn(batch, *graph["input"]["shape"]))
+
+
+def _bound(run: Callable[[torch.Tensor], object], images: torch.Tensor) -> Call:
+    return lambda: run(images)

@@ -1,0 +1,126 @@
+"""Networks made ready in a runtime: something to call, and the bytes that would be shipped."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from amc.errors import ModelError
+from amc.measurement.on_device import open_session
+from amc.runtimes.onnx_template import OnnxTemplate, differences
+from amc.weights.export import onnx_bytes
+
+EQUAL = 1e-4
+"""Largest difference between a runtime's outputs and torch's, relative to the largest output."""
+
+
+class Prepared(NamedTuple):
+    """A network in a runtime.
+
+    Attributes:
+        run: takes a batch of images, and returns when it is done.
+        file_bytes: size of the file that the runtime loads; 0 where there is none.
+    """
+
+    run: Callable[[Tensor], object]
+    file_bytes: int = 0
+
+
+class OnnxFiles:
+    """ONNX files of networks that were cut from one another, each compared with torch.
+
+    Args:
+        dense: the network that the others were cut from, as it is run.
+        example: an input, shape ``(1, ...)``.
+    """
+
+    def __init__(self, dense: nn.Module, example: Tensor) -> None:
+        self.template = OnnxTemplate(on_cpu(dense), example.cpu())
+        self._example = example.cpu()
+
+    def of(self, network: nn.Module) -> bytes:
+        """Return a network's file.
+
+        Raises:
+            ModelError: onnxruntime computes something else than torch.
+        """
+        network = on_cpu(network)
+        images = torch.cat([self._example, self._example.flip(-1)])
+        try:
+            content = self.template.filled(network)
+            if differences(content, network, images) <= EQUAL:
+                return content
+        except Exception:  # noqa: S110  whatever onnxruntime raises where the graph knew the old shapes
+            pass
+        content = onnx_bytes(network, self._example)
+        difference = differences(content, network, images)
+        if difference > EQUAL:
+            raise ModelError(f"the ONNX file of {type(network).__name__} differs from torch by {difference:.2g}")
+        return content
+
+
+def on_cpu(network: nn.Module) -> nn.Module:
+    """Return a copy of a network on the CPU, in plain layout."""
+    import copy
+
+    return copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+
+
+def prepare(
+    runtime: str, networks: Mapping[str, nn.Module], files: OnnxFiles | None, threads: int
+) -> dict[str, Prepared]:
+    """Make networks ready in a runtime.
+
+    Args:
+        runtime: its name.
+        networks: in eval mode, by name.
+        files: makes their ONNX files, for runtimes that load these.
+        threads: of the runtime on the CPU.
+
+    Raises:
+        ModelError: a network cannot be brought into the runtime.
+    """
+    if runtime == "torch-eager":
+        return {name: Prepared(network) for name, network in networks.items()}
+    if runtime == "torch-compile":
+        return {name: Prepared(_compiled(network)) for name, network in networks.items()}
+    if files is None:
+        raise TypeError(f"{runtime} loads ONNX files")
+    contents = {name: files.of(network) for name, network in networks.items()}
+    load = onnxruntime_call if runtime == "onnxruntime-cpu" else openvino_call
+    return {name: Prepared(load(content, threads), len(content)) for name, content in contents.items()}
+
+
+def _compiled(network: nn.Module) -> Callable[[Tensor], object]:
+    compiled: Callable[[Tensor], object] = torch.compile(network)
+    return compiled
+
+
+def onnxruntime_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
+    """Return an ONNX file in onnxruntime on the CPU."""
+    session = open_session(content, threads)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: _as_array(images)})
+
+
+def openvino_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
+    """Return an ONNX file in OpenVINO on the CPU, tuned for latency."""
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(content)
+        model: Any = core.read_model(str(path))
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    return lambda images: request.infer([_as_array(images)])
+
+
+def _as_array(images: Tensor) -> Any:  # noqa: ANN401  of NumPy
+    return np.ascontiguousarray(images.detach().cpu().numpy())

@@ -1,0 +1,130 @@
+"""Files of strangers: does one run code, take memory or time without end, or end otherwise than in one line?
+
+A file that would run code writes a file beside itself, whose being there is the proof.
+"""
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import amc
+from amc.cli.command import as_user_error
+from amc.compare import main as compare
+from amc.names import printable_line
+from amc.verify import main as verify
+from benchmarks.faults import machine
+from benchmarks.faults.hostile_checkpoints import CHECKPOINTS
+from benchmarks.faults.hostile_images import IMAGE_FOLDERS
+from benchmarks.faults.hostile_runs import RUN_FOLDERS
+from benchmarks.faults.killed import SETTINGS, Row, Sabotage
+
+SECONDS, BYTES = 10, 1 << 30
+CODES = {0, 2, 3, 4, 5}
+IMAGES = [
+    *("data=image_folder", "data.name=image_folder", "data.folder=images", "data.image_size=8", "~data._target_"),
+    *("data.calibration=2", "data.search=2", "policy=uniform", "train.batch_size=2"),
+]
+
+
+class _Answer(NamedTuple):
+    ended: machine.Ended
+    seconds: float
+    more_bytes: int
+
+
+def hostile_files(count: int, workshop: Path, sabotage: Sabotage | None = None) -> Iterator[Row]:
+    """Have hostile checkpoints, run folders and images read, each by the command that reads such files."""
+    base = workshop / "base"
+    base.mkdir()
+    machine.run(base, SETTINGS["random"])
+    (run,) = (base / "outputs").rglob("seed0")
+    kinds: dict[str, list[Callable[[Path], machine.Ended]]] = {
+        "checkpoints": [partial(_checkpoint, make, sabotage) for make in CHECKPOINTS.values()],
+        "run folders": [partial(_run, run, make, sabotage) for make in RUN_FOLDERS.values()],
+        "image folders": [partial(_images, make, sabotage) for make in IMAGE_FOLDERS.values()],
+    }
+    names = {"checkpoints": list(CHECKPOINTS), "run folders": list(RUN_FOLDERS), "image folders": list(IMAGE_FOLDERS)}
+    left = count
+    for kind, reads in kinds.items():
+        failures = []
+        for name, read in list(zip(names[kind], reads, strict=True))[:left]:
+            place = workshop / f"{kind} {name}".replace(" ", "-")
+            place.mkdir()
+            wrong = _judge(place, read)
+            failures += [f"{name}: {wrong}"] if wrong else []
+            shutil.rmtree(place, ignore_errors=True)
+        tried = min(left, len(reads))
+        left -= tried
+        yield Row(f"hostile {kind}", "no code, one line, 10 s, 1 GB", tried, tried, failures)
+
+
+def _judge(place: Path, read: Callable[[Path], machine.Ended]) -> str:
+    used = os.times()
+    ended = read(place)
+    now = os.times()
+    seconds = now.children_user + now.children_system - used.children_user - used.children_system
+    memory = machine.peak_bytes - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    lines = machine.error_lines(ended)
+    if list(place.rglob("canary")):
+        return "it ran code"
+    if seconds > SECONDS or ended.code < 0:
+        return f"exit code {ended.code} after {seconds:.0f} s"
+    if memory > BYTES:
+        return f"it took {memory >> 20} MB more"
+    if ended.code not in CODES or "a bug?" in ended.errors or len(lines) != (ended.code != 0):
+        return f"exit code {ended.code}, {len(lines)} lines: {lines[-2:]}"
+    return "" if all(line.isprintable() for line in lines) else f"not printable: {lines[0]!r}"
+
+
+def _checkpoint(make: Callable[[Path], None], sabotage: Sabotage | None, place: Path) -> machine.Ended:
+    path = place / "file.pt"
+    make(path)
+    found = next(iter(sorted(place.glob("file.*"))), path)
+    return machine.run(place, ["policy=uniform", f"model.checkpoint={found}"], partial(_begin, sabotage))
+
+
+def _images(make: Callable[[Path], None], sabotage: Sabotage | None, place: Path) -> machine.Ended:
+    make(place / "images")
+    return machine.run(place, IMAGES, partial(_begin, sabotage))
+
+
+def _run(run: Path, make: Callable[[Path], None], sabotage: Sabotage | None, place: Path) -> machine.Ended:
+    folder = place / "run"
+    shutil.copytree(run, folder)
+    make(folder)
+
+    def read_all() -> int:
+        _begin(sabotage)
+        os.chdir(place)
+        code = 0
+        for read in (amc.load, lambda path: verify([str(path)]), lambda path: compare([str(path)])):
+            try:
+                read(folder)
+            except Exception as error:
+                known = as_user_error(error)
+                code = max(code, known.exit_code)
+                os.write(3, printable_line(known).encode() + b"\n")
+        return code
+
+    with (place / "said").open("w+") as said:
+        code = machine.in_child(lambda: _with_errors_at(3, read_all), said.fileno())
+        said.seek(0)
+        errors = said.read()
+    # Three readers may say a line each.
+    bugs = [line for line in errors.splitlines() if "a bug?" in line or not line.isprintable()]
+    return machine.Ended(code, "\n".join(bugs[:1] or errors.splitlines()[:1]), 0)
+
+
+def _with_errors_at(descriptor: int, task: Callable[[], int]) -> int:
+    os.dup2(2, descriptor)
+    return task()
+
+
+def _begin(sabotage: Sabotage | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS + 2, SECONDS + 3))
+    if sabotage is not None:
+        sabotage()

@@ -1,0 +1,161 @@
+"""Commands in processes of their own, at the price of a ``fork``: everything is imported and warm beforehand."""
+
+import base64
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.figure
+import torch
+
+from amc.cli.command import run_command
+from amc.search import main
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation, Strategy
+from envs.search import RecordTrials
+
+TINY = (
+    *("model._target_=benchmarks.faults.tiny.net", "model.name=tiny"),
+    *("data._target_=benchmarks.faults.tiny.data", "data.name=tiny", "data.calibration=32", "data.search=32"),
+    *("train.epochs=1", "train.batch_size=32", "episodes=5", "finetune.epochs=0.5", "finetune.top_k=1"),
+    *("round_to=1", "threads=1", "cache_dir=cache"),
+)
+"""Asks for a search of a fraction of a second; ``cache_dir`` is beside ``outputs``: its files are at stake, too."""
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+BUG = 70
+peak_bytes = 0
+"""Memory that the latest process took at most, what it shared with this one included."""
+evaluations = 0
+"""Networks that were evaluated in the episodes of this process."""
+
+
+class Ended(NamedTuple):
+    """How a command ended.
+
+    Attributes:
+        code: exit code, negative where a signal ended it.
+        errors: what it said on stderr.
+        evaluations: networks that its episodes evaluated; -1 where it could not say.
+    """
+
+    code: int
+    errors: str
+    evaluations: int
+
+
+def prepare() -> None:
+    """Import and warm up what a search needs; count evaluations, and do not draw: pictures are not at stake here."""
+    torch.set_num_threads(1)
+    evaluate = TorchEngine.score_again
+    in_episode = False
+
+    def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
+        global evaluations
+        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison, are none.
+        evaluations += in_episode
+        return evaluate(engine, strategy)
+
+    def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
+        def played(*arguments: Any) -> Any:  # noqa: ANN401  handed on
+            nonlocal in_episode
+            in_episode = True
+            try:
+                return method(*arguments)
+            finally:
+                in_episode = False
+
+        return played
+
+    engine_class: Any = TorchEngine
+    engine_class.score_again = counted
+    env_class: Any = RecordTrials
+    env_class.step, env_class.score_strategy = map(in_an_episode, (RecordTrials.step, RecordTrials.score_strategy))
+    figure_class: Any = matplotlib.figure.Figure
+    figure_class.savefig = lambda _figure, file, **_: file.write(PICTURE)
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run(Path(folder), ["policy=uniform"], here=True)
+    if ended.code != 0:
+        raise RuntimeError(f"a search does not even run: {ended.errors}")
+
+
+def run(
+    place: Path, arguments: Sequence[str], before: Callable[[], None] | None = None, *, here: bool = False
+) -> Ended:
+    """Give a command line of ``python -m amc.search`` in a folder, and wait for its end.
+
+    Args:
+        place: the working directory; runs are in ``outputs`` below it.
+        arguments: of the command line, beside those of ``TINY``.
+        before: called in the process before the command.
+        here: in this process, to warm it up.
+    """
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as count:
+
+        def task() -> int:
+            global evaluations
+            evaluations = 0
+            os.chdir(place)
+            if before is not None:
+                before()
+            code = command([*TINY, *arguments])
+            os.pwrite(count.fileno(), b"%d" % evaluations, 0)
+            return code
+
+        if here:
+            came_from = Path.cwd()
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+                code = task()
+            os.chdir(came_from)
+        else:
+            code = in_child(task, said.fileno())
+        errors = os.pread(said.fileno(), 1 << 20, 0).decode(errors="replace")
+        return Ended(code, errors, int(os.pread(count.fileno(), 20, 0) or b"-1"))
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Give a command line of ``python -m amc.search`` in this process, and return its exit code."""
+    sys.argv = ["amc.search", *arguments]
+    try:
+        run_command("search", main)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    return 0
+
+
+def in_child(task: Callable[[], int], errors: int) -> int:
+    """Run a task in a copy of this process, what it says on stderr going to ``errors``; return how it ended."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = BUG
+        try:
+            redirect(errors)
+            code = task()
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        os._exit(code)
+    global peak_bytes
+    _, status, used = os.wait4(child, 0)
+    peak_bytes = used.ru_maxrss << 10
+    return os.waitstatus_to_exitcode(status)
+
+
+def redirect(errors: int) -> None:
+    """Let this process say nothing on stdout, and on stderr what goes to ``errors``."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(errors, 2)
+    logging.raiseExceptions = False  # a log file on a full disk
+
+
+def error_lines(ended: Ended) -> list[str]:
+    """Return what a command said of an error: one line where all is well."""
+    return [line for line in ended.errors.splitlines() if line.strip()]

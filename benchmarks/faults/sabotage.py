@@ -1,0 +1,129 @@
+"""Variants of this package that are broken on purpose: a protocol that they pass is worth nothing."""
+
+import builtins
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from amc.store import durable_files
+
+
+def write_in_place() -> None:
+    """Break what keeps files whole: write over the old file instead of beside it, and wait for no disk."""
+
+    def careless(path: Path, content: bytes | str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(descriptor, content.encode() if isinstance(content, str) else content)
+        os.close(descriptor)
+        return path
+
+    def careless_lines(file: Any, content: dict[str, Any]) -> None:  # noqa: ANN401
+        import json
+
+        vars(file).setdefault("held", []).append(json.dumps(content) + "\n")
+        if len(vars(file)["held"]) >= 3:  # as a buffer would
+            path = vars(file)["_path"]
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.write(descriptor, "".join(vars(file).pop("held")).encode())
+            os.close(descriptor)
+
+    _everywhere("write_file", careless)
+    line_file: Any = durable_files.LineFile
+    line_file.append = careless_lines
+
+
+def believe_everything() -> None:
+    """Break what finds damage: every digest is right."""
+    from amc.weights import tensor_file
+
+    _everywhere("parse_sealed", _believing_parse)
+    _everywhere("differing", lambda _: {})
+    vars(tensor_file).update(_check_digest=lambda *_: None)
+
+
+def ignore_errors() -> None:
+    """Break what reports a full disk: whatever cannot be written is taken for written."""
+
+    def hopeful(path: Path, content: bytes | str) -> Path:
+        try:
+            with path.open("wb", buffering=0) as file:
+                os.write(file.fileno(), content.encode() if isinstance(content, str) else content)
+        except OSError:
+            return path
+        return path
+
+    _everywhere("write_file", hopeful)
+
+
+def load_anything() -> None:
+    """Break what keeps strangers' files from running code, and from taking all memory."""
+    import torch
+    from PIL import Image
+
+    from amc.weights import checkpoint
+
+    load = torch.load
+
+    def trusting(path: Path, **_: object) -> Any:  # noqa: ANN401
+        return load(path, weights_only=False)
+
+    vars(torch).update(load=trusting)
+    vars(checkpoint).update(_check_archive=lambda *_: None)
+    open_any = Image.open
+    vars(Image).update(open=lambda path, *_, **__: open_any(path))
+
+
+def check_nothing() -> None:
+    """Break what checks a configuration at the door."""
+    from amc.config import schema, validation
+    from envs.engine import fields
+
+    for module in (schema, fields):
+        vars(module).update(check_settings=lambda _: None)
+    _everywhere("check_settings", lambda _: None)
+    _everywhere("validate", lambda _: None)
+    vars(validation).update(_validate_search=lambda _: None)
+
+
+def lock_nothing() -> None:
+    """Break what keeps processes apart."""
+
+    @contextmanager
+    def alone(*_: object) -> Iterator[None]:
+        yield
+
+    _everywhere("alone", alone)
+
+
+def seed_nothing() -> None:
+    """Break what makes a seed count: every process draws its own numbers."""
+    import numpy as np
+
+    own = np.random.default_rng
+    vars(np.random).update(default_rng=lambda _seed=None: own(os.getpid()))
+    _everywhere("seed_everything", lambda _: np.random.seed(os.getpid() % 2**32))  # noqa: NPY002
+
+
+def _everywhere(name: str, replacement: object) -> None:
+    """Replace a function in every module that knows it."""
+    for module in list(sys.modules.values()):
+        known = vars(module).get(name) if module is not builtins else None
+        if known is not None and str(getattr(known, "__module__", "")).partition(".")[0] in (
+            "amc",
+            "envs",
+            "baselines",
+        ):
+            vars(module)[name] = replacement
+
+
+def _believing_parse(kind: type[Any], text: str | bytes) -> Any:  # noqa: ANN401  a record
+    import json
+
+    from amc.store.digests import Read
+    from amc.store.typed_records import parse
+
+    return Read(parse(kind, json.dumps({k: v for k, v in json.loads(text).items() if k != "sha256"})), verified=False)

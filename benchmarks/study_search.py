@@ -1,0 +1,87 @@
+"""Our method in a given time: a search on few images, and of its best the one that is nearest to the dense network."""
+
+from dataclasses import replace
+from time import process_time
+from typing import NamedTuple
+
+from torch import nn
+
+from amc.config.policies import make_policy
+from amc.run.stage import SearchPlan, Stage
+from amc.training.choice import best_trials
+from amc.zoo.data.dataset import Split
+from benchmarks.cpu_clock import Clock
+from envs.constraint import uniform_strategy
+from envs.engine.types import Evaluation, Strategy
+from envs.search import RecordTrials
+
+SEARCH = 0.12
+"""Share of the time by which a search ends, start-up included."""
+CHOICE = 0.2
+"""Share of the time by which the best of it are repaired as for fine-tuning, and compared."""
+FINALISTS = 3
+SCORED = 1000
+"""Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
+MOST_EPISODES = 60
+
+
+class Finished(NamedTuple):
+    """A network as fine-tuning begins with it."""
+
+    strategy: Strategy
+    network: nn.Module
+    evaluation: Evaluation
+
+
+class Found(NamedTuple):
+    """What a search came to.
+
+    Attributes:
+        network: repaired as fine-tuning begins with it.
+        strategy: that it was pruned by.
+        episodes: that were played.
+        finalists: that were compared; with two or more, uniform ratios are among them.
+    """
+
+    network: nn.Module
+    strategy: Strategy
+    episodes: int
+    finalists: int
+
+
+def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Found:
+    """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning."""
+    env = RecordTrials(stage.problem, affordable(stage, clock))
+    make_policy(policy, seed).search(env)
+    first, *others = (trial.strategy for trial in best_trials(env.trials, FINALISTS - 1))
+    finalists = dict.fromkeys([first, uniform_strategy(stage.problem.budget), *others])  # each once, in this order
+    finished = _finished(stage, list(finalists), clock)
+    nearest = min(finished, key=lambda each: each.evaluation.divergence)
+    return Found(nearest.network, nearest.strategy, len(env.trials), len(finished))
+
+
+def on_few_images(plan: SearchPlan) -> SearchPlan:
+    """Return a plan of the same search, rewarded by the divergence from the dense network on some of its images."""
+    search = plan.data.splits.search
+    few = Split(search.images[:SCORED], search.labels[:SCORED])
+    return replace(plan, score=plan.data.scorer(few), problem=replace(plan.problem, reward="divergence"))
+
+
+def affordable(stage: Stage, clock: Clock) -> int:
+    """Return how many episodes the search's share of the time is enough for."""
+    ratios = uniform_strategy(stage.problem.budget)
+    stage.engine.evaluate(ratios)  # makes caches
+    start = process_time()
+    stage.engine.score_again(ratios)
+    return max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / (process_time() - start))))
+
+
+def _finished(stage: Stage, strategies: list[Strategy], clock: Clock) -> list[Finished]:
+    """Repair as many networks as there is time for, one at least, as fine-tuning begins with them."""
+    finished: list[Finished] = []
+    for strategy in strategies:
+        if finished and clock.left(CHOICE) < 0:
+            break
+        network = stage.engine.finish(strategy)
+        finished.append(Finished(strategy, network, stage.engine.score_network(network)))
+    return finished

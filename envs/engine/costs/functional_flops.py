@@ -1,0 +1,59 @@
+"""Multiply-accumulates outside of layers, such as attention's, that go with the units of channel groups."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose
+
+import torch
+from torch import nn
+
+from envs.engine.costs.cost_model import ResourceModel
+from envs.engine.costs.likeness import likeness
+from envs.engine.network.calls import Inputs
+from envs.engine.network.channels import ChannelGroup
+from envs.engine.surgery.compaction import compact, kept_channels
+from envs.engine.surgery.head_counts import kept_counts
+from envs.engine.tracing.graph import NetworkGraph
+from envs.engine.tracing.preflight import count_flops
+
+
+def with_functional_flops(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
+    """Measure what units take outside of layers, in every group if all groups together say that there is something.
+
+    Groups that are like each other and see tensors of the same shapes are measured once, if that adds up.
+    """
+    together = _saved(model, graph, inputs, graph.groups) if graph.groups else 0.0
+    if not together:
+        return graph
+    by_likeness: dict[object, float] = {}
+    for group in graph.groups:
+        like = _measured_like(model, graph, group)
+        if like not in by_likeness:
+            by_likeness[like] = _saved(model, graph, inputs, [group])
+    saved = [by_likeness[_measured_like(model, graph, group)] for group in graph.groups]
+    if not isclose(sum(saved), together, rel_tol=1e-9):
+        saved = [_saved(model, graph, inputs, [group]) for group in graph.groups]
+    groups = (
+        replace(group, flops=flops / (group.units // 2 or 1)) for group, flops in zip(graph.groups, saved, strict=True)
+    )
+    return replace(graph, groups=tuple(groups))
+
+
+def _measured_like(model: nn.Module, graph: NetworkGraph, group: ChannelGroup) -> object:
+    calls: Mapping[str, object] = {
+        member.module: (graph.calls[member.module].inputs, graph.calls[member.module].outputs)
+        for member in group.members
+    }
+    return group.units, likeness(model, group), tuple(calls.values())
+
+
+def _saved(model: nn.Module, graph: NetworkGraph, inputs: Inputs, halved: Sequence[ChannelGroup]) -> float:
+    """Return how many FLOPs more than the layers' arithmetic says go when some groups lose half of their units."""
+    kept = [
+        torch.arange(group.units) >= (group.units // 2 if any(group is other for other in halved) else 0)
+        for group in graph.groups
+    ]
+    small = compact(model, kept_channels(graph.groups, kept), counts=kept_counts(graph.groups, kept))
+    small.requires_grad_(True)
+    expected = ResourceModel(model, graph).cost([int(units.sum()) for units in kept]).flops
+    return expected - count_flops(small, inputs)

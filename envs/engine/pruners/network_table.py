@@ -1,0 +1,128 @@
+"""Every layer of a network: which steps decide about it, why it is kept whole, and where the cost lies."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from envs.engine.network.calls import Inputs, batch_size, forward
+from envs.engine.network.channels import ChannelGroup, GroupMember, Side
+from envs.engine.network.hooks import hooked
+from envs.engine.network.kinds import UNPRUNABLE, kind_of
+from envs.engine.network.modules import is_product
+from envs.engine.types import LayerPart, NetworkLayer
+
+BETWEEN = "multiplies what layers give it, and has no weights of its own"
+NO_CHOICE = "has no channels that can go by themselves"
+
+
+class Parts(NamedTuple):
+    """The steps that decide about a layer, as ``NetworkLayer`` names them."""
+
+    reads: tuple[LayerPart, ...] = ()
+    writes: tuple[LayerPart, ...] = ()
+    weight: int | None = None
+
+
+def parts_of_groups(groups: Sequence[ChannelGroup]) -> dict[str, Parts]:
+    """Return by module what the groups of channels, one a step, decide about."""
+    found: dict[str, Parts] = {}
+    for step, group in enumerate(groups):
+        for member in group.members:
+            before, part = found.get(member.module, Parts()), (LayerPart(step, _channels(member)),)
+            reads = part if member.side is not Side.OUT else ()
+            writes = part if member.side is not Side.IN else ()
+            found[member.module] = Parts(before.reads + reads, before.writes + writes)
+    return found
+
+
+def network_layers(
+    model: nn.Module,
+    inputs: Inputs,
+    parts: Mapping[str, Parts],
+    unprunable: Mapping[str, str],
+    *,
+    products_only: bool,
+) -> tuple[NetworkLayer, ...]:
+    """Describe every layer of a network, whether it is searched or not, in the order of their first calls.
+
+    Args:
+        model: the dense network in eval mode.
+        inputs: what it is called with.
+        parts: the steps that decide about a module, by name.
+        unprunable: why modules are kept whole, by name.
+        products_only: leave out what multiplies and is no convolution or linear layer, as the cost of masks does.
+    """
+    flops, order = own_flops(model, inputs)
+    inside = tuple(name for name, module in model.named_modules() if _never_smaller(module))
+    layers = []
+    for name, module in sorted(model.named_modules(), key=lambda item: order.get(item[0], len(order))):
+        product = is_product(module)
+        if not (product or (not products_only and (name in flops or _never_smaller(module)))):
+            continue
+        if any(name.startswith(f"{owner}.") for owner in inside):
+            continue
+        described = _describe(module, parts.get(name, Parts()), unprunable.get(name, ""))
+        layers.append(described._replace(name=name or type(model).__name__, flops=flops.get(name, 0.0)))
+    return tuple(layers)
+
+
+def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
+    kind = kind_of(module)
+    widths = kind.widths(module) if kind is not None else {}
+    both = widths.get(Side.BOTH, 0)
+    decided = parts.writes or parts.weight is not None
+    return NetworkLayer(
+        name="",
+        type=type(module).__name__,
+        flops=0.0,
+        params=sum(each.numel() for each in module.parameters(recurse=_never_smaller(module))),
+        inputs=widths.get(Side.IN, both),
+        outputs=widths.get(Side.OUT, both),
+        reads=parts.reads,
+        writes=parts.writes,
+        weight=parts.weight,
+        whole="" if decided else reason or (NO_CHOICE if is_product(module) else BETWEEN),
+    )
+
+
+def own_flops(model: nn.Module, inputs: Inputs) -> tuple[dict[str, float], dict[str, int]]:
+    """Return what modules multiply, and the order in which all are first called, by name.
+
+    The multiply-accumulates are those of one sample, without those of the modules inside, and only modules that
+    multiply anything are named.
+    """
+    order: dict[str, int] = {}
+
+    def note(name: str) -> None:
+        order.setdefault(name, len(order))
+
+    handles = (
+        module.register_forward_pre_hook(lambda _, __, name=name: note(name)) for name, module in model.named_modules()
+    )
+    with hooked(handles), FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        forward(model, inputs)
+    root, samples = type(model).__name__, 2 * batch_size(inputs)
+    counted = {name: sum(each.values()) / samples for name, each in counter.get_flop_counts().items()}
+    found = {}
+    for name, module in model.named_modules():
+        of_children = [counted.get(_path(root, name, child), 0.0) for child, _ in module.named_children()]
+        rest = counted.get(_path(root, name), 0.0) - sum(of_children)
+        if rest > 0:
+            found[name] = rest
+    return found, order
+
+
+def _path(*names: str) -> str:
+    return ".".join(name for name in names if name)
+
+
+def _channels(member: GroupMember) -> int:
+    return int((member.unit >= 0).sum())
+
+
+def _never_smaller(module: nn.Module) -> bool:
+    return isinstance(module, tuple(UNPRUNABLE))

@@ -1,0 +1,66 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amc.errors import ConfigError
+from amc.runtimes.runtime import chosen_runtime
+from amc.runtimes.timed_runs import is_steady, ratio_interval, time_networks
+
+
+class Sleep(nn.Module):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, images: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return images
+
+
+def test_networks_are_compared_with_the_first() -> None:
+    networks = {"dense": Sleep(0.003).eval(), "found": Sleep(0.001).eval()}
+    rows = time_networks("torch-eager", networks, torch.zeros(1, 1, 2, 2), batches=(1, 4), rounds=11)
+    assert [(row.network, row.batch, row.runtime) for row in rows] == [
+        (name, batch, "torch-eager") for batch in (1, 4) for name in networks
+    ]
+    assert all(row.median_ms >= 1000 * networks[row.network].seconds for row in rows)
+    assert all(row.speedup_low <= row.speedup <= row.speedup_high for row in rows)
+    assert rows[0].speedup == 1.0
+    assert rows[2].images_per_second == pytest.approx(4000 / rows[2].median_ms)
+
+
+def test_the_interval_holds_the_ratio_nineteen_times_in_twenty() -> None:
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        moments = [generator.lognormal(0, 0.5) for _ in range(31)]
+        dense = [moment * generator.lognormal(0, 0.1) for moment in moments]
+        other = [moment * generator.lognormal(0, 0.1) / 2 for moment in moments]
+        _, low, high = ratio_interval(dense, other)
+        held += low <= 2.0 <= high
+    assert 0.92 < held / 400 < 0.995
+
+
+def test_a_busy_machine_that_slows_both_alike_changes_no_ratio() -> None:
+    moments = [1.0, 7.0, 1.0, 3.0, 1.0, 1.0, 20.0, 1.0, 1.0, 1.0, 1.0]
+    ratio, low, high = ratio_interval([2 * moment for moment in moments], moments)
+    assert ratio == low == high == 2.0
+
+
+@pytest.mark.parametrize(
+    ("times", "steady"),
+    [([1.0, 1.01, 0.99] * 5, True), ([1.0, 2.0, 4.0] * 5, False), ([1.0] * 5 + [1.2] * 5 + [1.5] * 5, False)],
+    ids=["quiet", "noisy", "throttling"],
+)
+def test_times_that_mean_nothing_are_known(times: list[float], steady: bool) -> None:
+    assert is_steady([times, times]) == steady
+
+
+def test_runtimes_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="runtimes=torch-compile needs a C"):
+        chosen_runtime("torch-compile", "runtimes")
+    assert chosen_runtime("auto", device="cuda") == "torch-eager"
