@@ -13,7 +13,7 @@ from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
 from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
-from baselines.known_strategies import MOST_PROMISING, known_strategies
+from baselines.known_strategies import known_strategies, most_promising_first
 from baselines.least_error import NEEDS, LeastError
 from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
@@ -180,8 +180,7 @@ class AMC(Learning):
                 yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
             return
         known = known_strategies(env.problem)
-        # All that a search of one episode plays.
-        yield from (known[name] for name in sorted(known, key=lambda name: self.planning and name != MOST_PROMISING))
+        yield from most_promising_first(known) if self.planning else known.values()
         if isinstance(env.problem.engine, KnowsReconstructionError) and not self.planning:
             yield from islice(strategies_nearby(env, rng), max(0, count - len(known)))
             return
