@@ -17,7 +17,8 @@ from baselines.least_error import as_compounded
 from envs.constraint import ResourceBudget, rescale
 from envs.costs.cost_table import FloatArray, Places
 from envs.engine.types import Strategy
-from envs.search import RecordTrials, Trial, play_strategy
+from envs.search import RecordTrials, play_strategy
+from envs.trial import Trial
 
 FARTHEST = 4
 """Layers that a random move may change."""

@@ -13,7 +13,7 @@ from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
 from amc.agent.planning import OBSERVATIONS, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
-from baselines.known_strategies import MOST_PROMISING, known_strategies
+from baselines.known_strategies import known_strategies, most_promising_first
 from baselines.least_error import NEEDS, LeastError
 from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
@@ -50,8 +50,8 @@ class AMC(Learning):
     Attributes:
         planning: play what a critic of whole strategies promises, instead of what an actor says.
         observation: what the critic sees of a strategy: ``informed``: what every layer loses at what it keeps, as the
-            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums of
-            both over the layers; ``paper``: how much of every layer goes, and the sum.
+            engine foresees it (the square of what goes, where the engine does not), the same compounded, and the sums
+            of both; ``paper``: how much of every layer goes, and the sum.
         bonus: what an unknown strategy is worth more, at most, in standard deviations of what it may bring. Every
             episode draws its own between 0 and this.
         start: how the warm-up is played: ``random`` by uniformly random actions; ``reconstruction`` by the strategy
@@ -90,8 +90,8 @@ class AMC(Learning):
     observation: str = setting("informed", OneOf(tuple(OBSERVATIONS)))
     bonus: float = setting(3.0, Interval(0, 100))
     start: str = setting("known", OneOf(tuple(SIGMAS)))
-    warm_up: float = setting(0.05, FRACTION)
     local_search: float = setting(0.5, FRACTION)
+    warm_up: float = setting(0.05, FRACTION)
     sigma: float | None = setting(None, SPREADS)
     sigma_end: float = setting(0.02, SPREADS)
     gamma: float = setting(0.0, FRACTION)
@@ -180,9 +180,8 @@ class AMC(Learning):
                 yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
             return
         known = known_strategies(env.problem)
-        # All that a search of one episode plays.
-        yield from (known[name] for name in sorted(known, key=lambda name: self.planning and name != MOST_PROMISING))
-        if not self.planning and isinstance(env.problem.engine, KnowsReconstructionError):
+        yield from most_promising_first(known) if self.planning else known.values()
+        if isinstance(env.problem.engine, KnowsReconstructionError) and not self.planning:
             yield from islice(strategies_nearby(env, rng), max(0, count - len(known)))
             return
         for _ in range(count - len(known)):

@@ -40,7 +40,12 @@ DONE_BEFORE: dict[str, Setting] = {
     "max_drop": None,
 }
 DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
-    "amc.agent.policy.AMC": {"policy.planning": False, "policy.observation": "informed", "policy.bonus": 3.0},
+    "amc.agent.policy.AMC": {
+        "policy.planning": False,
+        "policy.observation": "informed",
+        "policy.bonus": 3.0,
+        "policy.local_search": 0.0,
+    },
 }
 """The same of keys that only one policy has."""
 

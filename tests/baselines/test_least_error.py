@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from baselines.least_error import LeastError, convex_minorant
+from baselines.least_error import MOST, LeastError, as_compounded, convex_minorant
 from envs.constraint import ResourceBudget, rescale
 from envs.engine.analytic import AnalyticEngine, Block
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
+from envs.landscapes.engine import LandscapeEngine
+from envs.landscapes.making import make_bench
 from envs.pruning_env import CONSTRAINTS, PruningEnv
 from envs.search import RecordTrials, play_strategy
 
@@ -118,3 +120,28 @@ class Ignorant:
 def test_an_engine_that_does_not_know_its_error_is_refused() -> None:
     with pytest.raises(ValueError, match="Ignorant does not know its reconstruction error"):
         LeastError(ResourceBudget(Ignorant(), "flops", 0.5, 0.1))
+
+
+@given(st.lists(st.floats(0.0, MOST), min_size=1, max_size=20))
+def test_compounded_errors_add_up_to_what_the_product_of_shares_leaves(errors: list[float]) -> None:
+    left = float(np.prod([1 - error for error in errors]))
+    assert np.exp(-sum(as_compounded(errors))) == pytest.approx(left, rel=1e-9)
+
+
+def test_errors_above_one_count_as_the_most() -> None:
+    assert as_compounded([1.2, MOST, 0.0]) == (as_compounded([MOST])[0], as_compounded([MOST])[0], 0.0)
+
+
+def test_compounded_no_layer_is_given_up_for_others() -> None:
+    """On the landscape of a real network, where the sum of errors would give up one."""
+    budget = make_bench("resnet20-cifar10", target=0.15).budget
+    engine = budget.engine
+    assert isinstance(engine, LandscapeEngine)
+
+    def worst(strategy: Strategy) -> float:
+        places = [layer.choices.index(layer.kept(keep)) for layer, keep in zip(engine.layers, strategy, strict=True)]
+        return max(engine.reconstruction_error(step)[place] for step, place in enumerate(places))
+
+    plain, compounded = (LeastError(budget, way).strategy() for way in (False, True))
+    assert worst(compounded) < worst(plain)
+    assert engine.evaluate(compounded).metric > engine.evaluate(plain).metric
