@@ -14,8 +14,8 @@ class ProblemSettings:
 
     Attributes:
             resource: what the target limits; ``memory``: bytes of the weights as shipped; ``latency``: seconds on the
-            ``device_profile``, predicted from a table of the network's layers; ``memory_peak``: bytes of weights and live
-            activations of one image at the peak of a forward pass; or one's own function of a ``Cost``, as
+            ``device_profile``, predicted from a table of the network's layers; ``memory_peak``: bytes of weights and
+            live activations of one image at the peak of a forward pass; or one's own function of a ``Cost``, as
             ``my_package.energy``.
         target: fraction of the dense network's resource that may be kept, above 0 and at most 1.
         constraint: how the target is met: ``bound`` layer by layer, ``rescale`` by one factor on the whole strategy.
