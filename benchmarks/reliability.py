@@ -11,9 +11,11 @@ everything, on a network so small that it takes half a second. Pictures are not 
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,18 +106,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = _read(kept)
     if not asked.table:
         machine.prepare()
-        began = time.monotonic()
-        for name, protocol in protocols(asked).items():
-            if name not in done and time.monotonic() - began < 60 * asked.minutes:
-                done[name] = _play(name, protocol, kept)
+        machine.deadline = time.monotonic() + 60 * asked.minutes
+        with suppress(machine.OutOfTime):
+            for name, protocol in protocols(asked).items():
+                machine.check_time()
+                if name not in done:
+                    done[name] = _play(name, protocol, kept)
     print(HEAD)
     for row in merged(row for rows in done.values() for row in rows):
         print(line(row), *(f"<!-- {failure} -->" for failure in row.failures[:SHOWN]), sep="\n", flush=True)
 
 
 def _play(name: str, protocol: Protocol, kept: Path | None) -> list[Row]:
-    with tempfile.TemporaryDirectory() as workshop:
-        rows = list(protocol(Path(workshop).resolve()))
+    if kept is None or not name.startswith("every-operation"):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = list(protocol(Path(folder).resolve()))
+    else:
+        workshop = kept.with_suffix("") / name.replace(" ", "-")
+        rows = list(protocol(workshop.resolve()))
+        shutil.rmtree(workshop)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a") as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import amc
-from amc.cli.command import as_user_error
+from amc.cli.user_errors import as_user_error
 from amc.compare import main as compare
 from amc.names import printable_line
 from amc.verify import main as verify

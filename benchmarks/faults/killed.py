@@ -1,5 +1,6 @@
 """Faults at every operation of a run and at random moments, and what the same command makes of what is left."""
 
+import json
 import os
 import shutil
 import signal
@@ -53,7 +54,7 @@ def every_operation(setting: str, workshop: Path, every: int = 1, sabotage: Sabo
     if recording.ended.code != 0:
         raise RuntimeError(f"an undisturbed run fails: {recording.ended.errors}")
     expected = _undisturbed(setting, workshop, sabotage)
-    resumed = {state: _resume(setting, path, expected, sabotage) for state, path in sorted(recording.states.items())}
+    resumed = _resume_all(setting, workshop, recording, expected, sabotage)
     by_fault: dict[str, list[Moment]] = defaultdict(list)
     for moment in recording.moments:
         by_fault[moment.fault].append(moment)
@@ -67,17 +68,37 @@ class _Resumed(NamedTuple):
     wrong: str
 
 
+def _resume_all(
+    setting: str, workshop: Path, recording: Recording, expected: Mapping[str, Any], sabotage: Sabotage | None
+) -> Mapping[str, _Resumed]:
+    """Go on from every state, and keep what came of it: there may be a next time."""
+    kept = workshop / "resumed"
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    resumed = {state: _Resumed(*rest) for state, *rest in map(json.loads, lines)}
+    for state, path in sorted(recording.states.items()):
+        if state not in resumed:
+            machine.check_time()
+            resumed[state] = _resume(setting, path, expected, sabotage)
+            with kept.open("a") as file:
+                file.write(json.dumps([state, *resumed[state]]) + "\n")
+    return resumed
+
+
 def _undisturbed(setting: str, workshop: Path, sabotage: Sabotage | None) -> Mapping[str, Any]:
     """Return what a run leaves that nobody broke and nobody watched."""
     if sabotage is None:
         return found(workshop / "place")
     place = workshop / "undisturbed"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     machine.run(place, SETTINGS[setting])
     return found(place)
 
 
 def _resume(setting: str, place: Path, expected: Mapping[str, Any], sabotage: Sabotage | None) -> _Resumed:
+    # The state stays, in case that this is cut short itself.
+    again = place.parents[1] / "again"
+    shutil.rmtree(again, ignore_errors=True)
+    place = shutil.copytree(place, again)
     ended = machine.run(place, SETTINGS[setting], sabotage)
     wrong = differences(place, expected) if ended.code == 0 else f"exit code {ended.code}: {ended.errors[-300:]}"
     shutil.rmtree(place)

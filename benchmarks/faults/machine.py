@@ -4,9 +4,11 @@ import base64
 import contextlib
 import gc
 import logging
+import math
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +37,8 @@ PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
 BUG = 70
+deadline = math.inf
+"""When to begin nothing new, by the monotonic clock."""
 peak_bytes = 0
 """Memory that the latest process took at most, what it shared with this one included."""
 evaluations = 0
@@ -166,6 +170,20 @@ def redirect(errors: int) -> None:
     os.dup2(nowhere, 1)
     os.dup2(errors, 2)
     logging.raiseExceptions = False  # a log file on a full disk
+
+
+class OutOfTime(Exception):
+    """What there is to do is to be gone on with another time."""
+
+
+def check_time() -> None:
+    """End what is kept on disk where it stands, if its time is up.
+
+    Raises:
+        OutOfTime: it is.
+    """
+    if time.monotonic() > deadline:
+        raise OutOfTime
 
 
 def error_lines(ended: Ended) -> list[str]:

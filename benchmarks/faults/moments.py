@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,15 +73,18 @@ def record(
     """Run a search in ``workshop / "place"``, and meet the faults at every operation.
 
     Args:
-        workshop: an empty folder.
+        workshop: a folder, empty or with a recording that is done.
         arguments: of the command line.
         faults: of ``FAULTS``.
         sabotage: breaks the package, in the process that runs.
         every: take every so-manieth operation only.
     """
     place, spool = workshop / "place", workshop / "states"
-    place.mkdir()
-    spool.mkdir()
+    if (spool / "ended").exists():
+        return _recorded(place, spool)
+    for folder in (place, spool):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     recorder = _Recorder(place, spool, faults, every)
 
     def begin() -> None:
@@ -89,6 +93,12 @@ def record(
         watch(place, recorder)
 
     ended = machine.run(place, arguments, begin)
+    (spool / "ended").write_text(json.dumps(ended))
+    return _recorded(place, spool)
+
+
+def _recorded(place: Path, spool: Path) -> Recording:
+    ended = machine.Ended(*json.loads((spool / "ended").read_text()))
     lines = (spool / "moments").read_text().splitlines()
     moments = [Moment(*json.loads(line)) for line in lines]
     states = {path.name: path for path in spool.iterdir() if path.is_dir()}
