@@ -108,3 +108,22 @@ def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_sto
     assert methods["uniform"]["p_holm"] >= methods["uniform"]["p"]
     assert sorted(result["mean_ranks"]) == sorted(methods)
     assert (tmp_path / "minutes.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_time_to_quality_tells_who_was_as_good_and_when(tmp_path: Path) -> None:
+    keys = ["data=digits", "data.calibration=200", "data.search=300", "train.epochs=6", f"cache_dir={tmp_path}"]
+    options = ["--episodes", "5", "--timed", "1", "--most", "4", "--policies", "reconstruction", "uniform"]
+    figures = figures_of("time_to_quality.py", *options, *keys)
+    assert figures["amc_procedure"]["seconds"] > figures["before_engine_seconds"] > 0
+    assert set(figures["ways"]) == {f"{p}, {s}" for p in ("reconstruction", "uniform") for s in ("full", "coreset")}
+    assert all((way["seconds"] is None) == (way["times_sooner"] is None) for way in figures["ways"].values())
+
+
+@pytest.mark.slow
+def test_an_episode_is_compared_with_racing_and_a_coreset(tmp_path: Path) -> None:
+    keys = ["data=digits", "data.calibration=200", "data.search=300", f"cache_dir={tmp_path}"]
+    figures = figures_of("episode.py", "--short", "--unseen", *keys, timeout=900)
+    assert -1 <= figures["coreset_rank_correlation"] <= 1
+    assert figures["speedup_coreset"] > 0
+    assert all(0 < images <= 300 for images in figures["coreset_images"].values())
