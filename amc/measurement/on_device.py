@@ -61,13 +61,24 @@ def pinned(threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def take_turns(calls: Sequence[Callable[[], object]], rounds: int, seconds: float = float("inf")) -> list[list[float]]:
+def clock_for(threads: int) -> Callable[[], float]:
+    """Return the clock that tells what work takes: of one thread its processor time, which leaves others' work out."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def take_turns(
+    calls: Sequence[Callable[[], object]],
+    rounds: int,
+    seconds: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
     """Return the seconds of every call in every round; the order rotates, so none always runs behind the same rival.
 
     Args:
         calls: what to time; warmed up here.
         rounds: at most so many.
         seconds: no further round after this long, but at least eleven.
+        clock: that tells what a call takes.
     """
     for call in calls:
         for _ in range(WARMUP):
@@ -79,9 +90,9 @@ def take_turns(calls: Sequence[Callable[[], object]], rounds: int, seconds: floa
             break
         for place in range(len(calls)):
             index = (done + place) % len(calls)
-            start = time.perf_counter()
+            start = clock()
             calls[index]()
-            times[index].append(time.perf_counter() - start)
+            times[index].append(clock() - start)
     return times
 
 
@@ -127,16 +138,20 @@ def measure_networks(graph: Graph, variants: Sequence[Mapping[str, Any]], batch:
     """
     shape = [batch, *graph["input"]["shape"]]
     calls = [_runner(open_session(model_bytes(graph, each), threads), shape) for each in variants]
-    return timed_networks(calls)
+    return timed_networks(calls, threads)
 
 
-def timed_networks(calls: Sequence[Callable[[], object]]) -> list[float]:
+def timed_networks(calls: Sequence[Callable[[], object]], threads: int = 1) -> list[float]:
     """Return the milliseconds of whole networks, each warmed up and called in turn with the others.
+
+    Args:
+        calls: run a network.
+        threads: of the runtime.
 
     Raises:
         TooNoisy: the machine is not quiet enough.
     """
-    times = take_turns(calls, 2 * ROUNDS)
+    times = take_turns(calls, 2 * ROUNDS, clock=clock_for(threads))
     noise = median(map(spread, times))
     if noise > WIDEST_SPREAD:
         raise TooNoisy(

@@ -88,7 +88,7 @@ def test_a_noisy_machine_gives_no_figure() -> None:
         time.sleep(next(pauses))
 
     with pytest.raises(TooNoisy, match="machine throttles or is busy"):
-        timed_networks([pause])
+        timed_networks([pause], threads=2)
 
 
 def test_statistics_of_times() -> None:
