@@ -78,8 +78,8 @@ def predict(name: str, size: int, width: float, batch: int) -> str:
     shares = np.abs((predicted / predicted[0]) / (measured / measured[0]) - 1)[1:]
     rank = spearmanr(predicted[1:], measured[1:]).statistic
     return (
-        f"| {name} | {batch} | {median(errors):.1%} | {np.quantile(errors, 0.9):.1%} | {median(shares):.1%} | {rank:.3f} | "
-        f"{measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(timed.known.table)} |"
+        f"| {name} | {batch} | {median(errors):.1%} | {np.quantile(errors, 0.9):.1%} | {median(shares):.1%} | "
+        f"{rank:.3f} | {measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(timed.known.table)} |"
     )
 
 
