@@ -14,10 +14,10 @@ from amc.measurement.on_device import (
     digest,
     machine,
     measure,
-    middle,
     pinned,
     take_turns,
     timed_networks,
+    undisturbed,
 )
 from amc.measurement.onnx_graph import layer_graph, model_bytes
 from amc.runtimes.prepared import openvino_call
@@ -93,7 +93,7 @@ def version_of(runtime: str) -> str:
 
 def _timed_layer(layer: Mapping[str, Any], call: Callable[..., Call], batch: int, threads: int) -> dict[str, Any]:
     calls = [call(layer, inputs, outputs, batch, threads) for inputs, outputs in layer["counts"]]
-    return {**layer, "ms": [1000 * middle(times) for times in take_turns(calls, ROUNDS, clock=clock_for(threads))]}
+    return {**layer, "ms": [1000 * undisturbed(times) for times in take_turns(calls, ROUNDS, clock=clock_for(threads))]}
 
 
 def _torch_layer(layer: Mapping[str, Any], inputs: int, outputs: int, batch: int, _: int) -> Call:
