@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -201,7 +201,12 @@ def search(
     seed_everything(plan.engine.seed)
     shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
     with shown as progress, stop:
-        sinks = [Renumbered(continuation, before), progress, Renumbered(tracking, before), stop]
+        sinks: list[Callable[[Trial], None]] = [
+            Renumbered(continuation, before),
+            progress,
+            Renumbered(tracking, before),
+            stop,
+        ]
         env = RecordTrials(stage.problem, episodes, sinks)
         try:
             play(policy, env)

@@ -10,13 +10,14 @@ from amc.errors import ConfigError
 from amc.measurement.on_device import (
     ROUNDS,
     TABLE,
+    clock_for,
     digest,
     machine,
     measure,
-    middle,
     pinned,
     take_turns,
     timed_networks,
+    undisturbed,
 )
 from amc.measurement.onnx_graph import layer_graph, model_bytes
 from amc.runtimes.prepared import openvino_call
@@ -61,7 +62,7 @@ def measure_table(
             calls = [_bound(openvino_call(content, threads), images) for content in contents]
         else:
             calls = [_bound(bare(engine, each["kept"]), images) for each in request["variants"]]
-        networks = timed_networks(calls)
+        networks = timed_networks(calls, threads)
     measured = [{"layers": each["layers"], "ms": ms} for each, ms in zip(request["variants"], networks, strict=True)]
     table = {
         "format": TABLE,
@@ -92,7 +93,7 @@ def version_of(runtime: str) -> str:
 
 def _timed_layer(layer: Mapping[str, Any], call: Callable[..., Call], batch: int, threads: int) -> dict[str, Any]:
     calls = [call(layer, inputs, outputs, batch, threads) for inputs, outputs in layer["counts"]]
-    return {**layer, "ms": [1000 * middle(times) for times in take_turns(calls, ROUNDS)]}
+    return {**layer, "ms": [1000 * undisturbed(times) for times in take_turns(calls, ROUNDS, clock=clock_for(threads))]}
 
 
 def _torch_layer(layer: Mapping[str, Any], inputs: int, outputs: int, batch: int, _: int) -> Call:

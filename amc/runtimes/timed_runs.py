@@ -1,5 +1,6 @@
 """How long the networks of a run take, side by side in a runtime: paired, with an interval of their ratio."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median, quantiles
@@ -9,7 +10,7 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
-from amc.measurement.on_device import WIDEST_SPREAD, pinned, spread, take_turns
+from amc.measurement.on_device import WIDEST_SPREAD, clock_for, pinned, spread, take_turns
 from amc.runtimes.prepared import OnnxFiles, Prepared, onnxruntime_call, prepare
 from envs.engine.threads import torch_threads
 
@@ -30,6 +31,8 @@ def time_networks(
     seconds: float = SECONDS,
 ) -> list[Latency]:
     """Time networks in a runtime, taking turns; the first is what the others are compared with.
+
+    With one thread on a CPU the time is the processor's, which what else the machine does is no part of.
 
     Args:
         runtime: its name.
@@ -85,9 +88,10 @@ def _steady(
     runtime: str, ready: Mapping[str, Prepared], images: Tensor, threads: int, rounds: int, seconds: float
 ) -> list[Latency]:
     """Measure until the times are steady; after a few tries they are marked as not."""
+    clock = clock_for(threads) if images.device.type == "cpu" else time.perf_counter
     for _ in range(TRIES):
         with torch.inference_mode():
-            times = take_turns([_Pass(each, images) for each in ready.values()], rounds, seconds)
+            times = take_turns([_Pass(each, images) for each in ready.values()], rounds, seconds, clock)
         steady = is_steady(times)
         if steady:
             break
