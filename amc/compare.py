@@ -31,18 +31,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
     parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
     parser.add_argument("--optuna", type=Path, help="file to write all trials to, as studies for optuna-dashboard")
+    parser.add_argument("--tensorboard", type=Path, help="folder to write one HParams table of all runs to")
     asked = parser.parse_args(arguments)
     if not asked.study.is_dir():
         raise ConfigError(f"{asked.study}: no such folder; runs are left in outputs/<name>")
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.comparison.publish import compare
 
-    compare(asked.study, asked.output or asked.study, asked.optuna)
+    compare(asked.study, asked.output or asked.study, asked.optuna, asked.tensorboard)
 
 
 def run() -> None:
     """Compare as the command line asks; errors end in one line."""
-    from amc.cli.command import FULL_ERROR, reporting
+    from amc.cli.command import reporting
+    from amc.cli.user_errors import FULL_ERROR
 
     with reporting("compare", os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])

@@ -4,7 +4,9 @@
 and trackers stands ``${oc.env:DB_PASSWORD}``.
 """
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -12,6 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 ENVIRONMENT = "oc.env"
+SHORTEST_SECRET = 4
+"""Characters; what is shorter stands in messages for other reasons."""
+_NAME = re.compile(r"\$\{oc\.env:\s*'?\"?(\w+)")
+_USED: set[str] = set()
 
 
 class _Text(str):
@@ -79,7 +85,22 @@ def unmarked(value: Any) -> Any:  # noqa: ANN401  any value of a configuration
     return value if kind is None else kind(value)
 
 
+def hidden(message: str, arguments: Iterable[str]) -> str:
+    """Return a message with what comes from the environment as it was written: messages end up in logs, too.
+
+    Args:
+        message: it.
+        arguments: of the command line, which name variables; so do configurations that were read before.
+    """
+    names = {name for argument in arguments for name in _NAME.findall(argument)} | _USED
+    values = {value: name for name in names if len(value := os.environ.get(name, "")) >= SHORTEST_SECRET}
+    for value in sorted(values, key=len, reverse=True):
+        message = message.replace(value, f"${{{ENVIRONMENT}:{values[value]}}}")
+    return message
+
+
 def _interpolation(name: str, *_default: object) -> str:
+    _USED.add(name)
     return f"${{{ENVIRONMENT}:{name}}}"
 
 

@@ -54,7 +54,8 @@ def _asked(arguments: Sequence[str]) -> Namespace:
 
 def run() -> None:
     """Export as the command line asks; errors end in one line."""
-    from amc.cli.command import FULL_ERROR, reporting
+    from amc.cli.command import reporting
+    from amc.cli.user_errors import FULL_ERROR
 
     with reporting("export", os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def main(cfg: "SearchConfig") -> None:
     """Run the search that the command line asks for."""
     # Imported late: a typo on the command line is answered before torch is there.
-    from amc.cli.command import chosen, end_sweep, output_folder
+    from amc.cli.command import chosen, command_of, end_sweep, output_folder
     from amc.config.overrides import policy_name
     from amc.run.pipeline import run_search
     from amc.store.lock import alone
@@ -19,7 +19,8 @@ def main(cfg: "SearchConfig") -> None:
     folder = output_folder()
     # Jobs side by side may name the same folder: the second then finds the run of the first, and knows what to do.
     with alone(folder / ".lock", f"search in {folder}"):
-        played_to_end = run_search(cfg, policy_name(chosen("policy"), cfg.policy.get("_target_")), folder)
+        name = policy_name(chosen("policy"), cfg.policy.get("_target_"))
+        played_to_end = run_search(cfg, name, folder, command_of("search"))
     if not played_to_end:
         end_sweep()
 

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Verify as the command line asks; errors end in one line."""
-    from amc.cli.command import FULL_ERROR, reporting
+    from amc.cli.command import reporting
+    from amc.cli.user_errors import FULL_ERROR
 
     with reporting("verify", os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])

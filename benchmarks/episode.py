@@ -1,7 +1,7 @@
-"""Seconds an episode: the engine against AMC's procedure, against the fastest forward pass there is, and racing.
+"""Seconds an episode: the engine against AMC's procedure, against the fastest forward pass, racing and a coreset.
 
-    python benchmarks/episode.py                       # a quarter of an hour to an hour on 2 cores
-    python benchmarks/episode.py --seeds 1 --episodes 20 --strategies 1
+    python benchmarks/episode.py                       # an hour or two on 2 cores
+    python benchmarks/episode.py --short               # under ten minutes, the training of the network included
 
 Times are those of all cores together (CPU seconds); with one thread they are what wall time would be on an idle
 machine. What is compared takes turns in one process.
@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from coreset_ranking import agreement, choose
 from reference_procedure import ReferenceProcedure
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +24,9 @@ from torch import Tensor, nn
 
 from amc.agent.policy import AMC
 from envs.constraint import ResourceBudget, rescale
+from envs.coreset_scoring import score_finalists
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
+from envs.engine.scoring.coreset import CoresetScorer
 from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.scoring.top1 import Score, Top1Scorer
@@ -31,9 +34,13 @@ from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import ADAPTIVE_BATCH, TorchEngine
 from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials
+from envs.search import RecordTrials, best_trial
 
-KEYS = ("model=mobilenet", "data=fashion_mnist", "data.calibration=3000", "train.epochs=3", "threads=1")
+KEYS = ("model=mobilenet", "data=fashion_mnist", "data.calibration=3000", "train.epochs=3")
+SHORT = {"strategies": 1, "rounds": 2, "seeds": 1, "episodes": 15, "ranked": 30}
+TARGETS = (0.5, 0.2)
+THEIR_PARTS = ("least squares by SVD", "masked scoring")
+ON_CORESET = "scoring on the coreset"
 MIN_KEEP = 0.1
 CPU = torch.device("cpu")
 
@@ -115,27 +122,35 @@ def floors(
     return episode.median(), {name: clock.median() for name, clock in clocks.items()}
 
 
-def searches(setting: Setting, engine: TorchEngine, target: float, seeds: int, episodes: int) -> dict[str, float]:
-    """Search with and without racing and return seconds an episode, images an episode, and the best ones' quality."""
+def searches(
+    setting: Setting, engine: TorchEngine, target: float, chosen: CoresetScorer, seeds: int, episodes: int
+) -> dict[str, float]:
+    """Search on all images, racing, and on a coreset; return seconds and images an episode, and the best's quality."""
     scorer = Top1Scorer(setting.search, setting.labels)
-    found: dict[str, list[float]] = {name: [] for name in ("full", "racing", "images", "policy", "difference")}
+    names = ("full", "racing", "coreset", "images", "policy", "racing difference", "coreset difference")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(seeds):
         best = {}
-        for name, score in (("full", scorer), ("racing", RacingScorer(scorer, setting.model))):
+        ways: dict[str, Score] = {"full": scorer, "racing": RacingScorer(scorer, setting.model), "coreset": chosen}
+        for name, score in ways.items():
             engine.score = score
             engine.forget()
             env = RecordTrials(PruningEnv(engine, target=target), episodes)
             clock = Clock([], [])
             clocked(clock, partial(AMC(seed=seed).search, env))
-            found[name].append(clock.cpu[0] / episodes)
+            trials = env.trials
+            if name == "coreset":
+                trials = clocked(clock, partial(score_finalists, env.problem, trials, scorer))
+            found[name].append(sum(clock.cpu) / episodes)
             engine.score = scorer
-            best[name] = engine.score_again(env.best.strategy).metric
+            best[name] = engine.score_again(best_trial(trials).strategy).metric
             if name == "full":
                 engine_share = sum(t.engine_seconds for t in env.trials) / sum(t.seconds for t in env.trials)
                 found["policy"].append(found["full"][-1] * (1 - engine_share))
-            else:
+            elif name == "racing":
                 found["images"].append(statistics.mean(trial.evaluation.n_samples for trial in env.trials))
-        found["difference"].append(best["racing"] - best["full"])
+        for name in ("racing", "coreset"):
+            found[f"{name} difference"].append(best[name] - best["full"])
     return {name: statistics.mean(values) for name, values in found.items()}
 
 
@@ -144,19 +159,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategies", type=int, default=3, help="random strategies a target")
     parser.add_argument("--rounds", type=int, default=3, help="passes that the floor is the median of")
-    parser.add_argument("--seeds", type=int, default=5, help="searches with and without racing")
+    parser.add_argument("--seeds", type=int, default=5, help="searches on all images, racing and on a coreset")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of each search")
+    parser.add_argument("--ranked", type=int, default=100, help="strategies that a coreset ranks")
+    parser.add_argument("--unseen", action="store_true", help="compare rankings on the test split, too")
+    parser.add_argument("--error", type=float, help="scoring.error")
+    parser.add_argument("--short", action="store_true", help="as little of all as tells something; trains an epoch")
     parser.add_argument("keys", nargs="*", help="keys of amc.search, such as cache_dir=... or data.search=1000")
     args = parser.parse_args(arguments)
-    setting = make_setting(*KEYS, *args.keys)
+    if args.short:
+        vars(args).update(SHORT)
+    setting = make_setting(*KEYS, *(["train.epochs=1"] if args.short else []), *args.keys)
+    torch.set_num_threads(1)
     scorer = Top1Scorer(setting.search, setting.labels)
     engine = TorchEngine(setting.model, setting.calibration[:1], setting.calibration, scorer, EngineSettings())
     reference = ReferenceProcedure(engine.model, engine.pruner, setting.calibration, engine.settings.seed)
     stages = Stages(engine, setting.calibration, scorer)
     console = Console()
     rows, differences = {}, []
-    for target in (0.5, 0.2):
-        clocks = {"least squares by SVD": Clock([], []), "masked scoring": Clock([], [])}
+    coresets = {target: choose(engine, target, MIN_KEEP, scorer, args.error) for target in TARGETS}
+    for target in TARGETS:
+        clocks = {name: Clock([], []) for name in (*THEIR_PARTS, ON_CORESET)}
         stages.clocks = {name: Clock([], []) for name in stages.clocks}
         for strategy in random_strategies(engine, target, args.strategies):
             masked = clocked(clocks["least squares by SVD"], lambda s=strategy: reference.prune(engine.kept(s)))
@@ -166,10 +189,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ours = stages.run(strategy, adaptive=False)
             stages.run(strategy, adaptive=True)
             differences.append(ours - theirs)
+            on_coreset = partial(engine.run, engine.prune(strategy), coresets[target].score)
+            clocked(clocks[ON_CORESET], on_coreset)
         rows[target] = {name: clock.median() for name, clock in (clocks | stages.clocks).items()}
     strategy = random_strategies(engine, 0.5, 1)[0]
     episode, floor = floors(engine, stages, strategy, setting.search, args.rounds)
-    search = searches(setting, engine, 0.5, args.seeds, args.episodes)
+    search = searches(setting, engine, 0.5, coresets[0.5].score, args.seeds, args.episodes)
+    test = setting.unseen() if args.unseen else None
+    ranked = {
+        target: agreement(engine, random_strategies(engine, target, args.ranked), chosen.score, scorer, test)
+        for target, chosen in coresets.items()
+    }
 
     table = Table("CPU seconds", *(f"target {target}" for target in rows))
     for name in rows[0.5]:
@@ -183,21 +213,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def of(target: float, *names: str) -> float:
         return sum(rows[target][name] for name in names)
 
-    our_parts = ("least squares and slicing", "folding", "scoring")
-    their_parts = ("least squares by SVD", "masked scoring")
+    def ratio(target: float, *ours: str) -> float:
+        return round(of(target, *THEIR_PARTS) / of(target, *ours), 2)
+
+    before = ("least squares and slicing", "folding")
+    our_parts = (*before, "scoring")
     print_json(
         {
-            "speedup": round(of(0.5, *their_parts) / of(0.5, *our_parts), 2),
-            "speedup_target_0.2": round(of(0.2, *their_parts) / of(0.2, *our_parts), 2),
-            "speedup_racing": round(of(0.5, *their_parts) / search["racing"], 2),
+            "speedup": ratio(0.5, *our_parts),
+            "speedup_target_0.2": ratio(0.2, *our_parts),
+            "speedup_racing": round(of(0.5, *THEIR_PARTS) / search["racing"], 2),
+            "speedup_coreset": ratio(0.5, *before, ON_CORESET),
+            "speedup_coreset_target_0.2": ratio(0.2, *before, ON_CORESET),
+            "speedup_coreset_adaptive": ratio(0.5, *before, "adaptive", ON_CORESET),
+            "speedup_coreset_search": round(of(0.5, *THEIR_PARTS) / search["coreset"], 2),
+            "coreset_images": {str(target): len(each.score.coreset.images) for target, each in coresets.items()},
+            "coreset_error": {str(target): round(each.score.coreset.error, 5) for target, each in coresets.items()},
+            "coreset_pilot_seconds": {str(target): round(each.seconds, 1) for target, each in coresets.items()},
+            "coreset_rank_correlation": round(ranked[0.5].whole, 3),
+            "coreset_ranking": {
+                str(target): {name: round(value, 4) for name, value in each._asdict().items()}
+                for target, each in ranked.items()
+            },
+            "coreset_best_difference": round(search["coreset difference"], 5),
             "over_floor": round((episode + search["policy"]) / min(floor.values()), 3),
             "accuracy_difference": round(max(map(abs, differences)), 5),
             "adaptive_share": round(of(0.5, "adaptive") / of(0.5, "adaptive", *our_parts), 3),
             "racing_images": round(search["images"]),
             "racing_over_full": round(search["racing"] / search["full"], 3),
-            "racing_best_difference": round(search["difference"], 5),
+            "racing_best_difference": round(search["racing difference"], 5),
             "policy_seconds": round(search["policy"], 4),
-            "reference_seconds": round(of(0.5, *their_parts), 3),
+            "reference_seconds": round(of(0.5, *THEIR_PARTS), 3),
             "episode_seconds": round(of(0.5, *our_parts), 3),
         }
     )

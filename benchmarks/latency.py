@@ -6,7 +6,6 @@ ratios within the target, timed in turn with the dense one. Weights are untraine
 benchmarks/latency.md.
 """
 
-import sys
 from argparse import ArgumentParser
 from dataclasses import replace
 from statistics import median
@@ -34,11 +33,13 @@ NETWORKS = 40
 UNREPAIRED = EngineSettings(reconstruct=False, adaptive_bn=0)
 
 
-def make_engine(name: str, size: int, round_to: int | str | None, batch: int, table: bool = True) -> "Timed":
+def make_engine(
+    name: str, size: int, width: float, round_to: int | str | None, batch: int, table: bool = True
+) -> "Timed":
     """Return the engine of an untrained network of the zoo, with its table of latencies."""
     torch.manual_seed(0)
     example = torch.randn(1, 1, size, size)
-    network = build_model(name, 10, 1).eval()
+    network = build_model(name, 10, 1, width).eval()
     engine = TorchEngine(
         network, example, example, lambda _: Evaluation(0.0, 0.0, 1), replace(UNREPAIRED, round_to=round_to)
     )
@@ -56,9 +57,9 @@ class Timed:
         self.engine, self.profile, self.known, self.example = engine, profile, known, example
 
 
-def predict(name: str, size: int, batch: int) -> str:
+def predict(name: str, size: int, width: float, batch: int) -> str:
     """Return a row: how far predictions of networks that the table has not seen are off."""
-    timed = make_engine(name, size, "auto", batch)
+    timed = make_engine(name, size, width, "auto", batch)
     if timed.known is None:
         raise TypeError("no table")
     engine = timed.engine
@@ -80,7 +81,7 @@ def predict(name: str, size: int, batch: int) -> str:
     )
 
 
-def speed(name: str, size: int, target: float) -> list[str]:
+def speed(name: str, size: int, width: float, target: float) -> list[str]:
     """Return rows: uniform ratios within a fraction of the FLOPs or of the latency, by rounding."""
     networks: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
@@ -91,7 +92,7 @@ def speed(name: str, size: int, target: float) -> list[str]:
         ("FLOPs, round_to=auto", "auto", "flops"),
         ("latency, round_to=auto", "auto", "latency"),
     ):
-        timed = make_engine(name, size, round_to, 1, table=round_to == "auto")
+        timed = make_engine(name, size, width, round_to, 1, table=round_to == "auto")
         engine = timed.engine
         if dense is None:
             dense = engine.pruner.for_inference(engine.model)
@@ -115,16 +116,17 @@ def main() -> None:
     parser.add_argument("what", choices=("predict", "speed"))
     parser.add_argument("networks", nargs="+")
     parser.add_argument("--size", type=int, default=28, help="height and width of images")
+    parser.add_argument("--width", type=float, default=1.0, help="multiplier on channels")
     parser.add_argument("--batch", type=int, default=1, help="for predict")
     parser.add_argument("--target", type=float, default=0.5, help="for speed")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for name in asked.networks:
         if asked.what == "predict":
-            print(predict(name, asked.size, asked.batch), flush=True)
+            print(predict(name, asked.size, asked.width, asked.batch), flush=True)
         else:
-            print("\n".join(speed(name, asked.size, asked.target)), flush=True)
+            print("\n".join(speed(name, asked.size, asked.width, asked.target)), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth operation only")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new behind so many")
-    for name, count in (("kills", 200), ("levels", 20), ("damages", 300), ("hostile", 100), ("requests", 500)):
+    for name, count in (("kills", 200), ("levels", 20), ("damages", 300), ("hostile", 127), ("requests", 500)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--processes", type=int, default=10, help="at once, in one folder or on one cache")
     parser.add_argument("--policies", type=int, default=10, help="how many are played with the same seed")

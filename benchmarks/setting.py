@@ -19,6 +19,8 @@ from amc.config.validation import validate
 from amc.run.plan import load_data
 from amc.training.dense import trained_network
 from amc.zoo.data.dataset import Splits
+from amc.zoo.data.device_data import DeviceData
+from envs.engine.scoring.top1 import Top1Scorer
 
 Result = TypeVar("Result")
 
@@ -42,6 +44,10 @@ class Setting:
     calibration: Tensor
     search: Tensor
     labels: Tensor
+
+    def unseen(self) -> Top1Scorer:
+        """Return what scores on the test split, which no search and no choice looks at."""
+        return DeviceData(self.splits, self.search.device).scorer(self.splits.test)
 
 
 def make_config(*keys: str) -> SearchConfig:

@@ -1,5 +1,6 @@
 """Our method in a given time: a search on few images, and of its best the one that is nearest to the dense network."""
 
+from contextlib import suppress
 from dataclasses import replace
 from time import process_time
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from amc.zoo.data.dataset import Split
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
 from envs.engine.types import Evaluation, Strategy
-from envs.search import RecordTrials
+from envs.search import RecordTrials, Trial
 
 SEARCH = 0.12
 """Share of the time by which a search ends, start-up included."""
@@ -23,6 +24,10 @@ FINALISTS = 3
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 MOST_EPISODES = 60
+
+
+class TimeIsUp(Exception):
+    """A search has had its share: policies take some time themselves, so fewer episodes than planned may be played."""
 
 
 class Finished(NamedTuple):
@@ -51,8 +56,14 @@ class Found(NamedTuple):
 
 def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Found:
     """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning."""
-    env = RecordTrials(stage.problem, affordable(stage, clock))
-    make_policy(policy, seed).search(env)
+
+    def stop_in_time(_: Trial) -> None:
+        if clock.left(SEARCH) < 0:
+            raise TimeIsUp
+
+    env = RecordTrials(stage.problem, affordable(stage, clock), [stop_in_time])
+    with suppress(TimeIsUp):
+        make_policy(policy, seed).search(env)
     first, *others = (trial.strategy for trial in best_trials(env.trials, FINALISTS - 1))
     finalists = dict.fromkeys([first, uniform_strategy(stage.problem.budget), *others])  # each once, in this order
     finished = _finished(stage, list(finalists), clock)

@@ -1,17 +1,17 @@
-"""Which networks of torchvision and timm can be pruned: each to half of its FLOPs, by equal ratios, and checked.
+"""Which networks of torchvision, timm, transformers and diffusers can be pruned: each to half of its FLOPs, checked.
 
-    pip install 'amc-search[zoo]'
+    pip install 'amc-search[zoo]' transformers diffusers
     python benchmarks/zoo.py --output benchmarks/zoo.md
     python benchmarks/zoo.py --only torchvision/resnet18 timm/mobilenetv2_100
 
 Where the layers that can lose channels are too small a part of a network for half, the first of 60, 70, 80, 90 and 95%
-that can be met is taken. Weights are random, batch norms have statistics of two random images. Every network runs in a
+that can be met is taken. Weights are random, batch norms have statistics of two random inputs. Every network runs in a
 process of its own with a limit on its time, so that none can spoil the others. What is checked, beside that it can be
 traced and pruned:
 
 - shape: the small network's output is shaped as the dense one's;
 - agrees: it says what the dense network does that reads zeros instead of the channels that went, to 1e-4 of its
-  largest output, in double precision, on images that tracing has not seen;
+  largest output, in double precision, on inputs that tracing has not seen;
 - flops: the engine's count is that of torch's own counter on the small network, halved;
 - params: and so is the number of parameters;
 - trains: a step of gradient descent leaves finite weights, and changes some;
@@ -20,7 +20,7 @@ traced and pruned:
 
 import argparse
 import copy
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -36,69 +36,25 @@ from setting import print_json
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from zoo_networks import NETWORKS, build, describe_inputs, inputs_of
 
 from envs.constraint import ResourceBudget, TargetError, uniform_strategy
 from envs.engine.costs.cost_model import multiply_accumulates
 from envs.engine.errors import GraphError
+from envs.engine.network.batches import take
+from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 
+LIBRARIES = ("timm", "torchvision", "transformers", "diffusers")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 MIN_KEEP, TOLERANCE = 0.1, 1e-4
-NETWORKS: dict[str, int] = {
-    "torchvision/alexnet": 64,
-    "torchvision/convnext_tiny": 64,
-    "torchvision/densenet121": 64,
-    "torchvision/efficientnet_b0": 64,
-    "torchvision/efficientnet_v2_s": 64,
-    "torchvision/googlenet": 64,
-    "torchvision/inception_v3": 299,
-    "torchvision/maxvit_t": 224,
-    "torchvision/mnasnet1_0": 64,
-    "torchvision/mobilenet_v2": 64,
-    "torchvision/mobilenet_v3_small": 64,
-    "torchvision/regnet_y_400mf": 64,
-    "torchvision/resnet18": 64,
-    "torchvision/resnet50": 64,
-    "torchvision/resnext50_32x4d": 64,
-    "torchvision/shufflenet_v2_x1_0": 64,
-    "torchvision/squeezenet1_1": 64,
-    "torchvision/swin_t": 64,
-    "torchvision/vgg16_bn": 64,
-    "torchvision/vit_b_16": 224,
-    "torchvision/wide_resnet50_2": 64,
-    "timm/deit_tiny_patch16_224": 224,
-    "timm/dla34": 64,
-    "timm/dm_nfnet_f0": 64,
-    "timm/ghostnet_100": 64,
-    "timm/hrnet_w18_small": 64,
-    "timm/levit_128s": 224,
-    "timm/mixer_s16_224": 224,
-    "timm/mobilevit_xs": 64,
-    "timm/poolformer_s12": 64,
-    "timm/repvgg_a0": 64,
-    "timm/resmlp_12_224": 224,
-    "timm/rexnet_100": 64,
-    "timm/vit_tiny_patch16_224": 224,
-    "timm/xception41": 64,
-}
-"""Library and name of every network, and the size of its images."""
 
 
-def build(name: str) -> nn.Module:
-    """Build a network with random weights, its batch norms with statistics of their own, in eval mode."""
-    library, _, name = name.partition("/")
-    torch.manual_seed(0)
-    if library == "timm":
-        return importlib.import_module("timm").create_model(name, pretrained=False)
-    initialised = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    return importlib.import_module("torchvision.models").get_model(name, weights=None, **initialised)
-
-
-def settle(model: nn.Module, images: Tensor) -> nn.Module:
+def settle(model: nn.Module, inputs: Inputs) -> nn.Module:
     """Give batch norms statistics and biases: with fresh ones a channel of zeros and an absent one look alike."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
@@ -107,22 +63,22 @@ def settle(model: nn.Module, images: Tensor) -> nn.Module:
             nn.init.uniform_(norm.weight, 0.5, 1.5)
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(images)
+        forward(model.train(), inputs)
     for norm in norms:
         norm.momentum = 0.1
     return model.eval()
 
 
-def examine(name: str, size: int) -> dict[str, Any]:
+def examine(name: str) -> dict[str, Any]:
     """Prune one network and return its row."""
-    model = settle(build(name), torch.randn(2, 3, size, size))
-    images = torch.randn(2, 3, size, size)
-    before, said = copy.deepcopy(model.state_dict()), output(model, images)
-    row: dict[str, Any] = {"model": name, "size": size}
+    model = settle(build(name), inputs_of(name, 2))
+    images = inputs_of(name, 2)
+    before, said = copy.deepcopy(model.state_dict()), outputs_of(model, images)
+    row: dict[str, Any] = {"model": name, "size": describe_inputs(name)}
     started = time.perf_counter()
     settings = EngineSettings(reconstruct=False, adaptive_bn=0)
     try:
-        engine = TorchEngine(model, images[:1], images, metric_scorer(lambda _: 0.5), settings)
+        engine = TorchEngine(model, take(images, slice(1)), images, metric_scorer(lambda _: 0.5), settings)
         row["trace_seconds"] = time.perf_counter() - started
         row |= {"layers": len(engine.layers), "whole": share_whole(engine)}
         target, strategy = uniform(engine)
@@ -136,7 +92,7 @@ def examine(name: str, size: int) -> dict[str, Any]:
         **check(engine, strategy, small, images),
         "untouched": not model.training
         and all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-        and torch.equal(output(model, images), said),
+        and all(map(torch.equal, outputs_of(model, images), said)),
     }
     outcome = "pruned" if target == TARGETS[0] else "partly"
     return row | {"outcome": outcome if all(row["checks"].values()) else "broken", "target": target}
@@ -168,32 +124,34 @@ def share_whole(engine: TorchEngine) -> float:
     return (rest - sum(group.flops * group.units for group in graph.groups)) / graph.flops
 
 
-def check(engine: TorchEngine, strategy: Strategy, small: nn.Module, images: Tensor) -> dict[str, bool]:
+def check(engine: TorchEngine, strategy: Strategy, small: nn.Module, inputs: Inputs) -> dict[str, bool]:
     """Return which checks of the docstring the small network passes."""
     assert isinstance(engine.pruner, ChannelPruner)
     masked = engine.pruner.mask(engine.kept(strategy))
-    found, expected = (output(copy.deepcopy(net).double(), images.double()) for net in (small, masked))
+    double = map_tensors(inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    found, expected = (outputs_of(copy.deepcopy(net).double(), double) for net in (small, masked))
     # The fused kernels of attention are counted by some torch versions only.
     with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        copy.deepcopy(small)(images[:1])
+        forward(copy.deepcopy(small), take(inputs, slice(1)))
     cost = engine.cost(strategy)
     return {
-        "shape": found.shape == output(engine.model, images).shape,
-        "agrees": float((found - expected).abs().max()) <= TOLERANCE * float(expected.abs().max()),
+        "shape": [each.shape for each in found] == [each.shape for each in outputs_of(engine.model, inputs)],
+        "agrees": all(
+            float((a - b).abs().max()) <= TOLERANCE * float(b.abs().max()) for a, b in zip(found, expected, strict=True)
+        ),
         "flops": abs(counter.get_total_flops() / 2 - cost.flops) <= 1e-9 * cost.flops,
         "params": cost.params == sum(parameter.numel() for parameter in small.parameters()),
-        "trains": trains(small, images),
+        "trains": trains(small, inputs),
     }
 
 
-def trains(small: nn.Module, images: Tensor) -> bool:
+def trains(small: nn.Module, inputs: Inputs) -> bool:
     """Whether a training step leaves finite weights that are not all the same as before."""
     net = copy.deepcopy(small).train()
     before = [parameter.detach().clone() for parameter in net.parameters()]
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
-    logits = net(images)
-    logits = logits if isinstance(logits, Tensor) else logits[0]
-    nn.functional.cross_entropy(logits, torch.zeros(len(images), dtype=torch.long)).backward()
+    floats = [each for each in flatten_outputs(forward(net, inputs)) if each.is_floating_point() and each.requires_grad]
+    torch.stack([each.float().square().mean() for each in floats]).sum().backward()
     optimizer.step()
     after = list(net.parameters())
     moved = any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -201,15 +159,15 @@ def trains(small: nn.Module, images: Tensor) -> bool:
 
 
 @torch.no_grad()
-def output(model: nn.Module, images: Tensor) -> Tensor:
-    """Return what a network in eval mode makes of images."""
-    return model(images)
+def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """Return what a network in eval mode makes of its inputs."""
+    return flatten_outputs(forward(model, inputs))
 
 
-def apart(name: str, size: int, seconds: float) -> dict[str, Any]:
+def apart(name: str, seconds: float) -> dict[str, Any]:
     """Examine one network in a process of its own."""
-    command = [sys.executable, __file__, "--one", name, "--size", str(size)]
-    row = {"model": name, "size": size, "outcome": "broken"}
+    command = [sys.executable, __file__, "--one", name]
+    row = {"model": name, "size": describe_inputs(name), "outcome": "broken"}
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)  # noqa: S603  this script
     except subprocess.TimeoutExpired:
@@ -221,7 +179,7 @@ def apart(name: str, size: int, seconds: float) -> dict[str, Any]:
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": lambda row: row["model"],
-    "image": lambda row: str(row["size"]),
+    "input": lambda row: row["size"],
     "outcome": lambda row: describe(row),
     "FLOPs kept": lambda row: f"{row['kept']:.1%}" if "kept" in row else "-",
     "layers searched": lambda row: str(row.get("layers", "-")),
@@ -254,17 +212,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=600, help="limit for one network")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the table as Markdown")
+    parser.add_argument("--rows", type=Path, help="a file of rows: those in it are not examined again, new ones added")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     if args.one:
-        print(json.dumps(examine(args.one, args.size)))
+        print(json.dumps(examine(args.one)))
         return
+    lines = args.rows.read_text().splitlines() if args.rows and args.rows.exists() else []
+    finished = {row["model"]: row for row in map(json.loads, lines)}
     rows = []
     for name in args.only:
-        rows.append(apart(name, NETWORKS[name], args.seconds))
+        rows.append(finished.get(name) or apart(name, args.seconds))
         print(name, describe(rows[-1]), file=sys.stderr)
+        if args.rows and name not in finished:
+            with args.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
     if args.output:
         args.output.write_text(markdown(rows))
     table = Table(*COLUMNS)
@@ -274,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = {
         outcome: sum(row["outcome"] == outcome for row in rows) for outcome in ("pruned", "partly", "refused", "broken")
     }
-    versions = {name: importlib.import_module(name).__version__ for name in ("timm", "torchvision")}
+    installed = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    versions = {name: importlib.import_module(name).__version__ for name in installed}
     print_json(counts | {"rows": rows, "versions": versions})
 
 

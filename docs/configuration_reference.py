@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dataclass_keys import Key, keys_of, nested, shown
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from amc.config.conf_folder import CONF
+from amc.config.keys import Key, keys_of, nested, shown
 from amc.config.schema import SearchConfig, TrainConfig
 
 HEAD = """# Configuration keys
@@ -26,7 +26,8 @@ GROUPS = {
     "policy": "Who searches. Every policy plays on the same engine, split and budget.",
     "scoring": "How many images of the search split a trial is scored on.",
     "tracker": "Where a run is reported to [beside its folder](../how-to/trackers.md).",
-    "experiment": "Several keys at once: `experiment=smoke` runs every stage in seconds.",
+    "experiment": "Several keys at once: `experiment=smoke` runs every stage in seconds, `experiment=paper/...` "
+    "what the AMC paper did on CIFAR-10.",
 }
 
 
@@ -56,7 +57,8 @@ def every_key() -> list[Key]:
 
 def choices(group: str) -> dict[str, dict[str, Any]]:
     """Return the files of a configuration group, by the name of the choice."""
-    return {path.stem: _read(path) for path in sorted((CONF / group).glob("*.yaml"))}
+    folder = CONF / group
+    return {path.relative_to(folder).with_suffix("").as_posix(): _read(path) for path in sorted(folder.rglob("*.yaml"))}
 
 
 def _run() -> Iterator[str]:

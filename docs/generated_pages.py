@@ -26,6 +26,7 @@ AS_THEY_ARE = {
     "benchmarks/finetuning.md": "results/finetuning.md",
     "benchmarks/growth.png": "results/growth.png",
     "benchmarks/landscapes.md": "results/landscapes.md",
+    "benchmarks/reliability.md": "results/reliability.md",
     "benchmarks/repair.md": "results/repair.md",
     "benchmarks/study.md": "results/equal_minutes.md",
     "benchmarks/zoo.md": "results/zoo.md",

@@ -13,8 +13,9 @@ class ProblemSettings:
     """The problem that policies play.
 
     Attributes:
-        resource: what the target limits; ``memory``: bytes of the weights as shipped; ``latency``: seconds on the
-            ``device_profile``, predicted from a table of the network's layers; or one's own function of a ``Cost``, as
+            resource: what the target limits; ``memory``: bytes of the weights as shipped; ``latency``: seconds on the
+            ``device_profile``, predicted from a table of the network's layers; ``memory_peak``: bytes of weights and
+            live activations of one image at the peak of a forward pass; or one's own function of a ``Cost``, as
             ``my_package.energy``.
         target: fraction of the dense network's resource that may be kept, above 0 and at most 1.
         constraint: how the target is met: ``bound`` layer by layer, ``rescale`` by one factor on the whole strategy.
@@ -22,6 +23,8 @@ class ProblemSettings:
             outputs of the network that is pruned; or one's own function of an ``Evaluation`` and a ``Cost``.
         min_keep: smallest keep ratio of a layer.
         episodes: strategies that may be scored, in every stage.
+        max_drop: how much of the metric on the search split may be lost: the smallest network that loses no more is
+            searched for, and ``target`` is not asked for. Null for the ``target``.
 
     Raises:
         ValueError: a value is out of range.
@@ -33,6 +36,7 @@ class ProblemSettings:
     reward: str = setting("accuracy", OneOf(tuple(REWARDS), own="rewards"))
     min_keep: float = setting(0.1, Interval(0, 0.99, low_open=True))
     episodes: int = setting(150, Interval(1, 10**6))
+    max_drop: float | None = setting(None, Interval(0, 1))
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -1,4 +1,4 @@
-"""The protocols of ``benchmarks/reliability.py`` on a few operations, and that they fail where they must."""
+"""A few trials of each protocol of ``benchmarks.reliability``, and that each fails on what is broken on purpose."""
 
 import os
 import subprocess
@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FEW = [
+    *("--settings", "random", "--every", "31", "--kills", "2", "--levels", "2", "--damages", "6"),
+    *("--hostile", "12", "--requests", "12", "--processes", "2", "--policies", "1"),
+]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")
 
 
-def failed(tmp_path: Path, *arguments: str) -> dict[str, tuple[int, int]]:
+def played(tmp_path: Path, *arguments: str) -> dict[str, tuple[int, int]]:
     """Return for every protocol how many trials there were and how many failed."""
     process = subprocess.run(
-        [sys.executable, "-m", "benchmarks.reliability", "--settings", "random", *arguments],
+        [sys.executable, "-m", "benchmarks.reliability", *arguments],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -21,19 +26,39 @@ def failed(tmp_path: Path, *arguments: str) -> dict[str, tuple[int, int]]:
         timeout=900,
     )
     assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.startswith("| protocol"), process.stdout
+    print(process.stdout)
     rows = [line.strip("| ").split(" | ") for line in process.stdout.splitlines() if line.startswith("| ")][1:]
-    return {name: (int(tried), int(bad)) for name, tried, bad in rows}
+    return {f"{name}, {of}": (int(tried), int(bad)) for name, of, tried, _, bad in rows}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_nothing_is_lost_at_a_few_operations(tmp_path: Path) -> None:
-    rows = failed(tmp_path, "--every", "40", "--faults", "torn write", "disk full", "--damages", "2")
-    assert len(rows) == 3
-    assert all(tried >= 2 and bad == 0 for tried, bad in rows.values()), rows
+def test_nothing_is_lost_wrong_or_executed(tmp_path: Path) -> None:
+    quick = ["every-operation", "starved", "damage", "requests"]
+    rows = played(tmp_path, *FEW, "--protocols", *quick)
+    assert len(rows) >= 12
+    assert {name: row for name, row in rows.items() if row[1] or not row[0]} == {}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_what_is_broken_on_purpose_fails(tmp_path: Path) -> None:
-    rows = failed(tmp_path, "--broken", "--every", "5", "--faults", "torn write", "--damages", "9")
-    assert all(bad > 0 for _, bad in rows.values()), rows
+def test_other_protocols_hold_too(tmp_path: Path) -> None:
+    rows = played(tmp_path, *FEW, "--protocols", "random-kills", "hostile", "together", "same-seed")
+    assert {name: row for name, row in rows.items() if row[1] or not row[0]} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("protocol", "more"),
+    [
+        ("every-operation", ["--every", "7"]),
+        ("random-kills", ["--kills", "12"]),
+        ("starved", []),
+        ("damage", ["--damages", "12"]),
+        ("hostile", []),
+        ("requests", ["--requests", "60"]),
+        ("together", []),
+        ("same-seed", []),
+    ],
+)
+def test_what_is_broken_on_purpose_fails(protocol: str, more: list[str], tmp_path: Path) -> None:
+    rows = played(tmp_path, *FEW, *more, "--broken", "--protocols", protocol)
+    assert sum(bad for _, bad in rows.values()) > 0

@@ -132,6 +132,8 @@ def prune(
             resource,
             target,
             seed,
+            episodes,
+            reward if isinstance(reward, str) else getattr(reward, "__name__", type(reward).__name__),
         )
         return replace(_result(engine, env, dense, request, example), output=output)
 
@@ -198,6 +200,8 @@ def _result(
         score=engine.score,
         teacher=engine.model,
         network=engine.network_layers,
+        small_uniform=engine.finish(uniform.strategy),
+        example=example,
     )
 
 

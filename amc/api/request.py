@@ -35,6 +35,8 @@ class PruneRequest:
         resource: what was limited.
         target: to which fraction.
         seed: of the search.
+        episodes: strategies that could be scored.
+        reward: what they were worth.
     """
 
     name: str
@@ -45,3 +47,5 @@ class PruneRequest:
     resource: str
     target: float
     seed: int
+    episodes: int
+    reward: str

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -20,10 +19,8 @@ from amc.report.layer_table import LayerLine, layer_lines, layers_table
 from amc.report.tables import COUNT, SIZE, TOP1, Cell, Quantity, Row, make_row, rows_table
 from amc.seeding import seed_everything
 from amc.store.durable_files import write_file
-from amc.store.results import RunFolder
-from amc.weights.export import WEIGHTS_FILE, weights_bytes
-from amc.weights.metadata import Header
 from envs.engine.choices import UNITS
+from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import random_state_kept
 from envs.engine.network.samples import Loss
 from envs.engine.scoring.top1 import Score
@@ -32,6 +29,7 @@ from envs.search import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
     from amc.report.figure_style import Palette
 
@@ -59,6 +57,8 @@ class PruneResult:
         teacher: a copy of the network given, in eval mode: what fine-tuning learns from.
         network: every layer of the network given, searched or kept whole, see ``layers()``.
         output: what was given to pick outputs.
+        small_uniform: the network that uniform ratios make, to be timed beside the others.
+        example: what the network was traced with.
     """
 
     model: nn.Module = field(repr=False)
@@ -73,6 +73,8 @@ class PruneResult:
     score: Score = field(repr=False)
     teacher: nn.Module = field(repr=False)
     network: tuple[NetworkLayer, ...] = field(repr=False)
+    small_uniform: nn.Module = field(repr=False)
+    example: Inputs = field(repr=False)
     output: Output | None = field(default=None, repr=False)
 
     def table(self) -> Tables:
@@ -121,17 +123,24 @@ class PruneResult:
         )
         return write_file(Path(path), page)
 
+    def trials_dataframe(self) -> "DataFrame":
+        """Return the trials as a table of pandas, a row each; see ``amc.api.trials_frame``."""
+        from amc.api.trials_frame import trials_frame
+
+        return trials_frame(self.trials, [row.layer for row in self.found.layers])
+
     def save(self, folder: str | Path) -> Path:
-        """Write trials and weights to a folder; ``amc.load(folder, model=dense)`` brings the network back.
+        """Write trials, weights, result and report to a folder, as a run leaves them, and return it.
+
+        ``amc.load(folder, model=dense)`` brings the network back, ``python -m amc.compare`` compares such folders.
+        The three networks are timed on the example input.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        run = RunFolder(Path(folder))
-        for trial in self.trials:
-            run.record(trial)
-        run.write(WEIGHTS_FILE, weights_bytes(self.model, Header(self.input_shape)))
-        return run.folder
+        from amc.api.saving import save_run
+
+        return save_run(self, Path(folder))
 
     def finetune(
         self,
@@ -170,8 +179,7 @@ class PruneResult:
         objective = Objective(beside(self.teacher, tuned), loss, distill, temperature, class_dim, self.output)
         with random_state_kept(), TrainingProgress("fine-tune") as bar:
             seed_everything(seed)
-            like = torch.empty(self.input_shape, device="meta") if self.input_shape else None
-            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None, like)
+            fit_batches(tuned, batches, epochs, lr, objective, bar if progress else None, self.example)
             evaluation = self.score(tuned)
         return replace(self, model=tuned, found=self.found._replace(evaluation=evaluation))
 

@@ -8,9 +8,13 @@ from hydra._internal.utils import get_args_parser
 
 from amc.config.conf_folder import CONF
 from amc.errors import ConfigError
+from envs.engine.plugins import nearest
 
 _NO_NAME = re.compile(r"null|true|false|[+-]?(\d[\d_]*\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?", re.IGNORECASE)
 """What Hydra reads as a number, a truth or nothing: no choice is called so, and Hydra fails on it."""
+
+
+QUIET, VERBOSE, HELP = ("-q", "--quiet"), ("-v", "--verbose"), ("-h", "--help")
 
 
 def check_choices(arguments: Sequence[str]) -> None:
@@ -25,7 +29,7 @@ def check_choices(arguments: Sequence[str]) -> None:
             continue
         if any(_NO_NAME.fullmatch(part.strip()) for part in value.split(",")):
             names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-            raise ConfigError(f"{group}={value}: must be one of {', '.join(names)}")
+            raise ConfigError(f"{group}={value}: must be one of {', '.join(names)}{nearest(value, tuple(names))}")
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -42,3 +46,18 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 def _refuse(message: str) -> NoReturn:
     raise ConfigError(f"{message}; --help says what can be asked")
+
+
+def with_own_flags(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with ``-q`` and ``-v`` as Hydra understands them.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    quiet, loud = (any(argument in flags for argument in arguments) for flags in (QUIET, VERBOSE))
+    if quiet and loud:
+        raise ConfigError("-q and -v: give one of them")
+    rest = [argument for argument in arguments if argument not in (*QUIET, *VERBOSE)]
+    if quiet:
+        rest.append("hydra.job_logging.root.level=WARNING")
+    return [*rest, "hydra.verbose=[amc,envs,baselines]"] if loud else rest

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -16,29 +17,28 @@ from typing import Any
 import hydra
 import rich
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from amc.cli.arguments import check_arguments
+from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
+from amc.cli.help import help_text
+from amc.cli.leftovers import leaving_nothing_behind
+from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
+from amc.cli.user_errors import FULL_ERROR, as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
-from amc.config.hydra_messages import one_line_of
 from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
-from amc.errors import ConfigError, StorageError, UserError
+from amc.environment import hidden
+from amc.errors import ConfigError, UserError
 from amc.names import printable_line
 
 log = logging.getLogger(__name__)
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 RESTARTS = 3
-# What torch says on a CPU, and on a GPU.
-NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 class JobFailed(Exception):
@@ -60,6 +60,8 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         SystemExit: the command failed, with the exit code of ``amc.errors``.
     """
     register_schemas()
+    widen_for_files()
+    hush_libraries()
     full_error = os.environ.get(FULL_ERROR) == "1"
 
     with tempfile.TemporaryDirectory(prefix="amc-sweep-") as folder, reporting(name, full_error):
@@ -68,7 +70,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
             def attempt() -> None:
-                with reporting(name, full_error, sweep):
+                with reporting(name, full_error, sweep), leaving_nothing_behind(output_folder()):
                     cfg = configured(composed, SCHEMAS[name])
                     validate(cfg)
                     task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
@@ -79,8 +81,15 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
                 attempt()
 
         _end_orderly()
+        if any(argument in HELP for argument in sys.argv[1:]):
+            print(help_text(name, sys.argv[1:]), end="")
+            return
+        quiet = any(argument in QUIET for argument in sys.argv[1:])
+        sys.argv[1:] = with_own_flags(sys.argv[1:])
         check_arguments(sys.argv[1:])
         sys.argv[1:] = with_own_choices(sys.argv[1:])
+        if quiet:
+            rich.reconfigure(quiet=True)
         try:
             with _hydra_lets_errors_pass():
                 _until_unbroken(job)
@@ -149,6 +158,11 @@ def chosen(group: str) -> str:
     return str(HydraConfig.get().runtime.choices[group])
 
 
+def command_of(name: str) -> str:
+    """Return the command that does the running job, and no other of its sweep."""
+    return shlex.join(["python", "-m", f"amc.{name}", *map(str, HydraConfig.get().overrides.task)])
+
+
 def end_sweep() -> None:
     """Start no further job of a sweep, since the user asked for an end; nothing to do for a single run.
 
@@ -179,7 +193,7 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         known = as_user_error(error)
-        line = printable_line(f"{job_label()}{known}")
+        line = printable_line(hidden(f"{job_label()}{known}", sys.argv))
         if sweep is not None:
             sweep.note(line)
         if full_error:
@@ -189,26 +203,6 @@ def reporting(name: str, full_error: bool, sweep: SweepLog | None = None) -> Ite
     else:
         if sweep is not None:
             sweep.note(None)
-
-
-def as_user_error(error: Exception) -> UserError:
-    """Return an error as one of the kinds that have an exit code, with a message of one line."""
-    # A resolver of this package says what is wrong; OmegaConf wraps it, once for each reference to the value.
-    cause: BaseException | None = error
-    while isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, UserError):
-        return cause
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return ConfigError(one_line_of(error))
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        line = one_line_of(error).partition(". ")[0] or "no memory is left"
-        return ConfigError(f"{line}: lower train.batch_size, data.search or data.calibration")
-    if isinstance(error, OSError):
-        return StorageError(one_line_of(error))
-    if isinstance(error.__cause__, OSError) and "configure handler" in str(error):
-        return StorageError(f"the log cannot be written ({one_line_of(error.__cause__)})")
-    return UserError(f"{type(error).__name__}: {one_line_of(error)} (a bug? {FULL_ERROR}=1 shows where)")
 
 
 @contextmanager

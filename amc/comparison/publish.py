@@ -13,18 +13,20 @@ from amc.errors import ConfigError
 from amc.report.plots import png
 from amc.store.durable_files import write_file
 from amc.store.optuna_journal import export_studies
+from amc.tracking.hparams import write_hparams
 
 PAGE, MARKDOWN = "compare.html", "compare.md"
 NAMED = 3
 
 
-def compare(folder: Path, output: Path, optuna: Path | None = None) -> None:
+def compare(folder: Path, output: Path, optuna: Path | None = None, tensorboard: Path | None = None) -> None:
     """Print the comparison of a folder's runs, and write it as Markdown, pictures and a page.
 
     Args:
         folder: holds run folders, at any depth.
         output: where the files go.
         optuna: where the trials of all runs go as Optuna studies, if anywhere.
+        tensorboard: where one table of all runs goes for TensorBoard's HParams, if anywhere.
 
     Raises:
         ConfigError: no run in it is finished.
@@ -38,6 +40,9 @@ def compare(folder: Path, output: Path, optuna: Path | None = None) -> None:
     page = write_file(output / PAGE, render(study))
     if optuna is not None:
         export_studies(optuna, [folder / run.name for problem in study.problems for run in problem.runs])
+    if tensorboard is not None:
+        runs = [run for problem in study.problems for run in problem.runs]
+        write_hparams(tensorboard, [(run.name, run.result) for run in runs])
     print_study(study, get_console())
     # Not wrapped as other lines are, so that the path can be copied.
     get_console().print(f"\ncomparison: {os.path.relpath(page)}", soft_wrap=True, highlight=False, markup=False)

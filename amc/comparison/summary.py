@@ -22,7 +22,7 @@ def policy_table(problem: Problem) -> Table:
     ranked = [row for _, row in sorted(rows, key=lambda pair: pair[0], reverse=True)]
     _, resource = limited(problem.runs[0].result)
     of_network = ("test before", "test", f"{resource} kept", "latency", "speed-up")
-    columns = ("policy", "seeds", "search", *of_network, "evaluations to 99%", "seconds to 99%")
+    columns = ("policy", "seeds", "evaluations", "search", *of_network, "evaluations to 99%", "seconds to 99%")
     return Table(columns, (_dense_row(problem.runs), *ranked), _notes(problem, top))
 
 
@@ -52,7 +52,10 @@ def facts(problem: Problem) -> list[tuple[str, str]]:
     if not result.settings:
         return [*known, ("constraint, budget", f"{UNKNOWN}, so only runs of one study are compared")]
     tuned = f"best {asked.get('finetune.top_k')}, epochs: {setting_text(asked.get('finetune.epochs'))}"
-    budget = f"{asked.get('episodes')} evaluations"
+    ended = sum(run.result.stopped for run in problem.runs)
+    budget = f"{asked.get('episodes')} evaluations" + (
+        f"; {ended} of {len(problem.runs)} runs interrupted" if ended else ""
+    )
     return [*known, ("constraint", str(asked.get("constraint"))), ("budget", budget), ("fine-tuning", tuned)]
 
 
@@ -77,6 +80,7 @@ def _policy_row(policy: Policy, top: float) -> tuple[Cell, ...]:
     return (
         Cell(policy.name),
         Cell(str(len(policy.runs))),
+        played_cell(policy.runs),
         mean_cell([search_metric(run) for run in policy.runs], percent),
         *_network_cells([(run.result.pruned, run.result) for run in policy.runs]),
         reached_cell(soon, soon.evaluations, lambda value: f"{value:.3g}"),
@@ -84,11 +88,19 @@ def _policy_row(policy: Policy, top: float) -> tuple[Cell, ...]:
     )
 
 
+def played_cell(runs: Sequence[Run]) -> Cell:
+    """Return how many evaluations runs played, from the fewest to the most, and how many of them were interrupted."""
+    played = sorted({len(run.trials) for run in runs})
+    ended = sum(run.result.stopped for run in runs)
+    figure = str(played[0]) if len(played) == 1 else f"{played[0]}–{played[-1]}"  # noqa: RUF001
+    return Cell(figure, f"{ended} interrupted" if ended else "")
+
+
 def _uniform_row(runs: Sequence[Run]) -> tuple[float, tuple[Cell, ...]]:
     """Uniform ratios as the runs measured them beside their own network, one run a seed."""
     results = list({run.result.seed: run.result for run in reversed(runs)}.values())
     cells = _network_cells([(result.uniform, result) for result in results])
-    row = (Cell(UNIFORM, "ratios"), Cell(str(len(results))), NOTHING, *cells, NOTHING, NOTHING)
+    row = (Cell(UNIFORM, "ratios"), Cell(str(len(results))), NOTHING, NOTHING, *cells, NOTHING, NOTHING)
     return estimate([result.uniform.test_top1 for result in results]).mean, row
 
 
@@ -105,7 +117,7 @@ def _network_cells(networks: Sequence[tuple[PrunedScores, Result]]) -> tuple[Cel
 def _dense_row(runs: Sequence[Run]) -> tuple[Cell, ...]:
     top1 = mean_cell([run.result.dense.test_top1 for run in runs], percent)
     latency = mean_cell([run.result.dense.latency_ms for run in runs], milliseconds)
-    return (Cell("dense"), *[NOTHING] * 3, top1, Cell("100%"), latency, *[NOTHING] * 3)
+    return (Cell("dense"), *[NOTHING] * 4, top1, Cell("100%"), latency, *[NOTHING] * 3)
 
 
 def _notes(problem: Problem, top: float) -> tuple[str, ...]:
@@ -119,4 +131,8 @@ def _notes(problem: Problem, top: float) -> tuple[str, ...]:
         played = sorted({len(run.trials) for run in policy.runs})
         if len(played) > 1:
             notes.append(f"Runs of {policy.name} played {played[0]} to {played[-1]} evaluations: some ended early.")
+        if ended := [run.name for run in policy.runs if run.result.stopped]:
+            notes.append(f"Interrupted, so that its network is the best of fewer evaluations: {', '.join(ended)}.")
+    if any(run.result.images and "test" not in run.result.images for run in runs):
+        notes.append("Runs of amc.prune have no test split: their test is the data that trials were scored on.")
     return tuple(notes)

@@ -1,24 +1,65 @@
 """What Hydra and OmegaConf say, in one line."""
 
+import re
 import sys
+from functools import cache
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from amc.config.conf_folder import CONF
+from amc.config.keys import keys_of, nested
+from envs.engine.plugins import nearest
 
 # Where Hydra's messages stop being about the mistake: where it searched, how to get round the schema.
 TAILS = ("Config search path", "To append to your config", "full_key:", "object_type=", "reference_type=", "\nSee ")
 
 
+UNKNOWN_KEY = re.compile(r"Could not override '(?P<path>[^']+)'")
+UNKNOWN_CHOICE = re.compile(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^/']+)'")
+
+
+def in_our_words(error: BaseException) -> str:
+    """Return what is wrong with a key or a choice, and which was meant; nothing where Hydra means something else."""
+    message = str(error)
+    if found := UNKNOWN_CHOICE.search(message):
+        group, name = found["group"], found["name"]
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"{group}={name}: must be one of {', '.join(names)}{nearest(name, tuple(names))}"
+    if found := UNKNOWN_KEY.search(message):
+        path = found["path"]
+        return f"unknown key {path}{nearest(path, known_keys())}; --help lists all"
+    return ""
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Return every key of a search, those of all policies and trackers among them."""
+    from amc.config.schema import SearchConfig
+
+    names = [key.name for key in keys_of(SearchConfig)]
+    for name, owner in nested(SearchConfig).items():
+        names += [key.name for key in keys_of(owner, f"{name}.")]
+    for group in ("policy", "tracker"):
+        for path in sorted((CONF / group).glob("*.yaml")):
+            content = OmegaConf.load(path)
+            node = OmegaConf.select(content, group) or content
+            names += [f"{group}.{key}" for key in node if not str(key).startswith("_")]
+    return tuple(dict.fromkeys(names))
+
+
 def one_line_of(error: BaseException) -> str:
     """Return the message of an error of Hydra, and of its cause, without line breaks."""
+    if said := in_our_words(error):
+        return said
     messages = [str(error)]
     key = getattr(error, "full_key", None)
     if key and str(key) not in messages[0].partition(TAILS[2])[0]:
         messages.insert(0, str(key))
-    if isinstance(error, InterpolationKeyError) and str(key).startswith("hydra."):
+    if isinstance(error, OmegaConfBaseException) and str(key).startswith("hydra."):
         # A name in the run's folder: what was asked says more than where Hydra puts it.
-        missing = messages[-1].partition("'")[2].partition("'")[0]
-        messages[0] = next((each for each in sys.argv[1:] if f"${{{missing}}}" in each), messages[0])
+        messages[0] = next((each for each in sys.argv[1:] if "${" in each), messages[0])
     if isinstance(error, OverrideParseException):
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):

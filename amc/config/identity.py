@@ -37,6 +37,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "repair": "independent",
     "metric": None,
     "layer_kinds": "",
+    "max_drop": None,
 }
 DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
     "amc.agent.policy.AMC": {

@@ -152,7 +152,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
 
     Attributes:
         policy: the search policy, built by its ``_target_``.
-        stages: how often to search, prune and fine-tune on the way to the target, see ``amc.run.staged_pruning``.
+        stages: how often to search, prune and fine-tune on the way to the target, see
+            ``amc.run.rounds.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
         metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
             better, as ``my_package.balanced_accuracy``; null for accuracy.
@@ -201,6 +202,12 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         if self.needs_table and self.granularity != "channel":
             asked = f"resource={self.resource}" if self.resource == "latency" else f"round_to={self.round_to}"
             raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
+        if self.resource == "memory_peak" and self.granularity != "channel":
+            raise ValueError(
+                f"resource=memory_peak needs granularity=channel: {self.granularity} leaves activations whole"
+            )
+        if self.max_drop is not None and (self.stages > 1 or self.scoring != "full" or self.target != 0.5):
+            raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
         if self.latency.table is not None and not self.needs_table:
             raise ValueError("latency.table: goes with resource=latency or round_to=auto")
 

@@ -85,7 +85,7 @@ def ask_elsewhere(keys: Sequence[str], path: Path) -> None:
         for package in (folder / "amc", room):
             (package / "__init__.py").touch()
         for module in (on_device, onnx_graph):
-            source = Path(module.__file__)
+            source = Path(str(module.__file__))
             (room / source.name).write_bytes(source.read_bytes())
         (folder / "amc" / "request.json").write_text(json.dumps(request))
         (folder / "__main__.py").write_text(STARTER)

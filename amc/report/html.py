@@ -9,11 +9,12 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from amc.measurement.latency import Latency
 from amc.report.figure_style import DARK, LIGHT
 from amc.report.latency_figures import TableFacts
 from amc.report.layer_table import COLUMNS, layer_lines
 from amc.report.plots import figures, png
+from amc.report.provenance import Provenance
+from amc.report.snippets import snippets
 from amc.report.tables import (
     NETWORKS,
     STAGE_COLUMNS,
@@ -35,42 +36,6 @@ from envs.search import Trial
 
 TEMPLATES = Path(__file__).parent / "templates"
 RESOURCE_NAMES = {"flops": "FLOPs", "params": "parameters"}
-LOAD_FROM_ZOO = """\
-import amc
-from amc.weights.loading import read_header
-
-folder = "..."  # the folder of this report
-model = amc.load(folder)  # a torch.nn.Module on the CPU, in eval mode
-images = read_header(folder).normalization(byte_images)  # bytes, (n, channels, height, width)
-logits = model(images)
-"""
-LOAD_OWN = """\
-import amc
-
-folder = "..."  # the folder of this report
-model = amc.load(folder, model=dense)  # dense: the network that was pruned, or a function that builds it
-"""
-EXPORTS = (
-    (
-        "python -m amc.export RUN --format onnx",
-        """import onnxruntime
-session = onnxruntime.InferenceSession("RUN/pruned.onnx")
-logits = session.run(None, {"images": images})[0]""",
-    ),
-    (
-        "python -m amc.export RUN --format openvino",
-        """import openvino
-network = openvino.Core().compile_model("RUN/pruned.xml", "CPU")
-logits = network([images])[0]""",
-    ),
-    (
-        "python -m amc.export RUN --format pt2",
-        """import torch
-network = torch.export.load("RUN/pruned.pt2").module()
-logits = network(images)""",
-    ),
-)
-"""Commands that export a network, and how what they write is loaded."""
 
 
 class Tile(NamedTuple):
@@ -88,6 +53,20 @@ class Picture(NamedTuple):
     dark: str
 
 
+class About(NamedTuple):
+    """What a report says of its run beside the result.
+
+    Attributes:
+        folder: where the run lies, as code would name it.
+        made: the command, the version and the seconds, where they are known.
+        table: of latencies, where the search went by one.
+    """
+
+    folder: str = "RUN"
+    made: Provenance | None = None
+    table: TableFacts | None = None
+
+
 class Noise(NamedTuple):
     """How far apart two accuracies have to be to differ."""
 
@@ -95,24 +74,16 @@ class Noise(NamedTuple):
     points: str
 
 
-def render(
-    result: Result,
-    trials: Sequence[Trial],
-    config: str,
-    splits: Mapping[str, int] | None = None,
-    latencies: Sequence[Latency] = (),
-    table: TableFacts | None = None,
-) -> str:
+def render(result: Result, trials: Sequence[Trial], config: str, about: About | None = None) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
     Args:
         result: what the run found.
         trials: all its trials, in order.
         config: the run's configuration as YAML.
-        splits: number of images by split, where known.
-        latencies: the measurements behind ``latency_ms``, where known.
-        table: of latencies, where the search went by one.
+        about: what else there is to say of the run.
     """
+    known = about or About()
     return template("report.html.j2").render(
         run=result,
         target=f"{100 * result.target:g}%",
@@ -123,15 +94,15 @@ def render(
         rows=figure_rows(result),
         stage_columns=STAGE_COLUMNS,
         stages=stage_rows(result),
-        noise=noise(result, splits),
-        pictures=pictures(result, trials, table),
+        noise=noise(result, result.images),
+        pictures=pictures(result, trials, known.table),
         layers=layer_lines(result.network, result.strategy, result.uniform_strategy),
         layer_columns=COLUMNS,
-        facts=facts(result, trials, splits),
-        latencies=latencies,
+        facts=facts(result, trials, result.images),
+        latencies=result.latencies,
         runtimes=[(title(result, runtime), time_rows(result, runtime)) for runtime in runtimes_of(result)],
-        exports=EXPORTS,
-        snippet=LOAD_FROM_ZOO if result.model in MODELS else LOAD_OWN,
+        made=known.made,
+        snippets=snippets(known.folder, in_zoo=result.model in MODELS),
         config=config,
         light=LIGHT,
         dark=DARK,
@@ -143,7 +114,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
-    environment.filters.update(percent=percent, milliseconds=milliseconds)
+    environment.filters.update(percent=percent, milliseconds=milliseconds, seconds=seconds)
     return environment.get_template(name)
 
 
@@ -200,10 +171,24 @@ def facts(result: Result, trials: Sequence[Trial], splits: Mapping[str, int] | N
         ("policy", f"{result.policy}, seed {result.seed}"),
         ("granularity", f"{result.granularity}, ranked by {result.criterion}"),
         ("target", f"{result.target:g} of the dense network's {RESOURCE_NAMES.get(result.resource, result.resource)}"),
-        ("evaluations", f"{len(trials)}{in_stage}, of which {feasible} within the target"),
+        ("evaluations", f"{len(trials)}{in_stage}, of which {feasible} within the target{_ended(result)}"),
         ("search", f"{result.search_seconds:.1f} s{share_scoring}"),
         ("images by split", images or f"search {trials[-1].evaluation.n_samples}"),
     ]
+
+
+def _ended(result: Result) -> str:
+    """Say that a search was ended before its time, and what it was meant to play."""
+    asked = result.settings.get("episodes")
+    return f"; interrupted before all {asked} were played" if result.stopped else ""
+
+
+def seconds(value: float) -> str:
+    """Write a duration: 75 is 1 min 15 s."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _base64(content: bytes) -> str:

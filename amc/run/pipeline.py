@@ -19,6 +19,7 @@ from amc.measurement.memory import check_memory
 from amc.measurement.sparse_kernels import kernel_note
 from amc.progress import SearchProgress
 from amc.report.layer_table import layer_lines, layers_table, whole_in_words
+from amc.report.provenance import MADE, Provenance, Stopwatch, read_provenance
 from amc.report.tables import terminal_stages, terminal_table
 from amc.report.time_tables import terminal_times
 from amc.run.interrupt import SearchStopped, StopOnSignal
@@ -28,8 +29,9 @@ from amc.run.plan import conditions, demands, latency_source, load_data, make_pl
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before, forget_later_stages
+from amc.run.rounds.max_drop import Renumbered, search_lowest
+from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
-from amc.run.staged_pruning import StagePlayer, play_earlier
 from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
@@ -49,10 +51,16 @@ from envs.search import NothingPlayed, RecordTrials, SearchPolicy, Trial, play
 log = logging.getLogger(__name__)
 
 
-def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
+def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str = "") -> bool:
     """Search, fine-tune the best trials, measure the winner, and leave everything in the run's folder.
 
     A run that was finished before is shown again, one that was cut short goes on.
+
+    Args:
+        cfg: what is asked.
+        policy_name: who searches.
+        folder: of the run.
+        command: that asked, for the report.
 
     Returns:
         Whether the search was played to its end; ``False`` where a signal ended it early.
@@ -69,11 +77,14 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
         report_finished(tracked_run(cfg, policy_name, folder), cfg, before)
         show(before, folder / REPORT_FILE)
         return True
-    data = load_data(cfg)
-    plan = make_plan(cfg, data, latency_source(cfg, data, folder))
-    dense = trained_network(cfg, data)
+    watch = Stopwatch()
+    with watch.part("data and dense network"):
+        data = load_data(cfg)
+        plan = make_plan(cfg, data, latency_source(cfg, data, folder))
+        dense = trained_network(cfg, data)
     check_memory(demands(cfg, data, dense), data.device)
-    first = whole_run(plan, dense)
+    with watch.part("tracing and calibration"):
+        first = whole_run(plan, dense)
     if not cfg.overwrite:
         forget_later_stages(folder, asked)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
@@ -87,15 +98,26 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path) -> bool:
     with track(cfg.tracker, tracked_run(cfg, policy_name, folder), first.original, cfg.resource) as tracking:
         play = partial(search, plan, policy=policy, stop=stop, tracking=tracking)
         player = StagePlayer(play, partial(Continuation, asked=asked, overwrite=False), tuner, header)
-        last, earlier = play_earlier(plan, first, folder, player, tracking)
-        outcome = choose_winner(tuner, first, last, play(last, continuation))
-        measured = measure(data, outcome, cfg)
+        with watch.part("search" if cfg.stages == 1 else "search, and fine-tuning between stages"):
+            last, earlier = play_earlier(plan, first, folder, player, tracking)
+            lowest = search_lowest(plan, last, partial(play, continuation=continuation))
+            trials = play(last, continuation) if lowest is None else lowest.trials
+        with watch.part("fine-tuning"):
+            if lowest is None:
+                outcome = choose_winner(tuner, first, last, trials)
+            else:
+                outcome = choose_winner(tuner, lowest.stage, lowest.stage, trials)
+                lowest.check(outcome.found.after)
+        with watch.part("measuring"):
+            measured = measure(data, outcome, cfg)
         result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
         # What may fail comes last.
         continuation.run.unpublish()
         continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))
         continuation.run.write_result(result)
-        report = publish(continuation.run, result, outcome.trials, as_yaml(cfg))
+        made = Provenance(command, seconds=watch.seconds)
+        continuation.run.write(MADE, made.as_json())
+        report = publish(continuation.run, result, outcome.trials, as_yaml(cfg), made)
         export(continuation.run, outcome.found.model, data.inputs(data.splits.calibration.images[:1]), cfg.export)
         write_checksums(folder)
         tracking.finish(result)
@@ -113,7 +135,7 @@ def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, resu
     if missing is not None and ASKED in missing:
         run.ask(asked)
     if missing is None or any(name.endswith((".png", ".html")) for name in missing):
-        publish(run, result, read_trials(folder), as_yaml(cfg))
+        publish(run, result, read_trials(folder), as_yaml(cfg), read_provenance(folder))
     formats = [each for each in cfg.export if missing is None or EXPORTERS[each][0] in missing]
     if formats:
         data = load_data(cfg)
@@ -147,13 +169,27 @@ def search(
     policy: SearchPolicy,
     stop: StopOnSignal,
     tracking: Tracking,
+    episodes: int | None = None,
+    before: int = 0,
 ) -> list[Trial]:
     """Let the policy play its episodes, every trial put on disk; ``stop`` ends it early with what was found.
+
+    Args:
+        plan: of the run.
+        stage: to search on.
+        continuation: of the stage's folder.
+        policy: plays.
+        stop: ends the search.
+        tracking: is told of trials.
+        episodes: by default those of the plan.
+        before: trials of the stage that were played with another target.
 
     Raises:
         KeyboardInterrupt: ``stop`` ended a stage that is not the last, which is no network that the run was asked for.
     """
-    episodes, title = plan.problem.episodes, f"{stage.title}: " if stage.title else ""
+    if before and stop.asked:
+        return []
+    episodes, title = episodes or plan.problem.episodes, f"{stage.title}: " if stage.title else ""
     log.info("%ssearching %d layers, %d episodes", title, len(stage.engine.layers), episodes)
     if stage.title:
         tracking.begin_stage(stage.number)
@@ -165,7 +201,8 @@ def search(
     seed_everything(plan.engine.seed)
     shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
     with shown as progress, stop:
-        env = RecordTrials(stage.problem, episodes, [continuation, progress, tracking, stop])
+        sinks = [Renumbered(continuation, before), progress, Renumbered(tracking, before), stop]
+        env = RecordTrials(stage.problem, episodes, sinks)
         try:
             play(policy, env)
         except SearchStopped as stopped:
@@ -176,4 +213,4 @@ def search(
         except NothingPlayed as error:
             raise ConfigError(f"policy: {error}") from error
     # From disk: trials that were played again took their seconds the first time.
-    return decide(plan, stage, read_trials(continuation.run.folder))
+    return decide(plan, stage, read_trials(continuation.run.folder)[before:])

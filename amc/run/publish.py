@@ -1,6 +1,7 @@
 """A finished run as files: weights, result, pictures, report, and the formats asked for."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from torch import Tensor, nn
 
 from amc.config.schema import ModelConfig
 from amc.errors import RefusedInput
-from amc.report.html import render
+from amc.report.html import About, render
 from amc.report.latency_figures import TableFacts
 from amc.report.plots import figures, png
+from amc.report.provenance import Provenance
 from amc.runtimes.table import fit, networks_of, read_table
 from amc.store.digests import differing, files_of
 from amc.store.results import Result, RunFolder
@@ -27,7 +29,13 @@ REPORT_FILE = "report.html"
 EXPORTERS = {"onnx": (ONNX_FILE, onnx_bytes), "pt2": (PT2_FILE, pt2_bytes)}
 
 
-def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str) -> Path:
+def publish(
+    run: RunFolder,
+    result: Result,
+    trials: Sequence[Trial],
+    config: str,
+    made: Provenance | None = None,
+) -> Path:
     """Write the pictures of a result and its report, and return the report's path.
 
     Args:
@@ -35,11 +43,13 @@ def publish(run: RunFolder, result: Result, trials: Sequence[Trial], config: str
         result: what was found.
         trials: of the last search.
         config: the configuration as YAML, for the report.
+        made: what made the run, where that is known.
     """
     table = table_facts(run.folder / LATENCY_TABLE)
     for name, figure in figures(result, trials, table=table).items():
         run.write(f"{name}.png", png(figure))
-    return run.write(REPORT_FILE, render(result, trials, config, result.images, result.latencies, table))
+    about = About(os.path.relpath(run.folder), made, table)
+    return run.write(REPORT_FILE, render(result, trials, config, about))
 
 
 def table_facts(path: Path) -> TableFacts | None:
@@ -53,7 +63,9 @@ def table_facts(path: Path) -> TableFacts | None:
     table = read_table(path)
     rows = table.staircases
     sides = {
-        row.axis: [(pair[0 if row.axis == "inputs" else 1], ms) for pair, ms in zip(row.counts, row.ms, strict=True)]
+        str(row.axis): [
+            (pair[0 if row.axis == "inputs" else 1], ms) for pair, ms in zip(row.counts, row.ms, strict=True)
+        ]
         for row in rows
     }
     # The first network is the whole one.

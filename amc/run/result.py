@@ -63,7 +63,7 @@ def make_result(
         granularity=cfg.granularity,
         criterion=cfg.criterion,
         resource=cfg.resource,
-        target=cfg.target,
+        target=last.target,
         seed=cfg.seed,
         trials=len(outcome.trials),
         search_seconds=sum(stage.search_seconds for stage in stages),

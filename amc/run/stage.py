@@ -154,6 +154,8 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
     if plan.latency is not None:
         plan.latency.attach(engine, inputs[:1])
+    if plan.problem.resource == "memory_peak":
+        engine.track_peak(inputs[:1])
     return engine
 
 

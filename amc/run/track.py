@@ -1,6 +1,5 @@
 """Whether and what a run tells a tracker."""
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -8,10 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from amc.config.schema import SearchConfig
-from amc.environment import public
 from amc.store.results import Result, note_told, read_trials, told
 from amc.store.run_folders import stage_folders
-from amc.tracking.process import TrackerProcess
+from amc.tracking.process import TrackerProcess, known_as
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.weights.export import WEIGHTS_FILE
 from envs.costs.resource_use import use
@@ -57,15 +55,13 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     Args:
         process: the tracker.
-        name: of the tracker and its settings.
         folder: of the run.
         dense: what the dense network takes.
         resource: the resource that the search limits, a field of ``Cost``.
     """
 
-    def __init__(self, process: TrackerProcess, name: str, folder: Path, dense: Cost, resource: str) -> None:
+    def __init__(self, process: TrackerProcess, folder: Path, dense: Cost, resource: str) -> None:
         self._process = process
-        self._name = name
         self._folder = folder
         self._dense = use(dense, resource)
         self._resource = resource
@@ -99,7 +95,7 @@ class Tracked(AbstractContextManager["Tracked"]):
             model=self._folder / WEIGHTS_FILE,
         )
         if self._process.finish(ending):
-            note_told(self._folder, self._name)
+            note_told(self._folder, self._process.known_as)
 
     def _figures(self, trial: Trial) -> Figures:
         best = {} if self._best is None else {"best_reward": self._best.reward}
@@ -127,12 +123,12 @@ def track(settings: Mapping[str, Any] | None, run: TrackedRun, dense: Cost, reso
     """
     if settings is None:
         return Untracked()
-    return Tracked(TrackerProcess(settings, run), _name(settings), run.folder, dense, resource)
+    return Tracked(TrackerProcess(settings, run), run.folder, dense, resource)
 
 
 def report_finished(run: TrackedRun, cfg: SearchConfig, result: Result) -> None:
     """Report a run that was finished before to a tracker that has not heard of it, trials and all."""
-    if cfg.tracker is None or _name(cfg.tracker) in told(run.folder):
+    if cfg.tracker is None or known_as(cfg.tracker) in told(run.folder):
         return
     dense = Cost(result.dense.flops, result.dense.params, result.dense.memory_bytes)
     with track(cfg.tracker, run, dense, cfg.resource) as tracking:
@@ -145,11 +141,6 @@ def report_finished(run: TrackedRun, cfg: SearchConfig, result: Result) -> None:
         for trial in read_trials(run.folder):
             tracking(trial)
         tracking.finish(result)
-
-
-def _name(settings: Mapping[str, Any]) -> str:
-    """Return what tells a tracker from others, without what comes from the environment."""
-    return json.dumps(public(settings), sort_keys=True, default=str)
 
 
 def tracked_run(cfg: SearchConfig, policy: str, folder: Path) -> TrackedRun:

@@ -126,10 +126,9 @@ def axis_of(counts: set[int], fixed: bool = False) -> list[int]:
     least = max(FINE_BLOCK, most * FEWEST)
     blocks = [count for count in (4, 8, 12, 16, 24, 32, *range(48, most + 1, 16)) if least <= count <= most]
     wanted = np.geomspace(blocks[0], most, POINTS)
-    return sorted(
-        {min(blocks, key=lambda block: abs(block - each)) for each in wanted}
-        | {most, *(count for count in counts if count < FINE_BLOCK)}
-    )
+    grid = {min(blocks, key=lambda block: abs(block - each)) for each in wanted}
+    # An image's few channels are read by one layer, and none of them can go.
+    return sorted({*grid, most, *(count for count in counts if count < FINE_BLOCK)})
 
 
 def _work(layer: TimedLayer) -> float:

@@ -7,7 +7,9 @@ which also means that a kill leaves the old one or the new one.
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,12 +33,14 @@ class SearchedRun(NamedTuple):
         layers: names of the layers, one a step.
         trials: what was scored.
         attributes: what else is to be shown of the run; JSON values.
+        owners: what else is to be shown of each trial, where there is anything.
     """
 
     name: str
     layers: Sequence[str]
     trials: Sequence[Trial]
     attributes: dict[str, Any]
+    owners: Sequence[dict[str, Any]] = ()
 
 
 def export_studies(path: Path, folders: Sequence[Path]) -> Path:
@@ -52,7 +56,31 @@ def export_studies(path: Path, folders: Sequence[Path]) -> Path:
     names = [str(folder) for folder in folders]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"{twice} is given twice: each run is one study")
-    return write_file(path, journal(map(read_run, folders)))
+    runs = [read_run(folder) for folder in folders]
+    return write_file(path, journal([*runs, *together(runs)]))
+
+
+def together(runs: Sequence[SearchedRun]) -> list[SearchedRun]:
+    """Return all runs on the same layers, of several policies and seeds, as one study, besides.
+
+    Its trials say which policy and seed they are of.
+    """
+    by_problem: dict[tuple[str, ...], list[SearchedRun]] = defaultdict(list)
+    for run in runs:
+        asked = (str(run.attributes[name]) for name in SHOWN if name not in ("policy", "seed"))
+        by_problem[(*asked, *run.layers)].append(run)
+    found = []
+    for same in by_problem.values():
+        if len(same) > 1:
+            first = same[0]
+            shown = {name: first.attributes[name] for name in SHOWN if name not in ("policy", "seed")}
+            name = "{}: {} at {}".format(
+                os.path.commonpath([run.name for run in same]), shown["model"], shown["target"]
+            )
+            trials = [trial for run in same for trial in run.trials]
+            owners = [{key: run.attributes[key] for key in ("policy", "seed")} for run in same for _ in run.trials]
+            found.append(SearchedRun(name, first.layers, trials, shown, owners))
+    return found
 
 
 def read_run(folder: Path) -> SearchedRun:
@@ -93,11 +121,13 @@ def journal(runs: Iterable[SearchedRun]) -> str:
             study.set_metric_names(["reward"])
             for name, value in run.attributes.items():
                 study.set_user_attr(name, value)
-            study.add_trials([as_optuna_trial(trial, run.layers) for trial in run.trials])
+            owners = run.owners or [{}] * len(run.trials)
+            pairs = zip(run.trials, owners, strict=True)
+            study.add_trials([as_optuna_trial(trial, run.layers, owner) for trial, owner in pairs])
     return "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in memory.logs)
 
 
-def as_optuna_trial(trial: Trial, layers: Sequence[str]) -> "FrozenTrial":
+def as_optuna_trial(trial: Trial, layers: Sequence[str], more: Mapping[str, Any] | None = None) -> "FrozenTrial":
     """Return a trial as Optuna holds it: executed ratios as parameters, the reward as value.
 
     What was measured beside goes along as attributes. A trial beyond the target counts as failed, so that it is never
@@ -113,5 +143,5 @@ def as_optuna_trial(trial: Trial, layers: Sequence[str]) -> "FrozenTrial":
         value=trial.reward if trial.feasible else None,
         params=dict(zip(layers, trial.strategy, strict=True)),
         distributions={name: FloatDistribution(0.0, 1.0) for name in layers},
-        user_attrs={"index": trial.index, "reward": trial.reward, "feasible": trial.feasible, **known},
+        user_attrs={"index": trial.index, "reward": trial.reward, "feasible": trial.feasible, **known, **(more or {})},
     )

@@ -48,8 +48,7 @@ class Result:
     ``latencies`` what stands behind ``latency_ms``, and ``settings`` what was asked (see ``amc.config.identity``);
     runs of before there were settings have none. ``stopped`` says that a signal ended the search before its time.
     ``network`` is every layer of the dense network, searched or kept whole; the steps that decide about a layer are
-    rows of ``strategy``. ``command`` is what made the run, and ``seconds`` is how long its parts took, by name.
-
+    rows of ``strategy``.
     Of a staged run ``stages`` holds every stage, ``search_seconds`` is the time of all of them, and ``trials`` and
     ``finetuned`` are those of the last; strategies are of the original network, and ``uniform`` got there in one step
     with as many epochs of fine-tuning in total. Other runs have no ``stages``.
@@ -82,8 +81,6 @@ class Result:
     stopped: bool = False
     stages: tuple[StageKept, ...] = ()
     network: tuple[NetworkLayer, ...] = ()
-    command: str = ""
-    seconds: dict[str, Number] = field(default_factory=dict)
     conditions: tuple[Conditions, ...] = ()
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ class _Cost:
     params: Number
     memory: Number | None = None
     latency: Number | None = None
+    memory_peak: Number | None = None
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,18 @@ from threading import Thread
 from time import monotonic
 from typing import IO, Any, Self, cast
 
+from amc.environment import public
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.tracking.worker import LINGER_SECONDS, Message
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 8.0
 TAIL_BYTES = 1 << 14
+
+
+def known_as(settings: Mapping[str, Any]) -> str:
+    """Return what tells a tracker from others: its settings, without what comes from the environment."""
+    return json.dumps(public(settings), sort_keys=True, default=str)
 
 
 class TrackerProcess(AbstractContextManager["TrackerProcess"]):
@@ -36,9 +42,13 @@ class TrackerProcess(AbstractContextManager["TrackerProcess"]):
         settings: the tracker's, with its ``_target_``.
         run: what is tracked.
         patience: seconds that ``finish`` may wait.
+
+    Attributes:
+        known_as: what tells the tracker from others.
     """
 
     def __init__(self, settings: Mapping[str, Any], run: TrackedRun, patience: float = PATIENCE_SECONDS) -> None:
+        self.known_as = known_as(settings)
         self._name = str(settings["_target_"]).rpartition(".")[2]
         self._first = {"tracker": dict(settings), "run": asdict(run)}
         self._patience = patience

@@ -16,6 +16,7 @@ from amc.errors import ModelError
 from amc.weights.metadata import Header
 from amc.weights.tensor_file import tensor_bytes
 from envs.engine.network.plain_layers import is_made_plain
+from envs.engine.surgery.full_width import places_of
 from envs.engine.surgery.head_counts import counts_of
 from envs.engine.surgery.masking import without_masks
 
@@ -40,7 +41,7 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_masks(model).state_dict().items()
     }
-    about = replace(header, counts=counts_of(model), plain=is_made_plain(model))
+    about = replace(header, counts=counts_of(model), places=places_of(model), plain=is_made_plain(model))
     return tensor_bytes(tensors, about.to_metadata())
 
 

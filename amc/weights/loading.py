@@ -18,6 +18,7 @@ from amc.weights.wrappers import bare
 from amc.zoo.models.registry import build_model
 from envs.engine.errors import first_line
 from envs.engine.network.plain_layers import computed_tensors, make_plain
+from envs.engine.surgery.full_width import set_places
 from envs.engine.surgery.head_counts import set_counts
 
 # Of packages' networks, which take memory before their shapes are known.
@@ -55,6 +56,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         tensors = read_tensors(path, network.state_dict(), pruned=True, links=False)
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
         set_counts(network, header.counts)
+        set_places(network, header.places)
         network.load_state_dict(tensors, assign=True)
         network.eval()
         if header.input_shape:

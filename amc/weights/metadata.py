@@ -11,6 +11,7 @@ from pydantic import Field
 
 from amc.store.typed_records import parse
 from amc.zoo.data.dataset import Normalization
+from envs.engine.surgery.full_width import Places
 
 FORMAT = 1
 KEY = "amc"
@@ -49,6 +50,7 @@ class Header:
         std: per-channel standard deviation, as long as ``mean``.
         counts: numbers that the network's code goes by where pruning made them smaller, by module and attribute, as
             in ``blocks.0.attention.num_heads``.
+        places: of the channels of layers that look wider than they are, by module.
         plain: whether layers that computed their weight were made plain ones before it was pruned.
     """
 
@@ -57,6 +59,7 @@ class Header:
     mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = ()
     std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = ()
     counts: Mapping[str, _Count] = field(default_factory=dict)
+    places: Mapping[str, Places] = field(default_factory=dict)
     plain: bool = False
 
     @property

@@ -81,8 +81,9 @@ def damages(numbers: range, workshop: Path, sabotage: Sabotage | None = None) ->
         if wrong:
             failures[kind].append(f"{base.setting}{'' if base.finished else ', unfinished'}, {name}: {wrong}")
         shutil.rmtree(place)
-    for kind, said in failures.items():
-        yield Row(f"damage: {kind}", "runs of 1 and 2 stages, unfinished ones, cache", tried[kind], tried[kind], said)
+    for kind, count in tried.items():
+        if count:
+            yield Row(f"damage: {kind}", "runs of 1 and 2 stages, unfinished ones, cache", count, count, failures[kind])
 
 
 class _Base:
@@ -91,7 +92,7 @@ class _Base:
         self.setting, self.finished = setting, finished
         self.place.mkdir()
         machine.run(self.place, SETTINGS[setting])
-        self.expected = found(self.place)
+        self.expected, self.with_cache = found(self.place), found(self.place, cache=True)
         if not finished:
             (run,) = runs_below(self.place)
             for path in run.iterdir():
@@ -107,18 +108,22 @@ class _Base:
         )
 
     def judge(self, place: Path, name: str, sabotage: Sabotage | None) -> str:
-        named = self._named(place, sabotage)
+        of_cache, deleted = name.startswith("cache"), not (place / name).exists()
+        if of_cache:
+            # Nothing but a run that needs it tells what a network in the cache is worth.
+            shutil.rmtree(place / "outputs")
+        named = not of_cache and self._named(place, sabotage)
         ended = machine.run(place, SETTINGS[self.setting], sabotage)
         if not self.finished and Path(name).name == "asked.json" and ended.code in (2, 4):
             return "" if len(machine.error_lines(ended)) == 1 and "asked.json" in ended.errors else ended.errors
         if ended.code != 0:
             return f"exit code {ended.code}: {ended.errors[-300:]}"
-        if wrong := differences(place, self.expected):
+        if wrong := differences(place, self.with_cache if of_cache else self.expected, cache=of_cache):
             return f"not made good: {wrong}"
         (run,) = runs_below(place)
         logged = Path(name).name in (run / "search.log").read_text() or Path(name).name in ended.errors
         # Of a run that is not finished nothing tells that a file was there; what is lost is made again.
-        unknown = not self.finished and not (place / name).exists()
+        unknown = deleted and (of_cache or not self.finished)
         return "" if named or logged or unknown else "named nowhere"
 
     @staticmethod

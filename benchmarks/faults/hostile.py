@@ -16,16 +16,17 @@ from amc.cli.command import as_user_error
 from amc.compare import main as compare
 from amc.names import printable_line
 from amc.verify import main as verify
-from benchmarks.faults import machine
-from benchmarks.faults.hostile_checkpoints import CHECKPOINTS
-from benchmarks.faults.hostile_images import IMAGE_FOLDERS
+from amc.weights.loading import read_header
+from benchmarks.faults import machine, tiny
+from benchmarks.faults.hostile_checkpoints import CHECKPOINTS, honest_checkpoint
+from benchmarks.faults.hostile_images import IMAGE_FOLDERS, honest_images
 from benchmarks.faults.hostile_runs import RUN_FOLDERS
 from benchmarks.faults.killed import SETTINGS, Row, Sabotage
 
 SECONDS, BYTES = 10, 1 << 30
 CODES = {0, 2, 3, 4, 5}
 IMAGES = [
-    *("data=image_folder", "data.name=image_folder", "data.folder=images", "data.image_size=8", "~data._target_"),
+    *("data=image_folder", "data.name=image_folder", "data.folder=images", "data.image_size=8", "data._target_=null"),
     *("data.calibration=2", "data.search=2", "policy=uniform", "train.batch_size=2"),
 ]
 
@@ -42,6 +43,7 @@ def hostile_files(count: int, workshop: Path, sabotage: Sabotage | None = None) 
     base.mkdir()
     machine.run(base, SETTINGS["random"])
     (run,) = (base / "outputs").rglob("seed0")
+    _check_honest(workshop, run)
     kinds: dict[str, list[Callable[[Path], machine.Ended]]] = {
         "checkpoints": [partial(_checkpoint, make, sabotage) for make in CHECKPOINTS.values()],
         "run folders": [partial(_run, run, make, sabotage) for make in RUN_FOLDERS.values()],
@@ -60,6 +62,21 @@ def hostile_files(count: int, workshop: Path, sabotage: Sabotage | None = None) 
         tried = min(left, len(reads))
         left -= tried
         yield Row(f"hostile {kind}", "no code, one line, 10 s, 1 GB", tried, tried, failures)
+
+
+def _check_honest(workshop: Path, run: Path) -> None:
+    """See that what is no trap is read: a reader that refuses everything would do well here."""
+    readers: list[Callable[[Path], machine.Ended]] = [
+        partial(_checkpoint, honest_checkpoint, None),
+        partial(_images, honest_images, None),
+        partial(_run, run, lambda _: None, None),
+    ]
+    for number, read in enumerate(readers):
+        place = workshop / f"honest{number}"
+        place.mkdir()
+        ended = read(place)
+        if ended.code != 0:
+            raise RuntimeError(f"what is honest is refused: {ended.errors}")
 
 
 def _judge(place: Path, read: Callable[[Path], machine.Ended]) -> str:
@@ -101,7 +118,7 @@ def _run(run: Path, make: Callable[[Path], None], sabotage: Sabotage | None, pla
         _begin(sabotage)
         os.chdir(place)
         code = 0
-        for read in (amc.load, lambda path: verify([str(path)]), lambda path: compare([str(path)])):
+        for read in (_load, lambda path: verify([str(path)]), lambda path: compare([str(path)])):
             try:
                 read(folder)
             except Exception as error:
@@ -117,6 +134,10 @@ def _run(run: Path, make: Callable[[Path], None], sabotage: Sabotage | None, pla
     # Three readers may say a line each.
     bugs = [line for line in errors.splitlines() if "a bug?" in line or not line.isprintable()]
     return machine.Ended(code, "\n".join(bugs[:1] or errors.splitlines()[:1]), 0)
+
+
+def _load(folder: Path) -> None:
+    amc.load(folder, model=None if read_header(folder).model else tiny.net)
 
 
 def _with_errors_at(descriptor: int, task: Callable[[], int]) -> int:

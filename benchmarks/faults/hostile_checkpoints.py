@@ -43,6 +43,11 @@ def _state() -> dict[str, Tensor]:
     return tiny.net().state_dict()
 
 
+def honest_checkpoint(path: Path) -> None:
+    """Write a trained network as torch writes it."""
+    torch.save(_state(), path)
+
+
 def _bomb(bomb: str, how: str, path: Path) -> None:
     found: Any = _bombs(path)[bomb]
     content = {**_state(), "extra": found}
@@ -56,7 +61,7 @@ def _bomb(bomb: str, how: str, path: Path) -> None:
         path.write_bytes(pickle.dumps(found))
     elif how == "module":
         network = tiny.net()
-        network.bomb = found  # type: ignore[assignment]
+        network.bomb = found
         torch.save(network, path)
     else:  # under the name of a format without code
         path.with_suffix(".safetensors").write_bytes(pickle.dumps(content))
@@ -100,6 +105,10 @@ def _cut(part: float, path: Path) -> None:
     path.write_bytes(content[: int(len(content) * part)])
 
 
+def _text(path: Path) -> None:
+    path.write_text("import os; os.mkdir('canary')")
+
+
 def _recursive(state: dict[str, Any]) -> None:
     state["0.weight"] = state
 
@@ -123,7 +132,7 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "numbers for names": partial(_changed, lambda state: dict(enumerate(state.values()))),
     "holds itself": partial(_changed, _recursive),
     "a list": partial(_changed, lambda state: list(state.values())),
-    "unpacks to 256 MB": partial(_archive, 1 << 28),
+    "unpacks to 64 MB": partial(_archive, 1 << 26),
     "cut at a half": partial(_cut, 0.5),
     "cut near the end": partial(_cut, 0.99),
     "empty": lambda path: path.touch(),
@@ -131,7 +140,7 @@ CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "a pipe": lambda path: os.mkfifo(path),
     "a device": lambda path: path.symlink_to("/dev/zero"),
     "a loop of links": lambda path: path.symlink_to(path),
-    "text": lambda path: path.write_text("import os; os.mkdir('canary')") and None,
+    "text": _text,
     "header longer than the file": partial(_header, b"{}", b"", 1 << 40),
     "header of all bytes": partial(_header, b"{}", b"", (1 << 64) - 1),
     "deep JSON": partial(_header, b"[" * 100_000, b"", None),

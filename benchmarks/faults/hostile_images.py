@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 
-def _honest(folder: Path) -> None:
+def honest_images(folder: Path) -> None:
+    """Make an image folder of two classes."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for label in ("cat", "dog"):
@@ -23,7 +24,7 @@ def _honest(folder: Path) -> None:
 
 
 def _with(content: bytes | Callable[[Path], object], name: str, folder: Path) -> None:
-    _honest(folder)
+    honest_images(folder)
     path = folder / "train" / "cat" / name
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -58,7 +59,7 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 
 
 def _class_named(name: str, folder: Path) -> None:
-    _honest(folder)
+    honest_images(folder)
     (folder / "train" / name).mkdir()
     Image.new("RGB", (8, 8)).save(folder / "train" / name / "0.png")
 

@@ -15,8 +15,13 @@ def runs_below(place: Path) -> list[Path]:
     return sorted({path.parent for path in place.rglob("trials.jsonl") if not path.parent.name.startswith("stage")})
 
 
-def found(place: Path) -> Mapping[str, Any]:
-    """Return what runs left in a place, but for times: trials and weights byte by byte, results by their values."""
+def found(place: Path, *, cache: bool = False) -> Mapping[str, Any]:
+    """Return what runs left in a place, but for times: trials and weights byte by byte, results by their values.
+
+    Args:
+        place: where they ran.
+        cache: whether the networks in the cache count. A run that was finished does not look for what is lost of them.
+    """
     left: dict[str, Any] = {}
     for run in runs_below(place):
         for path in sorted(run.rglob("*")):
@@ -24,7 +29,7 @@ def found(place: Path) -> Mapping[str, Any]:
             if path.is_dir() or path.suffix in (".log", ".yaml") or path.name.endswith(".lock"):
                 continue
             left[name] = _values(path)
-    for path in sorted((place / "cache").rglob("*.safetensors")):
+    for path in sorted((place / "cache").rglob("*.safetensors")) if cache else ():
         left[str(path.relative_to(place))] = path.read_bytes()
     left["left behind"] = sorted(str(path.relative_to(place)) for path in place.rglob(".*.part"))
     return left
@@ -45,9 +50,9 @@ def but_for_times(value: Any) -> Any:  # noqa: ANN401  JSON
     return [but_for_times(each) for each in value] if isinstance(value, list) else value
 
 
-def differences(place: Path, expected: Mapping[str, Any]) -> str:
+def differences(place: Path, expected: Mapping[str, Any], *, cache: bool = False) -> str:
     """Return, in a line, what of a place is not as expected, or is damaged; empty where all is well."""
-    left = found(place)
+    left = found(place, cache=cache)
     different = sorted(key for key in {*expected, *left} if expected.get(key) != left.get(key))
     if different:
         return f"other {', '.join(different[:4])}"

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -11,10 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.figure
 import torch
+from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
+from matplotlib.figure import Figure
 
 from amc.cli.command import run_command
+from amc.report import plots
 from amc.search import main
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
@@ -59,16 +63,16 @@ def prepare() -> None:
 
     def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
         global evaluations
-        # Those of a policy's episodes; uniform ratios, which every run evaluates for comparison, are none.
+        # Those of a policy's episodes. Uniform ratios, evaluated for comparison and not recorded, are none.
         evaluations += in_episode
         return evaluate(engine, strategy)
 
     def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
-        def played(*arguments: Any) -> Any:  # noqa: ANN401  handed on
+        def played(env: Any, *arguments: Any) -> Any:  # noqa: ANN401  handed on
             nonlocal in_episode
-            in_episode = True
+            in_episode = bool(env._sinks)
             try:
-                return method(*arguments)
+                return method(env, *arguments)
             finally:
                 in_episode = False
 
@@ -77,13 +81,21 @@ def prepare() -> None:
     engine_class: Any = TorchEngine
     engine_class.score_again = counted
     env_class: Any = RecordTrials
-    env_class.step, env_class.score_strategy = map(in_an_episode, (RecordTrials.step, RecordTrials.score_strategy))
-    figure_class: Any = matplotlib.figure.Figure
+    env_class.step = in_an_episode(RecordTrials.step)
+    env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
+    figure_class: Any = Figure
     figure_class.savefig = lambda _figure, file, **_: file.write(PICTURE)
+    vars(plots).update(dict.fromkeys(("reward_figure", "resource_figure", "channels_figure"), lambda *_: Figure()))
+    # Hydra composes a configuration to know whether this is a sweep, and then composes it again.
+    hydra_class: Any = Hydra
+    hydra_class.get_mode = lambda *_, **__: RunMode.MULTIRUN if "-m" in sys.argv else RunMode.RUN
     with tempfile.TemporaryDirectory() as folder:
         ended = run(Path(folder), ["policy=uniform"], here=True)
     if ended.code != 0:
         raise RuntimeError(f"a search does not even run: {ended.errors}")
+    # A collection in a copy would touch, and so copy, all that is here.
+    gc.collect()
+    gc.freeze()
 
 
 def run(

@@ -115,21 +115,21 @@ class _Recorder:
             return None
         self._number += 1
         if self._number % self._every == 0:
+            content = content_of(self._place)
             for fault in self._faults:
-                self._meet(fault, operation)
+                self._meet(fault, operation, dict(content))
         self._disk.apply(operation)
         return None
 
-    def _meet(self, fault: str, operation: Operation) -> None:
+    def _meet(self, fault: str, operation: Operation, content: dict[str, bytes | None]) -> None:
         said = f"{operation.kind} {operation.path.name}"
         if fault == "power loss":
             for state in self._disk.worst_states():
                 self._note(fault, said, state, -signal.SIGKILL, "")
         elif fault == "kill":
-            self._note(fault, said, content_of(self._place), -signal.SIGKILL, "")
+            self._note(fault, said, content, -signal.SIGKILL, "")
         elif fault == "torn write":
             if operation.kind == "write":
-                content = content_of(self._place)
                 name = str(operation.path.relative_to(self._place))
                 before = content.get(name) or b""
                 content[name] = before + operation.content[: len(operation.content) // 2]

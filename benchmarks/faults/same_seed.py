@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from amc.config.policies import policy_names
+from amc.run import pipeline
 from benchmarks.faults import machine, tiny
 from benchmarks.faults.judging import runs_below
 from benchmarks.faults.killed import Row, Sabotage
@@ -126,11 +128,7 @@ def _other_processor() -> None:
 
 
 def _other_device() -> None:
-    from amc.run import pipeline
-
-    here: Callable[..., Any] = pipeline.conditions
-    from dataclasses import replace
-
+    here: Callable[..., Any] = vars(pipeline)["conditions"]
     vars(pipeline).update(conditions=lambda data: replace(here(data), device="cuda (of another machine)"))
 
 

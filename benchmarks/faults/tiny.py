@@ -6,15 +6,15 @@ from torch import Tensor, nn
 CLASSES, SIDE = 4, 6
 
 
-def net() -> nn.Module:
+def net(in_channels: int = 1, num_classes: int = CLASSES) -> nn.Module:
     """Return three convolutions with batch norms, and a classifier."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.Conv2d(in_channels, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()),
         *(nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
         *(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(8, CLASSES),
+        nn.Linear(8, num_classes),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from envs.engine.plugins import find
 from envs.engine.types import Cost, KnowsNetwork, NetworkLayer, PruningEngine
 
-RESOURCES = ("flops", "params", "memory", "latency")
+RESOURCES = ("flops", "params", "memory", "latency", "memory_peak")
 """Fields of ``Cost`` that can be limited; others are one's own functions of it."""
 NAMED = 3
 DIGITS = 4

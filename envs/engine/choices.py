@@ -25,8 +25,8 @@ SCORINGS = ("full", "racing", "coreset")
 """How many images of the search split a candidate is scored on: all, or as many as show that it is behind the best, or
 the same few for all candidates, chosen beforehand."""
 
-COSTS = ("flops", "params", "memory", "latency")
-"""Resources that an engine knows without running a network; latency from a table of its layers that was measured."""
+COSTS = ("flops", "params", "memory", "latency", "memory_peak")
+"""Resources that an engine knows without measuring a network; latency from a table of its layers that was measured."""
 
 
 def check_combination(granularity: str, criterion: str) -> None:

@@ -167,6 +167,19 @@ class TorchEngine:
         if round_freely:
             self.pruner.restrict(free_choices(self.layers, self.pruner.cost))
 
+    def track_peak(self, example_inputs: Inputs) -> None:
+        """Let costs hold the memory that a forward pass takes at its peak.
+
+        Args:
+            example_inputs: one sample.
+
+        Raises:
+            NotKnown: what is removed leaves activations their size.
+        """
+        if not isinstance(self.pruner, ChannelPruner):
+            raise NotKnown(f"granularity={self.settings.granularity} leaves activations their size")
+        self.pruner.track_peak(example_inputs)
+
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""
         kept = self.kept(strategy)

@@ -72,12 +72,15 @@ class Cost(NamedTuple):
         memory: bytes of parameters and buffers as shipped; of pruned weights the cheaper of sparse and dense storage.
         latency: seconds of one forward pass. ``TorchEngine`` knows it once it was given a table of layers
             (``predict_latency``), ``AnalyticEngine`` does not: ``resource="latency"`` is refused then.
+        memory_peak: bytes of weights, buffers, input and live activations at the peak of a forward pass; known where it
+            was asked for (``track_peak``).
     """
 
     flops: float
     params: float
     memory: float | None = None
     latency: float | None = None
+    memory_peak: float | None = None
 
 
 class Evaluation(NamedTuple):

@@ -36,6 +36,7 @@ SKIPPED = Counter(
         "needs timm and a folder of photos": 1,
         "starts a server": 2,
         "needs an account": 1,
+        "needs onnxruntime": 3,
         "takes minutes": 1,
         "takes hours": 1,
         "trains a network": 1,

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import pytest
 from configuration_reference import every_key, page
-from dataclass_keys import SET_BY_CHOICE, UndocumentedKey, keys_of, shown
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from amc.config.composing import register_schemas
 from amc.config.conf_folder import CONF
+from amc.config.keys import SET_BY_CHOICE, UndocumentedKey, keys_of, shown
 from envs.engine.fields import Interval, OneOf, setting
 
 ROW = "| `{name}`"

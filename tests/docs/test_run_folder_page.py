@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from amc.measurement.latency import Latency
+from amc.report.provenance import MADE, Provenance
 from amc.store import run_folders
 from amc.store.conditions import Conditions
 from amc.store.kept_layers import LayerKept, StageKept
@@ -14,16 +15,16 @@ from amc.store.results import FineTuned, PrunedScores, Result, Scores
 from amc.store.trial_rows import Timing, trial_as_dict
 from amc.weights.export import ONNX_FILE, PT2_FILE, WEIGHTS_FILE
 from amc.weights.metadata import Header, ModelSpec
-from envs.engine.types import Cost, Evaluation
+from envs.engine.types import Cost, Evaluation, LayerPart, NetworkLayer
 from envs.search import Trial
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/run_folder.md").read_text()
 TRIAL = Trial(0, (1.0,), 0.5, Evaluation(0.5, 1.0, 10), Cost(1.0, 1.0), True, 1.0, 1.0)
 RECORDS: list[Any] = [
     *(Result, Scores, PrunedScores, LayerKept, FineTuned, StageKept, Latency, Timing),
-    *(Header, ModelSpec, Cost, Evaluation, Conditions),
+    *(Header, ModelSpec, Cost, Evaluation, Conditions, NetworkLayer, LayerPart, Provenance),
 ]
-FILES = [run_folders.TRIALS, run_folders.TIMINGS, run_folders.RESULT, run_folders.ASKED, run_folders.NETWORK]
+FILES = [run_folders.TRIALS, run_folders.TIMINGS, run_folders.RESULT, run_folders.ASKED, run_folders.NETWORK, MADE]
 FILES += [run_folders.CONDITIONS, run_folders.TOLD]
 
 

@@ -46,7 +46,7 @@ def problem() -> PruningEnv:
 
 @pytest.fixture(scope="module")
 def whole(problem: PruningEnv) -> Top1Scorer:
-    score = problem.engine.score  # type: ignore[attr-defined]
+    score = engine_of(problem).score
     assert isinstance(score, Top1Scorer)
     return score
 
@@ -117,4 +117,4 @@ def test_the_best_few_are_scored_on_all_images_and_none_that_is_better_by_guess_
     assert all(trial in sure for trial in best)
     assert [trial.strategy for trial in decided] == [trial.strategy for trial in env.trials]
     assert best_trial(decided).evaluation.metric == max(trial.evaluation.metric for trial in sure if trial.feasible)
-    assert engine.score is whole
+    assert engine_of(problem).score is whole

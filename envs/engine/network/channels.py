@@ -85,12 +85,14 @@ class ChannelGroup:
         members: everywhere the channels appear.
         flops: multiply-accumulates outside of layers, such as attention's, that go with a unit, for one sample.
         counts: numbers that the network's code goes by, and that shrink with the group.
+        full_width: whether tensors between its layers keep their width, see ``envs.engine.surgery.full_width``.
     """
 
     units: int
     members: tuple[GroupMember, ...]
     flops: float = 0.0
     counts: tuple[Count, ...] = ()
+    full_width: bool = False
 
     def at(self, side: Side) -> tuple[GroupMember, ...]:
         """Return the members of one side."""

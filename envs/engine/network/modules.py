@@ -81,12 +81,17 @@ def computes_weights(module: nn.Module) -> bool:
     return "weight" in vars(module) or is_parametrized(module)
 
 
+def looks_wider(module: nn.Module) -> bool:
+    """Whether a layer was made smaller but reads or writes tensors as wide as before."""
+    return hasattr(module, "full_width")
+
+
 def channel_dims_of(name: str, module: nn.Module) -> dict[ChannelDim, int]:
     """Return the sides of a module that channels can be removed from, with their widths.
 
     A depthwise convolution has one side, with its output channels; all that come from one input channel are tied.
     """
     kind = kind_of(module)
-    if kind is None or computes_weights(module) or not kind.prunable(module):
+    if kind is None or computes_weights(module) or looks_wider(module) or not kind.prunable(module):
         return {}
     return {(name, side): width for side, width in kind.widths(module).items()}

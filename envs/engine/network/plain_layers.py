@@ -1,7 +1,8 @@
 """Convolutions and linear layers that compute their weight in every pass, made plain ones that hold it.
 
 So do weight norm and spectral norm, parametrizations, and convolutions that standardise their weights. The outputs are
-the same; what the weight was computed from is no longer there.
+the same; what the weight was computed from is no longer there. Linear layers that store their weight transposed, as
+GPT-2's, become torch's.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def make_plain(model: nn.Module) -> list[str]:
     """
     replaced = []
     for name, module in list(model.named_modules()):
-        plain = _plain(module) if name and _may_compute(module) else None
+        plain = _plain(module) if name and _may_compute(module) else _as_linear(module)
         if plain is not None:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, plain)
@@ -85,6 +86,18 @@ class _Products(TorchFunctionMode):
         if func in PRODUCTS:
             self.calls.append(_Product(func, (*args, *(kwargs or {}).values()), output))
         return output
+
+
+@torch.no_grad()
+def _as_linear(module: Any) -> nn.Module | None:  # noqa: ANN401  any module
+    """Return the linear layer that a ``Conv1D`` of Hugging Face's is, whose weight is stored the other way round."""
+    if (type(module).__module__, type(module).__name__) != ("transformers.pytorch_utils", "Conv1D"):
+        return None
+    with torch.device("meta"):
+        plain = nn.Linear(*module.weight.shape)
+    plain.weight = nn.Parameter(module.weight.detach().T.contiguous(), module.weight.requires_grad)
+    plain.bias = nn.Parameter(module.bias.detach().clone(), module.bias.requires_grad)
+    return plain.train(module.training)
 
 
 def _may_compute(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.costs.cost_model import ResourceModel, multiply_accumulates
+from envs.engine.costs.peak_memory import peak_bytes
 from envs.engine.criteria.ranking import score_channels
 from envs.engine.criteria.weights import ranking
 from envs.engine.errors import nothing_to_prune
@@ -23,8 +24,7 @@ from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compaction import compact, fold_batch_norms, kept_channels, mask_inputs
-from envs.engine.surgery.head_counts import kept_counts
+from envs.engine.surgery.compaction import compact_groups, fold_batch_norms, kept_channels, mask_inputs
 from envs.engine.tracing.graph import NetworkGraph, trace
 from envs.engine.types import Cost, Layer, NetworkLayer
 
@@ -70,6 +70,8 @@ class ChannelPruner:
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
         self._errors: dict[int, tuple[float, ...]] = {}
+        self._peaks: dict[tuple[int, ...], float] = {}
+        self._example: Inputs | None = None
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
             build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
@@ -100,14 +102,25 @@ class ChannelPruner:
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
-        return self._resources.cost(kept)
+        cost = self._resources.cost(kept)
+        return cost if self._example is None else cost._replace(memory_peak=self._peak(tuple(kept)))
+
+    def track_peak(self, example_inputs: Inputs) -> None:
+        """Let costs hold the memory that a forward pass takes at its peak; it takes milliseconds for each strategy.
+
+        Args:
+            example_inputs: one sample.
+        """
+        self._example = example_inputs
+
+    def _peak(self, kept: tuple[int, ...]) -> float:
+        if kept not in self._peaks and self._example is not None:
+            self._peaks[kept] = peak_bytes(self.for_inference(self.cut(kept)), self._example)
+        return self._peaks[kept]
 
     def cut(self, kept: Sequence[int]) -> nn.Module:
         """Return the physically smaller network, not repaired: for what does not depend on its weights."""
-        units = self._units(kept)
-        return compact(
-            self._model, kept_channels(self.graph.groups, units), None, kept_counts(self.graph.groups, units)
-        )
+        return compact_groups(self._model, self.graph.groups, self._units(kept))
 
     def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
         """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
@@ -167,7 +180,7 @@ class ChannelPruner:
         channels = kept_channels(self.graph.groups, units)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
         weights = {name: solution.weight for name, solution in solutions.items()}
-        small = compact(self._model, channels, weights, kept_counts(self.graph.groups, units))
+        small = compact_groups(self._model, self.graph.groups, units, weights)
         for name, solution in solutions.items():
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))

@@ -11,8 +11,7 @@ from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
 from envs.engine.network.modules import BatchNorm
-from envs.engine.surgery.compaction import compact, kept_channels, mask_inputs
-from envs.engine.surgery.head_counts import kept_counts
+from envs.engine.surgery.compaction import compact_groups, inputs_masked, kept_channels
 
 TOLERANCE = 1e-4
 """Largest difference between masked and compact network, relative to the largest output; more for short floats."""
@@ -43,42 +42,41 @@ def removal_fault(
         inputs: an example input.
         seeds: of the random halves that are tried.
     """
-    reasons = ((_fault(model, groups, inputs, seed), seed) for seed in seeds)
+    reasons = ((_fault(model, groups, inputs, seed, trains=seed == seeds[0]), seed) for seed in seeds)
     return next((Fault(reason, seed) for reason, seed in reasons if reason), None)
 
 
-def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, seed: int) -> str:
+def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, seed: int, trains: bool) -> str:
     generator = torch.Generator().manual_seed(seed)
     kept = [_half(group.units, generator) for group in groups]
-    channels, counts = kept_channels(groups, kept), kept_counts(groups, kept)
+    channels = kept_channels(groups, kept)
     try:
-        small = compact(model, channels, counts=counts)
+        small = compact_groups(model, groups, kept)
         fault = _difference(model, small, channels, inputs)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
         return f"fails when made smaller ({first_line(error)})"
-    if fault == MIXED and _rounding_alone(model, channels, counts, inputs):
+    if fault == MIXED and _rounding_alone(model, groups, kept, inputs):
         fault = ""
-    return fault or _training_fault(model, small, inputs)
+    return fault or (_training_fault(model, small, inputs) if trains else "")
 
 
 @torch.no_grad()
 def _difference(model: nn.Module, small: nn.Module, channels: Mapping[ChannelDim, Tensor], inputs: Inputs) -> str:
     """Return in what the small network differs from the masked one, or nothing."""
-    expected = flatten_outputs(forward(mask_inputs(model, channels), inputs))
+    with inputs_masked(model, channels):
+        expected = flatten_outputs(forward(model, inputs))
     found = flatten_outputs(forward(small, inputs))
     if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
         return "changes the shape of the output when made smaller"
     return "" if all(_close(a, b) for a, b in zip(found, expected, strict=True)) else MIXED
 
 
-def _rounding_alone(
-    model: nn.Module, channels: Mapping[ChannelDim, Tensor], counts: Mapping[str, int], inputs: Inputs
-) -> bool:
+def _rounding_alone(model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequence[Tensor], inputs: Inputs) -> bool:
     """Whether the difference goes in double precision, as rounding errors of a deep network do and others do not."""
     precise = copy.deepcopy(model).double()
     try:
-        small = compact(precise, channels, counts=counts)
-        return not _difference(precise, small, channels, map_tensors(inputs, _in_double))
+        small = compact_groups(precise, groups, kept)
+        return not _difference(precise, small, kept_channels(groups, kept), map_tensors(inputs, _in_double))
     except Exception:  # a network that makes tensors of its own may not run in another precision
         return False
 

@@ -1,5 +1,7 @@
 """Adaptive batch norm: the statistics of a pruned network are not those of the dense one, so measure them anew."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +60,6 @@ def recalibrate_batch_norms(model: nn.Module, images: Inputs, batch_size: int) -
         norm.num_batches_tracked.fill_(len(batches))
 
 
-def _measuring(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+def _measuring(model: nn.Module) -> list[Any]:
     """Return the batch norms that keep statistics, in the order of the modules."""
     return [m for m in model.modules() if isinstance(m, BatchNorm) and m.running_mean is not None]

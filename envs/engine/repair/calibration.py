@@ -1,12 +1,13 @@
 """One pass over calibration data: the second moments of every reading layer's inputs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor, nn
 
-from envs.engine.network.batches import split
+from envs.engine.network.batches import count_samples, split
 from envs.engine.network.calls import Inputs, forward
 from envs.engine.network.hooks import hooked
 from envs.engine.network.kinds import kind_of
@@ -14,6 +15,8 @@ from envs.engine.network.modules import blocks_of, weight_of
 
 POINTS_PER_IMAGE = 10
 """Output pixels sampled of every feature map, as in AMC's released code."""
+ENOUGH_SAMPLES, SAMPLES_A_COLUMN = 10_000, 4
+"""Samples that a layer needs, whatever its size, and for each of its columns: with many images fewer pixels of each."""
 BATCH_SIZE = 100
 STRIPE = 512
 """Columns of a Gram matrix that are computed at once; its lower triangle is half the work of the whole."""
@@ -28,28 +31,35 @@ class InputMoments:
     Attributes:
         count: samples so far.
         total: their sum, float64, shape ``(blocks, columns)``.
-        gram: their sum of outer products, float64, shape ``(blocks, columns, columns)``, from the diagonal down;
-            above it, only what lies in the same stripe is filled.
+        stripes: their sum of outer products, float64, in stripes of columns from the diagonal down, shape
+            ``(blocks, columns - left, STRIPE)``.
+        order: of the columns in ``stripes``, shape ``(columns,)``; ``None`` for that of ``total``.
     """
 
     count: int
     total: Tensor
-    gram: Tensor
+    stripes: list[Tensor]
+    order: Tensor | None = None
 
     @classmethod
-    def empty(cls, module: nn.Module) -> "InputMoments":
+    def empty(cls, module: nn.Module, order: Tensor | None = None) -> "InputMoments":
         """Start for the inputs of a convolution or linear layer."""
         weight, blocks = weight_of(module), blocks_of(module)
-        total = torch.zeros(blocks, weight[0].numel(), dtype=torch.float64, device=weight.device)
-        return cls(0, total, total.new_zeros(blocks, weight[0].numel(), weight[0].numel()))
+        columns = weight[0].numel()
+        total = torch.zeros(blocks, columns, dtype=torch.float64, device=weight.device)
+        widths = [(columns - left, min(STRIPE, columns - left)) for left in range(0, columns, STRIPE)]
+        return cls(0, total, [total.new_zeros(blocks, *shape) for shape in widths], order)
 
     def add(self, samples: Tensor) -> None:
         """Add samples, shape ``(blocks, n, columns)``."""
         self.count += samples.shape[1]
         self.total += samples.sum(1, dtype=torch.float64)
-        for left in range(0, samples.shape[2], STRIPE):
-            stripe = samples[:, :, left : left + STRIPE]
-            self.gram[:, left:, left : left + STRIPE] += samples[:, :, left:].transpose(1, 2) @ stripe
+        if self.order is not None:
+            samples = samples[:, :, self.order.to(samples.device)]
+        # Products are summed over a batch in the samples' precision, over batches in float64.
+        for number, stripe in enumerate(self.stripes):
+            left = number * STRIPE
+            stripe += samples[:, :, left:].transpose(1, 2) @ samples[:, :, left : left + STRIPE]
 
     @property
     def mean(self) -> Tensor:
@@ -58,12 +68,15 @@ class InputMoments:
 
     def second_moment(self, centered: bool) -> Tensor:
         """Return the mean outer product, about the mean if ``centered``, shape ``(blocks, columns, columns)``."""
-        moment = self.gram / self.count
-        for left in range(0, moment.shape[2], STRIPE):
-            right = left + STRIPE
-            moment[:, left:right, right:] = moment[:, right:, left:right].transpose(1, 2)
-        if centered:
-            moment.baddbmm_(self.mean.unsqueeze(2), self.mean.unsqueeze(1), alpha=-1)
+        blocks, columns = self.total.shape
+        mean = self.mean if self.order is None else self.mean[:, self.order.to(self.total.device)]
+        moment = self.total.new_empty(blocks, columns, columns)
+        for number, stripe in enumerate(self.stripes):
+            left, right = number * STRIPE, number * STRIPE + stripe.shape[2]
+            below = torch.div(stripe, self.count, out=moment[:, left:, left:right])
+            if centered:
+                below.baddbmm_(mean[:, left:].unsqueeze(2), mean[:, left:right].unsqueeze(1), alpha=-1)
+            moment[:, left:right, right:] = below[:, right - left :].transpose(1, 2)
         return moment
 
 
@@ -88,8 +101,26 @@ def sample_inputs(module: nn.Module, inputs: Tensor, points: int, generator: tor
     return kind.product.sample(module, inputs, points, generator)
 
 
+def points_needed(columns: int, images: int, most: int = POINTS_PER_IMAGE) -> int:
+    """Return how many output pixels of every image give a layer as many samples as it needs, ``most`` at the most.
+
+    Every image is seen: pixels of one image are more alike than those of two.
+
+    Args:
+        columns: of the layer.
+        images: of the calibration data.
+        most: pixels an image.
+    """
+    return min(most, max(1, ceil(max(ENOUGH_SAMPLES, SAMPLES_A_COLUMN * columns) / images)))
+
+
 def collect_moments(
-    model: nn.Module, names: Iterable[str], images: Inputs, seed: int, points: int = POINTS_PER_IMAGE
+    model: nn.Module,
+    names: Iterable[str],
+    images: Inputs,
+    seed: int,
+    points: int = POINTS_PER_IMAGE,
+    orders: Mapping[str, Tensor | None] | None = None,
 ) -> dict[str, InputMoments]:
     """Run the dense network over calibration data once and return the input moments of the named layers.
 
@@ -100,13 +131,16 @@ def collect_moments(
         names: convolutions and linear layers, by module name.
         images: calibration inputs on the model's device, tensors of shape ``(n, ...)``.
         seed: chooses the sampled pixels.
-        points: output pixels an image.
+        points: output pixels an image, at the most: where there are many images fewer do.
+        orders: of the columns of some of the layers.
     """
     generator = torch.Generator().manual_seed(seed)
-    moments = {name: InputMoments.empty(model.get_submodule(name)) for name in names}
+    orders, count = orders or {}, count_samples(images)
+    moments = {name: InputMoments.empty(model.get_submodule(name), orders.get(name)) for name in names}
+    enough = {name: points_needed(moment.total.shape[1], count, points) for name, moment in moments.items()}
 
     def add(name: str, module: nn.Module, inputs: Tensor) -> None:
-        moments[name].add(sample_inputs(module, inputs.float(), points, generator))
+        moments[name].add(sample_inputs(module, inputs.float(), enough[name], generator))
 
     watch_inputs(model, moments, images, add)
     return moments

@@ -65,28 +65,21 @@ class LayerSolver:
         gram = moments.second_moment(centered=intercept)
         if not gram.isfinite().all():
             raise ValueError("the calibration data makes the network's activations infinite or NaN")
-        self.order = self._columns(self._positions(0).argsort(stable=True)) if len(reader.groups) == 1 else None
-        if self.order is not None:
-            gram = gram[:, self.order.unsqueeze(1), self.order]
-        self.factor = cholesky_with_ridge(gram)  # of no use without an order, but it settles the ridge
+        self.order = ranked_columns(module, reader)
         if self.order is None:
+            cholesky_with_ridge(gram)  # settles the ridge
             self.gram = gram
-            del self.factor
-
-    def _positions(self, entry: int) -> Tensor:
-        """Return the rank of every channel of a block in one of the groups, -1 for what that group leaves alone."""
-        unit = self.reader.members[entry].unit
-        return ranked_positions(unit[: len(unit) // self.blocks], self.reader.ranks[entry])
-
-    def _columns(self, channels: Tensor) -> Tensor:
-        """Expand channels of a block to columns."""
-        return (channels.unsqueeze(1) * self.kernel + torch.arange(self.kernel)).flatten()
+            return
+        if moments.order is None:
+            gram = gram[:, self.order.unsqueeze(1), self.order]
+        # What comes of it is rounded to the network's own precision, and half the size.
+        self.factor = cholesky_with_ridge(gram).to(self.dtype)
 
     def solve(self, kept: Sequence[int]) -> Solution:
         """Return the weights for ``kept`` units left in each of the groups that the layer reads."""
         mask = self.reader.channels(kept)
         channels = mask[: len(mask) // self.blocks].nonzero().flatten()
-        stay = self._columns(channels)
+        stay = columns_of(channels, self.kernel)
         if len(stay) == self.weight.shape[2]:
             return self._solution(self.weight, stay)
         correction = self._direct(stay) if self.order is None else self._nested(stay, self.order)
@@ -101,19 +94,19 @@ class LayerSolver:
             Shares in [0, 1], float64 on the CPU, shape ``(units + 1,)``.
         """
         entry = self.reader.groups.index(group)
-        position = self._positions(entry)
-        order = self._columns(position.argsort(stable=True))
+        position = positions(self.reader, entry, self.blocks)
+        order = columns_of(position.argsort(stable=True), self.kernel)
         factor = self.factor if self.order is not None else cholesky_with_ridge(self.gram[:, order.unsqueeze(1), order])
-        share = shares(lost_energy(self.weight[:, :, order], factor)).cpu()
+        share = shares(lost_energy(self.weight[:, :, order], factor.double())).cpu()
         return share[channels_left(position, len(self.reader.ranks[entry])) * self.kernel]
 
     def _nested(self, stay: Tensor, order: Tensor) -> Tensor:
         """Return W_R L_RS L_SS^-1 with columns in ascending order."""
         count = len(stay)
-        lost = self.weight[:, :, order[count:]] @ self.factor[:, count:, :count]
+        lost = self.weight[:, :, order[count:]].to(self.dtype) @ self.factor[:, count:, :count]
         leading = self.factor[:, :count, :count]
         ranked: Tensor = torch.linalg.solve_triangular(leading, lost, upper=False, left=False)
-        return ranked[:, :, order[:count].argsort()]
+        return ranked[:, :, order[:count].argsort()].double()
 
     def _direct(self, stay: Tensor) -> Tensor:
         """Return W_R G_RS (G_SS + ridge I)^-1 from the covariance itself."""
@@ -135,6 +128,24 @@ class LayerSolver:
         return Solution(weight.reshape(shape).to(self.dtype), shift)
 
 
+def ranked_columns(module: nn.Module, reader: Reader) -> Tensor | None:
+    """Return the columns of a layer from most to least important; ``None`` where it reads several groups."""
+    if len(reader.groups) != 1:
+        return None
+    return columns_of(positions(reader, 0, blocks_of(module)).argsort(stable=True), weight_of(module)[0, 0].numel())
+
+
+def positions(reader: Reader, entry: int, blocks: int) -> Tensor:
+    """Return the rank of every channel of a block in one of the groups, -1 for what that group leaves alone."""
+    unit = reader.members[entry].unit
+    return ranked_positions(unit[: len(unit) // blocks], reader.ranks[entry])
+
+
+def columns_of(channels: Tensor, kernel: int) -> Tensor:
+    """Expand channels of a block to columns."""
+    return (channels.unsqueeze(1) * kernel + torch.arange(kernel)).flatten()
+
+
 def cholesky_with_ridge(gram: Tensor) -> Tensor:
     """Add the least ridge to ``gram``, in place, with which it can be factored, and return its lower factors.
 
@@ -142,7 +153,8 @@ def cholesky_with_ridge(gram: Tensor) -> Tensor:
         gram: positive semi-definite up to rounding, float64, shape ``(blocks, columns, columns)``.
     """
     diagonal = gram.diagonal(dim1=1, dim2=2)
-    unit = diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    # Also of inputs that are all 0, and then rounded to single precision, a factor can be divided by.
+    unit = diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     ridge = 0.0
     while True:
         wanted = max(RIDGE, 10 * ridge)

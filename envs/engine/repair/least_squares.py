@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from envs.engine.network.calls import Inputs
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.repair.calibration import collect_moments
-from envs.engine.repair.layer_solver import LayerSolver, Solution, cholesky_with_ridge
+from envs.engine.repair.layer_solver import LayerSolver, Solution, cholesky_with_ridge, ranked_columns
 from envs.engine.repair.readers import Reader, find_readers
 from envs.engine.tracing.graph import NetworkGraph
 
@@ -88,7 +88,8 @@ def build_reconstruction(
         for name, reader in find_readers(graph.groups, ranks).items()
         if is_reconstructible(model.get_submodule(name))
     }
-    moments = collect_moments(model, readers, images, seed)
+    orders = {name: ranked_columns(model.get_submodule(name), reader) for name, reader in readers.items()}
+    moments = collect_moments(model, readers, images, seed, orders=orders)
     folds = {
         layer: norm
         for layer, norm in graph.folds

@@ -1,6 +1,14 @@
 """Cuts channels out of a network, or masks finer parts of its weights."""
 
-from envs.engine.surgery.compaction import compact, copy_structure, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import (
+    compact,
+    compact_groups,
+    copy_structure,
+    fold_batch_norms,
+    kept_channels,
+    mask_inputs,
+)
+from envs.engine.surgery.full_width import FullWidth, Places, can_keep_width, places_of, set_places
 from envs.engine.surgery.granularity import GRANULARITIES, Cut
 from envs.engine.surgery.head_counts import candidate_counts, counts_of, kept_counts, set_counts
 from envs.engine.surgery.masking import MASK, mask_weight, masks, unmasked, without_masks
@@ -9,8 +17,12 @@ __all__ = [
     "GRANULARITIES",
     "MASK",
     "Cut",
+    "FullWidth",
+    "Places",
+    "can_keep_width",
     "candidate_counts",
     "compact",
+    "compact_groups",
     "copy_structure",
     "counts_of",
     "fold_batch_norms",
@@ -19,7 +31,9 @@ __all__ = [
     "mask_inputs",
     "mask_weight",
     "masks",
+    "places_of",
     "set_counts",
+    "set_places",
     "unmasked",
     "without_masks",
 ]

@@ -1,7 +1,8 @@
 """From a network and the channels to keep to a physically smaller network."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
 from envs.engine.network.kinds import Product, kind_of
 from envs.engine.network.modules import weight_of
-from envs.engine.surgery.head_counts import set_counts
+from envs.engine.surgery.full_width import dims_of_full_width, keep_widths
+from envs.engine.surgery.head_counts import kept_counts, set_counts
 
 
 def copy_structure(model: nn.Module) -> nn.Module:
@@ -44,6 +46,7 @@ def compact(
     channels: Mapping[ChannelDim, Tensor],
     weights: Mapping[str, Tensor] | None = None,
     counts: Mapping[str, int] | None = None,
+    full_width: set[ChannelDim] | None = None,
 ) -> nn.Module:
     """Build the smaller network.
 
@@ -53,6 +56,7 @@ def compact(
         weights: weights to use in place of the dense ones for some modules, by name. They have their final
             number of input channels but still all output channels.
         counts: numbers that the network's code goes by, see ``envs.engine.surgery.head_counts``.
+        full_width: dimensions that look as wide as before, see ``envs.engine.surgery.full_width``.
 
     Returns:
         A network of the same classes with smaller tensors, which it owns, in eval mode.
@@ -66,8 +70,27 @@ def compact(
         if name in sides:
             shrink(module, sides[name], weights.get(name))
     set_counts(small, counts or {})
+    keep_widths(small, channels, model, full_width or set())
     _own_tensors(small, model)
     return small
+
+
+def compact_groups(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    kept: Sequence[Tensor],
+    weights: Mapping[str, Tensor] | None = None,
+) -> nn.Module:
+    """Build the smaller network that keeps some units of every group.
+
+    Args:
+        model: the dense network, which is not touched.
+        groups: its channel groups.
+        kept: for every group which of its units stay, bool, shape ``(units,)``.
+        weights: as for :func:`compact`.
+    """
+    counts, full_width = kept_counts(groups, kept), dims_of_full_width(groups)
+    return compact(model, kept_channels(groups, kept), weights, counts, full_width)
 
 
 def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | None = None) -> None:
@@ -157,13 +180,32 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
     zeros into its bias. What is not masked is shared with ``model``.
     """
     masked = copy_structure(model).eval()
-    for (name, side), index in channels.items():
-        if side is Side.IN:
-            _zero_inputs(masked.get_submodule(name), index)
+    for name, index in _read(channels):
+        module = masked.get_submodule(name)
+        _replace(module, "weight", _without_inputs(module, index))
     return masked
 
 
-def _zero_inputs(module: nn.Module, index: Tensor) -> None:
+@contextmanager
+def inputs_masked(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> Iterator[None]:
+    """Have ``model`` itself read zero instead of the channels that go, inside the block."""
+    before = {name: model.get_submodule(name)._parameters["weight"] for name, _ in _read(channels)}
+    try:
+        for name, index in _read(channels):
+            module = model.get_submodule(name)
+            module._parameters["weight"] = nn.Parameter(_without_inputs(module, index), requires_grad=False)
+        yield
+    finally:
+        for name, weight in before.items():
+            model.get_submodule(name)._parameters["weight"] = weight
+
+
+def _read(channels: Mapping[ChannelDim, Tensor]) -> list[tuple[str, Tensor]]:
+    return [(name, index) for (name, side), index in channels.items() if side is Side.IN]
+
+
+def _without_inputs(module: nn.Module, index: Tensor) -> Tensor:
+    """Return a weight with zeros for the inputs that go."""
     kind = kind_of(module)
     if kind is None:
         raise TypeError(f"a {type(module).__name__} cannot lose inputs")
@@ -171,4 +213,4 @@ def _zero_inputs(module: nn.Module, index: Tensor) -> None:
     weight = weight_of(module)
     gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
     gone[axis.slices(module, index, len(gone))] = False
-    _replace(module, "weight", weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0))
+    return weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0)

@@ -180,7 +180,7 @@ class NanProbe:
         numbers = iter(range(len(tree_leaves(self._outputs[name]))))
 
         def repeated(leaf: Any) -> Any:  # noqa: ANN401
-            if not isinstance(leaf, Tensor):
+            if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
                 return leaf
             axis = self._axes.get((name, WRITTEN, next(numbers)))
             return leaf.clone() if axis is None else axis.repeat(leaf, count)  # what follows may change it in place

@@ -367,7 +367,7 @@ def test_the_bar_is_shown_when_asked_for(
         ({"episodes": 0}, "episodes=0"),
         ({"calibration": []}, "calibration holds no batch"),
         ({"calibration": 3}, "calibration is of type int"),
-        ({"calibration": ["a.png"]}, "calibration: inputs hold a str"),
+        ({"calibration": ["a.png"]}, "calibration: batch 0 is a str"),
         ({"calibration": [{"x": torch.zeros(2), "y": torch.zeros(2)}]}, "calibration: batches hold a mapping of x, y"),
         ({"validation": [(torch.zeros(2, 3, 6, 6), 1, 2)]}, "validation: batch 0 is a tuple of 3"),
         ({"validation": [(torch.zeros(2, 3, 6, 6), [0, 1])]}, "validation: the targets of batch 0 are a list"),

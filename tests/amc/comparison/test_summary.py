@@ -51,16 +51,16 @@ def test_who_arrives_in_part_is_told_from_who_arrives(add_run: AddRun, tmp_path:
 
 def test_dense_and_uniform_are_reference_rows(problem: Problem) -> None:
     dense, uniform = policy_table(problem).rows[:2]
-    assert [cell.figure for cell in dense] == ["dense", "-", "-", "-", "97.38%", "100%", "20 ms", "-", "-", "-"]
+    assert [cell.figure for cell in dense] == ["dense", "-", "-", "-", "-", "97.38%", "100%", "20 ms", "-", "-", "-"]
     figures = [cell.figure for cell in uniform]
-    assert figures == ["uniform", "3", "-", "90.00%", "95.00%", "49.5%", "12.5 ms", "1.60x", "-", "-"]
+    assert figures == ["uniform", "3", "-", "-", "90.00%", "95.00%", "49.5%", "12.5 ms", "1.60x", "-", "-"]
 
 
 def test_a_run_of_uniform_takes_the_place_of_its_reference(add_run: AddRun, tmp_path: Path) -> None:
     add_run("amc", 0, [0.5], 0.9)
     add_run("uniform", 0, [0.5], 0.94)
     rows = policy_table(only_problem(tmp_path)).rows
-    assert [(row[0].figure, row[4].figure) for row in rows] == [
+    assert [(row[0].figure, row[5].figure) for row in rows] == [
         ("dense", "97.38%"),
         ("uniform", "94.00%"),
         ("amc", "90.00%"),
@@ -116,3 +116,17 @@ def test_what_was_asked_is_said_as_far_as_it_is_known(add_run: AddRun, tmp_path:
     add_run("amc", 0, [0.8], 0.5, model="older", settings={})
     older = next(one for one in read_study(tmp_path).problems if one.title.startswith("older"))
     assert "not recorded" in dict(facts(older))["constraint, budget"]
+
+
+def test_interrupted_runs_are_marked_and_their_evaluations_shown(problem: Problem) -> None:
+    first, *others = problem.policies
+    stopped = replace(first.runs[0], result=replace(first.runs[0].result, stopped=True))
+    cut = replace(problem, policies=(replace(first, runs=(stopped, *first.runs[1:])), *others))
+    table = policy_table(cut)
+    column = table.columns.index("evaluations")
+    (row,) = (row for row in table.rows if row[0].figure == first.name)
+    assert row[column].figure == str(len(stopped.trials))
+    assert row[column].relative == "1 interrupted"
+    assert any(note.startswith("Interrupted") and stopped.name in note for note in table.notes)
+    assert "1 of " in dict(facts(cut))["budget"]
+    assert not any("nterrupted" in note for note in policy_table(problem).notes)

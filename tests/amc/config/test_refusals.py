@@ -6,12 +6,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from amc.cli.arguments import check_arguments
 from amc.cli.command import as_user_error
-from amc.config.composing import SCHEMAS, configured, register_schemas
+from amc.config.composing import SCHEMAS, composed_search, configured, register_schemas
 from amc.config.conf_folder import CONF
 from amc.config.overrides import with_own_choices
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
-from amc.errors import UserError
+from amc.errors import ConfigError, UserError
 from amc.measurement.device import prepare_torch
 from amc.run.plan import make_policy
 
@@ -133,3 +133,32 @@ def test_what_cannot_be_meant_is_refused_by_name(group: str, override: str) -> N
     key = override.lstrip("+").partition("=")[0]
     assert key in str(known)
     assert len(str(known).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("targte=0.3", "unknown key targte; did you mean target?; --help lists all"),
+        ("policy.warmup=0.2", "unknown key policy.warmup; did you mean policy.warm_up?; --help lists all"),
+        ("finetune.epoch=1", "unknown key finetune.epoch; did you mean finetune.epochs?; --help lists all"),
+        ("nonsense=1", "unknown key nonsense; --help lists all"),
+        ("constraint=rescal", "constraint=rescal: must be one of bound, rescale; did you mean rescale?"),
+        ("target=1.5", "target=1.5: must be above 0, at most 1"),
+    ],
+)
+def test_the_key_that_was_meant_is_named(argument: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        composed_search([argument])
+    assert str(refused.value) == said
+
+
+def test_the_choice_that_was_meant_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^model=resnet21: must be one of .*; did you mean resnet20\?$"):
+        composed_search(["model=resnet21"])
+
+
+def test_a_policy_of_ones_own_takes_any_argument_and_no_other_does() -> None:
+    cfg = composed_search(["policy._target_=my_agents.Mine", "policy.depth=3", "seed=4"])
+    assert cfg.policy == {"_target_": "my_agents.Mine", "depth": 3}
+    with pytest.raises(ConfigError, match=r"unknown key policy\.depth"):
+        composed_search(["policy.depth=3"])

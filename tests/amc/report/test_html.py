@@ -1,13 +1,15 @@
 import base64
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from html_page import EVIL, Page
 from PIL import Image
 
 from amc.measurement.latency import Latency
-from amc.report.html import render
+from amc.report.html import About, render
+from amc.report.provenance import MADE, Provenance, Stopwatch, read_provenance
 from amc.report.tables import figure_rows
 from amc.store.kept_layers import LayerKept
 from amc.store.results import Result
@@ -74,8 +76,10 @@ def test_what_comes_from_outside_is_escaped(sample_result: Result, sample_trials
         versions={EVIL: EVIL},
     )
     latency = Latency(EVIL, 1, 1, EVIL, 11, 1.0, 0.9, 1.1)
-    page = Page(render(evil, sample_trials, EVIL, {EVIL: 3}, [latency]))
-    harmless = Page(render(sample_result, sample_trials, "x", {"x": 3}, [replace(latency, network="x", device="x")]))
+    about = About(EVIL, Provenance(EVIL, EVIL, {EVIL: 1.0}))
+    page = Page(render(replace(evil, images={EVIL: 3}, latencies=(latency,)), sample_trials, EVIL, about))
+    calm = replace(sample_result, images={"x": 3}, latencies=(replace(latency, network="x", device="x"),))
+    harmless = Page(render(calm, sample_trials, "x", About("x", Provenance("x", "x", {"x": 1.0}))))
     assert page.open == []
     assert {tag for tag, _ in page.tags} == {tag for tag, _ in harmless.tags}
     images = [set(attributes) for tag, attributes in page.tags if tag == "img"]
@@ -85,7 +89,7 @@ def test_what_comes_from_outside_is_escaped(sample_result: Result, sample_trials
 
 
 def test_splits_say_how_much_may_be_chance(sample_result: Result, sample_trials: list[Trial]) -> None:
-    page = Page(render(sample_result, sample_trials, "", {"train": 1000, "test": 10_000}))
+    page = Page(render(replace(sample_result, images={"train": 1000, "test": 10_000}), sample_trials, ""))
     assert "train 1000, test 10000" in page.text
     # 1.96 sqrt(2 * 0.97 * 0.03 / 10000) = 0.0047
     assert "below about 0.5 points" in " ".join(page.text.split())
@@ -121,3 +125,42 @@ def test_untimed_trials_of_an_old_run_are_reported(sample_result: Result, sample
 def test_the_target_is_not_rounded(sample_result: Result, sample_trials: list[Trial]) -> None:
     text = " ".join(Page(render(replace(sample_result, target=0.125), sample_trials, "")).text.split())
     assert "Pruned to at most 12.5% of its FLOPs" in text
+
+
+def test_the_report_says_what_made_it_how_long_it_took_and_how_to_use_it(
+    sample_result: Result, sample_trials: list[Trial]
+) -> None:
+    made = Provenance("python -m amc.search model=mobilenet 'x y'", "9.8.7", {"search": 75.0, "measuring": 2.04})
+    page = Page(render(sample_result, sample_trials, "", About("outputs/my study/seed0", made)))
+    assert "python -m amc.search model=mobilenet 'x y'" in page.text
+    assert "With amc-search 9.8.7." in page.text
+    assert "1 min 15 s" in page.text
+    assert "2.0 s" in page.text
+    for line in (
+        "folder = 'outputs/my study/seed0'",
+        "InferenceSession('outputs/my study/seed0'",
+        "torch.export.load(",
+    ):
+        assert line in page.text
+    assert "interrupted" not in page.text
+
+
+def test_an_interrupted_search_is_called_so(sample_result: Result, sample_trials: list[Trial]) -> None:
+    stopped = replace(sample_result, stopped=True, settings={"episodes": 400})
+    text = " ".join(Page(render(stopped, sample_trials, "")).text.split())
+    assert "The search was interrupted" in text
+    assert "interrupted before all 400 were played" in text
+
+
+def test_what_made_a_run_is_read_back_and_damage_does_no_harm(tmp_path: Path) -> None:
+    watch = Stopwatch()
+    with watch.part("search"), watch.part("inside"):
+        pass
+    made = Provenance("python -m amc.search", seconds=watch.seconds)
+    (tmp_path / MADE).write_text(made.as_json())
+    assert read_provenance(tmp_path) == made
+    assert list(watch.seconds) == ["search", "inside"]
+    (tmp_path / MADE).write_text(made.as_json().replace("search", "shred"))
+    assert read_provenance(tmp_path) is None
+    (tmp_path / MADE).unlink()
+    assert read_provenance(tmp_path) is None

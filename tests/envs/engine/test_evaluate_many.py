@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from baselines.optuna_search import OptunaSearch
 from baselines.random_search import RandomSearch
@@ -175,9 +175,9 @@ def test_more_than_are_left_are_refused_and_their_seconds_add_up() -> None:
 def test_the_running_episode_goes_on() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine(), target=0.5), 5)
     env.reset()
-    observation: Tensor | object = env.step(env.action_space.high)[0]
+    observation = env.step(env.action_space.high)[0]
     env.play_strategies([(0.5,) * 14])
     alone = RecordTrials(PruningEnv(AnalyticEngine(), target=0.5), 5)
     alone.reset()
-    assert (observation == alone.step(alone.action_space.high)[0]).all()  # type: ignore[union-attr]
+    assert (observation == alone.step(alone.action_space.high)[0]).all()
     assert (env.step(env.action_space.low)[0] == alone.step(alone.action_space.low)[0]).all()

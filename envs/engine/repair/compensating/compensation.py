@@ -31,6 +31,7 @@ from envs.engine.repair.compensating.layer_fit import fit_layer
 from envs.engine.repair.compensating.output_paths import OutputPath, find_output_paths, watching
 from envs.engine.repair.compensating.sampling import choose_places, inputs_at, outputs_at
 from envs.engine.repair.compensating.sums import Sums
+from envs.engine.surgery.full_width import FullWidth
 from envs.engine.tracing.graph import NetworkGraph
 
 SAMPLES = 1000
@@ -90,7 +91,8 @@ class Compensation:
         waiting: dict[str, tuple[Tensor, Tensor]] = {}
 
         def read(layer: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            seen = inputs_at(module, args[0].float(), self._targets[layer].places)
+            picked = module.picked(args[0]) if isinstance(module, FullWidth) else args[0]
+            seen = inputs_at(module, picked.float(), self._targets[layer].places)
             if self._targets[layer].path.summed:
                 waiting[layer] = (args[0], seen)
             else:

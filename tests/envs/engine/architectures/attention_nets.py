@@ -100,6 +100,34 @@ class CountedWithin(nn.Module):
         return self.norm(tokens + self.out(self.attention(tokens)))
 
 
+class GroupedQueries(nn.Module):
+    """Two queries to every key and value, positions by rotation, and a gated layer behind, as in Llama."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.query, self.out = nn.Linear(width, 24, bias=False), nn.Linear(24, width, bias=False)
+        self.key, self.value = nn.Linear(width, 12, bias=False), nn.Linear(width, 12, bias=False)
+        self.gate, self.up, self.down = nn.Linear(width, 40), nn.Linear(width, 40), nn.Linear(40, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        normed = self.norm1(tokens)
+        query, key, value = (
+            f(normed).unflatten(2, (-1, 4)).transpose(1, 2) for f in (self.query, self.key, self.value)
+        )
+        query, key, value = rotated(query), rotated(key).repeat_interleave(2, 1), value.repeat_interleave(2, 1)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
+        normed = self.norm2(tokens)
+        return tokens + self.down(F.silu(self.gate(normed)) * self.up(normed))
+
+
+def rotated(heads: Tensor) -> Tensor:
+    angles = torch.arange(heads.shape[2])[:, None] / 10.0 ** torch.arange(2)
+    cos, sin = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
+    return heads * cos + torch.cat([-heads[..., 2:], heads[..., :2]], -1) * sin
+
+
 class ConvNeXt(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -159,6 +187,11 @@ def language() -> nn.Module:
     return net
 
 
+def llama() -> nn.Module:
+    blocks = (GroupedQueries(16), GroupedQueries(16), nn.RMSNorm(16))
+    return nn.Sequential(nn.Embedding(20, 16), *blocks, nn.Linear(16, 20, bias=False))
+
+
 def bag_of_words() -> nn.Module:
     """A sentence as the mean of its words: torch-pruning does not know the layer that takes it."""
     return nn.Sequential(nn.EmbeddingBag(20, 16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
@@ -177,10 +210,11 @@ ATTENTION: dict[str, Case] = {
     "counted_heads_within": Case(lambda: nn.Sequential(CountedWithin(16), CountedWithin(16)), TOKENS),
     "vit": Case(lambda: ViT(MultiHead), PICTURE),
     "vit_counted": Case(lambda: ViT(Counted), PICTURE),
-    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE, target=0.6),
+    "vit_hand_written": Case(lambda: ViT(HandWritten), PICTURE),
     "encoder_layers": Case(encoder, TOKENS),
     "convnext": Case(convnext, PICTURE),
     "mixer": Case(mixer, TOKENS),
     "language_model": Case(language, ((12,),), target=0.6, classes=20),
+    "grouped_queries": Case(llama, ((12,),), classes=20),
     "bag_of_words": Case(bag_of_words, ((12,),), classes=20),
 }

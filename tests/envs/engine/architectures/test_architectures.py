@@ -162,3 +162,12 @@ def test_attention_heads_go_as_whole_units() -> None:
         heads = layer.kept(keep)
         assert block.query.out_features == block.key.out_features == block.value.out_features == 4 * heads
         assert block.out.in_features == 4 * heads
+
+
+def test_a_key_and_value_take_their_queries_with_them() -> None:
+    engine, _, _ = pruned("grouped_queries")
+    assert [layer.units for layer in engine.layers] == [3, 40, 3, 40]
+    small = engine.prune((2 / 3, 0.5, 1.0, 1.0))
+    block = small[1]
+    assert (block.key.out_features, block.value.out_features) == (8, 8)
+    assert (block.query.out_features, block.out.in_features) == (16, 16)

@@ -75,7 +75,7 @@ VECTOR = torch.randn(1, 8)
         (twice(), VECTOR, "nothing to prune.*layer is called 2 times"),
         (body(by_module), IMAGE, "the model's own forward makes Python values of tensors"),
         (body(by_function), IMAGE, "move that into a module of its own"),
-        (Net(hard_coded, a=conv(3, 8), head=nn.Linear(8, 4)), IMAGE, "nothing to prune.*a fails when made smaller"),
+        (Net(hard_coded, a=unit(3, 8), head=nn.Linear(8, 4)), IMAGE, r"nothing to prune.*a\.0 fails when made smaller"),
         (body(lambda net, x: tied(net, x) + torch.rand(1)), IMAGE, "two forward passes in eval mode differ"),
         (body(lambda net, x: tied(net, x) * torch.rand(1, 1) if net.training else x), IMAGE, "nothing to prune"),
         (nn.Sequential(nn.Linear(8, 4)), VECTOR, "nothing to prune: 0 is an output of the network"),
@@ -126,6 +126,29 @@ def test_constants_may_be_read() -> None:
     net = body(forward)
     net.register_buffer("mask", torch.ones(1))
     assert engine(net).layers
+
+
+def test_padding_may_be_read() -> None:
+    """As networks do that need no mask where nothing is padded; what is not called a mask is data."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(4, 16), nn.Linear(16, 4)
+
+        def forward(self, tokens: Tensor, mask: Tensor | None = None, other: Tensor | None = None) -> Tensor:
+            if mask is not None and not bool(mask.all()):
+                tokens = tokens * mask
+            if other is not None and bool(other.all()):
+                tokens = tokens + 1
+            return self.down(self.up(tokens).relu())
+
+    def traced(**inputs: Tensor) -> graph.NetworkGraph:
+        return graph.trace(Masked().eval(), {"tokens": torch.randn(2, 4), **inputs})
+
+    assert len(traced(mask=torch.ones(2, 1)).groups) == 1
+    with pytest.raises(GraphError, match="Python values"):
+        traced(other=torch.ones(2, 1))
 
 
 def test_tracing_that_does_not_end_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from torch.nn.functional import unfold
 from envs.engine.network.channels import GroupMember, Side
 from envs.engine.network.modules import blocks_of
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
-from envs.engine.repair.calibration import InputMoments, sample_inputs
+from envs.engine.repair.calibration import InputMoments, collect_moments, points_needed, sample_inputs
 from envs.engine.repair.least_squares import LayerSolver, Reader, cholesky_with_ridge
 
 IMAGES = 300
@@ -128,3 +128,35 @@ def test_moments_equal_those_of_all_samples_at_once(kind: str, stripe: int, monk
         atol=1e-4,
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("stripe", [3, 100])
+@pytest.mark.parametrize("kind", ["grouped", "linear"])
+def test_moments_in_another_order_are_the_same_ones(kind: str, stripe: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envs.engine.repair.calibration.STRIPE", stripe)
+    module = LAYERS[kind]()
+    columns = module.weight[0].numel()
+    order = torch.randperm(columns, generator=torch.Generator().manual_seed(2))
+    plain, ordered = InputMoments.empty(module), InputMoments.empty(module, order)
+    for moments in (plain, ordered):
+        moments.add(sample_inputs(module, layer_inputs(module), EVERYTHING, torch.Generator().manual_seed(0)))
+    assert torch.equal(ordered.mean, plain.mean)
+    for centered in (True, False):
+        expected = plain.second_moment(centered)[:, order.unsqueeze(1), order]
+        torch.testing.assert_close(ordered.second_moment(centered), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_stripes_take_about_half_of_what_the_matrix_does() -> None:
+    moments = InputMoments.empty(nn.Linear(5000, 2))
+    assert sum(stripe.numel() for stripe in moments.stripes) < 0.56 * 5000**2
+
+
+def test_with_many_images_layers_see_no_more_samples_than_they_need_and_every_image() -> None:
+    assert points_needed(columns=64, images=1000) == 10  # as ever
+    assert points_needed(columns=64, images=3000) == 4
+    assert points_needed(columns=4608, images=3000) == 7
+    assert points_needed(columns=4608, images=100) == 10
+    assert points_needed(columns=8, images=10**6) == 1
+    module = nn.Conv2d(2, 3, 1).eval()
+    images = torch.randn(6000, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert collect_moments(module, [""], images, seed=0)[""].count == 6000 * 2

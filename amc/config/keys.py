@@ -4,16 +4,17 @@ A key without a meaning ends the build, so that the reference is never thinner t
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING as NOT_SET
 from dataclasses import Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import griffe
-
 from envs.engine.fields import NOT_GIVEN, OneOf
 
+ATTRIBUTE = re.compile(r"    (?P<name>\w+): (?P<meaning>.*)")
+"""How a line of the section begins that says what a field means."""
 SET_BY_CHOICE = "set by the choice"
 WORDS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Any: ""}
 """Types as a reader of the command line knows them."""
@@ -44,11 +45,19 @@ def meanings(owner: type) -> dict[str, str]:
     """Return what the ``Attributes`` sections of a class and of its bases say, by the field's name."""
     found: dict[str, str] = {}
     for base in reversed(owner.__mro__):
-        docstring = griffe.Docstring(inspect.cleandoc(vars(base).get("__doc__") or ""))
-        for section in docstring.parse("google", warnings=False):
-            if section.kind is griffe.DocstringSectionKind.attributes:
-                found |= {row.name: " ".join(row.description.split()) for row in section.value}
-    return found
+        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+        _, _, section = text.partition("\nAttributes:\n")
+        name = ""
+        for line in section.splitlines():
+            if line and not line.startswith(" "):
+                break
+            start = ATTRIBUTE.match(line)
+            if start is not None:
+                name = start["name"]
+                found[name] = start["meaning"]
+            elif line.strip() and name:
+                found[name] += f" {line.strip()}"
+    return {name: " ".join(meaning.split()) for name, meaning in found.items()}
 
 
 def keys_of(owner: type, prefix: str = "", leave_out: frozenset[str] = frozenset()) -> Iterator[Key]:

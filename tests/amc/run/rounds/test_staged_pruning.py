@@ -8,8 +8,8 @@ from torch import nn
 
 from amc.errors import ModelError
 from amc.run.outcome import sound_winner
+from amc.run.rounds.staged_pruning import stage_targets
 from amc.run.stage import remaining
-from amc.run.staged_pruning import stage_targets
 from amc.training.finetune import Tuned
 from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine

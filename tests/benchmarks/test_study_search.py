@@ -1,0 +1,60 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from benchmarks.cpu_clock import Clock
+from benchmarks.study_search import FINALISTS, search_and_choose
+from envs.constraint import uniform_strategy
+from envs.engine.analytic import AnalyticEngine
+from envs.engine.types import Evaluation, Strategy
+from envs.pruning_env import PruningEnv
+
+
+class Pruned(nn.Identity):
+    def __init__(self, strategy: Strategy) -> None:
+        super().__init__()
+        self.strategy = strategy
+
+
+class Finishing(AnalyticEngine):
+    """Makes something of strategies, and finds how far it is from the dense network by ``divergence``."""
+
+    divergence: Any
+    finished: list[Strategy]
+
+    def score_again(self, strategy: Strategy) -> Evaluation:
+        return self.evaluate(strategy)
+
+    def finish(self, strategy: Strategy) -> nn.Module:
+        self.finished.append(strategy)
+        return Pruned(strategy)
+
+    def score_network(self, network: Pruned) -> Evaluation:
+        return self.evaluate(network.strategy)._replace(divergence=self.divergence(network.strategy))
+
+
+def make_stage(divergence: Any) -> Any:  # noqa: ANN401  what a search takes of a stage
+    engine = Finishing()
+    vars(engine).update(divergence=divergence, finished=[])
+    return SimpleNamespace(engine=engine, problem=PruningEnv(engine))
+
+
+@pytest.mark.parametrize("better", ["found", "uniform"])
+def test_what_is_nearest_once_repaired_is_chosen_and_uniform_ratios_take_part(better: str) -> None:
+    uniform = uniform_strategy(PruningEnv(AnalyticEngine()).budget)
+    stage = make_stage(lambda strategy: float((strategy == uniform) == (better == "found")))
+    found = search_and_choose(stage, "reconstruction", Clock(1000), 0)
+    assert len(stage.engine.finished) == len(set(stage.engine.finished)) == found.finalists == FINALISTS
+    assert uniform in stage.engine.finished
+    assert (found.strategy == uniform) == (better == "uniform")
+    assert isinstance(found.network, Pruned)
+    assert found.network.strategy == found.strategy
+
+
+def test_with_no_time_left_the_best_of_the_search_is_taken() -> None:
+    stage = make_stage(lambda _: 0.0)
+    found = search_and_choose(stage, "reconstruction", Clock(0), 0)
+    assert (found.episodes, found.finalists) == (1, 1)
+    assert [found.strategy] == stage.engine.finished != [uniform_strategy(stage.problem.budget)]
