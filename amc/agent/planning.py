@@ -26,7 +26,7 @@ REACH = 2
 """Places by which it changes each."""
 MOVES = 200
 """Strategies looked at around each one."""
-ROUNDS = 6
+ROUNDS = 2
 """Moves after each other."""
 STARTS = 3
 """Strategies from which plans start: those that the critic takes for the best of those played."""

@@ -5,6 +5,7 @@
     python -m benchmarks.landscapes fit
     python -m benchmarks.landscapes check
     python -m benchmarks.landscapes play --seeds 20
+    python -m benchmarks.landscapes observe
 
 What is recorded is in ``benchmarks/landscapes/catalog.py``; the records lie beside it, what was fitted to them in
 ``envs/landscapes/fitted``. Every command goes on where it was stopped, and ends with one line of JSON.
@@ -25,6 +26,8 @@ from envs.landscapes.files import FITTED, landscape_names
 from envs.rewards import REWARDS
 
 Figures = dict[str, Any]
+FEWEST = 200
+"""Evaluations that a landscape takes, unless it is asked for by name."""
 PLAYED = (0.3, 0.15)
 """Targets of a play: at a half most networks of the catalog lose next to nothing."""
 
@@ -44,10 +47,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     record.add_argument("keys", nargs="*", help="keys of amc.search that differ, such as data.folder=DIR")
     fit = commands.add_parser("fit", help="turn records into landscapes")
     check = commands.add_parser("check", help="compare landscapes with evaluations that they were not fitted to")
-    for command in (record, fit, check):
+    observe = commands.add_parser("observe", help="what of a strategy foretells its score, on the records")
+    for command in (record, fit, check, observe):
         command.add_argument("--output", type=Path, default=RECORDS, help="folder of the records")
     for command in (fit, check):
         command.add_argument("--fitted", type=Path, default=FITTED, help="folder of what was fitted")
+    for command in (fit, check, observe):
         command.add_argument("--networks", nargs="+", help="all that are recorded by default")
     _add_play(commands.add_parser("play", help="let policies search on landscapes"))
     return parser.parse_args(given)
@@ -89,6 +94,9 @@ def fit(args: argparse.Namespace) -> Figures:
     sizes = {}
     for name in args.networks or recorded(args.output):
         record = Record(record_path(name, args.output))
+        if len(record.rows) < FEWEST and not args.networks:
+            Console(stderr=True).print(f"{name}: left out, {len(record.rows)} evaluations are too few to fit to")
+            continue
         path = write_landscape(fit(record), name, args.fitted)
         sizes[name] = {"rows": len(record.fitted()), "bytes": path.stat().st_size}
     return {"fitted": sizes}
@@ -104,6 +112,18 @@ def check(args: argparse.Namespace) -> Figures:
         "checked": {
             name: check(Record(record_path(name, args.output)), read_landscape(name, args.fitted))
             for name in args.networks or landscape_names(args.fitted)
+        }
+    }
+
+
+def observe(args: argparse.Namespace) -> Figures:
+    """Say what of a strategy foretells its score."""
+    from benchmarks.landscapes.observing import observe
+    from benchmarks.landscapes.records import Record, record_path, recorded
+
+    return {
+        "observed": {
+            name: observe(Record(record_path(name, args.output))) for name in args.networks or recorded(args.output)
         }
     }
 
@@ -156,6 +176,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "record": record,
     "fit": fit,
     "check": check,
+    "observe": observe,
     "play": play,
 }
 
