@@ -17,9 +17,7 @@ from typing import Any
 import hydra
 import rich
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
 from amc.cli.help import help_text
