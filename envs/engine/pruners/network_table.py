@@ -91,7 +91,7 @@ def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
 
 
 def _own_parameters(name: str, module: nn.Module, order: Mapping[str, int]) -> int:
-    """Count a module's parameters, and those of modules inside of one that never gets smaller and does not call them."""
+    """Count a module's parameters, and of one that never gets smaller those inside that it uses without a call."""
     inner = module.named_modules() if _never_smaller(module) else [("", module)]
     owners = [each for path, each in inner if not path or _path(name, path) not in order]
     return sum(parameter.numel() for each in owners for parameter in each.parameters(recurse=False))

@@ -65,7 +65,8 @@ def by_name(engine: TorchEngine) -> dict[str, NetworkLayer]:
 
 
 def test_every_layer_is_there_in_the_order_of_the_calls(engine: TorchEngine) -> None:
-    assert list(by_name(engine)) == ["stem", "conv", "head", "attention", "recurrent", "classifier"]
+    names = [name for name in by_name(engine) if not name.startswith("attention.")]
+    assert names == ["stem", "conv", "head", "attention", "recurrent", "classifier"]
 
 
 def test_shares_add_up_to_what_the_engine_counts(engine: TorchEngine) -> None:
