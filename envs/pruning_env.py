@@ -155,10 +155,12 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         reward, outcome = self.score(self._executed)
         return self._observe(executed), reward, True, False, info | outcome
 
-    def render(self) -> str | Pixels | None:  # type: ignore[override]
+    def render(self) -> str | Pixels | None:
         """Return the layers so far, as text or a picture; with ``rescale`` the last step's are times the factor."""
-        draw = {"ansi": as_text, "rgb_array": as_image}.get(self.render_mode or "")
-        return None if draw is None else draw(self.engine.layers, self._executed)
+        if self.render_mode is None:
+            return None
+        layers, executed = self.engine.layers, self._executed
+        return as_text(layers, executed) if self.render_mode == "ansi" else as_image(layers, executed)
 
     def observations(self, strategy: Strategy) -> NDArray[np.float32]:
         """Return the observations of the episode that executes ``strategy``: the first, and one after each step."""

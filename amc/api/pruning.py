@@ -133,7 +133,7 @@ def prune(
             target,
             seed,
             episodes,
-            reward if isinstance(reward, str) else getattr(reward, "__name__", type(reward).__name__),
+            str(reward),
         )
         return replace(_result(engine, env, dense, request, example), output=output)
 

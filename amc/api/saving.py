@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 import amc
 from amc.api.request import Network, PruneRequest
@@ -12,6 +13,7 @@ from amc.store.digests import write_checksums
 from amc.store.results import SCHEMA, PrunedScores, Result, RunFolder, Scores
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.metadata import Header
+from envs.engine.network.calls import Inputs, flatten_outputs, forward
 from envs.engine.surgery.masking import without_masks
 
 if TYPE_CHECKING:
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
 
 DATA = "given"
 """What stands for the name of the data."""
+
+
+class _Called(nn.Module):
+    """A network that is called with the example input, whatever that is."""
+
+    def __init__(self, network: nn.Module, inputs: Inputs) -> None:
+        super().__init__()
+        self.network, self._inputs = network, inputs
+        self.eval()
+
+    def forward(self, _: Tensor) -> object:
+        """Run it."""
+        return forward(self.network, self._inputs)
 
 
 def save_run(found: "PruneResult", folder: Path) -> Path:
@@ -32,8 +47,10 @@ def save_run(found: "PruneResult", folder: Path) -> Path:
     for trial in found.trials:
         run.record(trial)
     run.write(WEIGHTS_FILE, weights_bytes(found.model, Header(found.input_shape)))
+    small = without_masks(found.model)
     networks = {"dense": found.teacher, "uniform": without_masks(found.small_uniform)}
-    latencies = measure_latency(networks | {"found": without_masks(found.model)}, found.example)
+    called = {name: _Called(network, found.example) for name, network in (networks | {"found": small}).items()}
+    latencies = measure_latency(called, flatten_outputs(found.example)[0])
     run.write_result(as_result(found, tuple(latencies)))
     found.report(run.folder / "report.html")
     write_checksums(run.folder)

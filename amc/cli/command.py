@@ -160,7 +160,8 @@ def chosen(group: str) -> str:
 
 def command_of(name: str) -> str:
     """Return the command that does the running job, and no other of its sweep."""
-    return shlex.join(["python", "-m", f"amc.{name}", *map(str, HydraConfig.get().overrides.task)])
+    given = (str(argument).removeprefix("++") for argument in HydraConfig.get().overrides.task)
+    return shlex.join(["python", "-m", f"amc.{name}", *given])
 
 
 def end_sweep() -> None:

@@ -60,10 +60,10 @@ def _lines(command: str, policy: str) -> Iterator[str]:
     for name, owner in nested(schema).items():
         yield ""
         yield from _keys(keys_of(owner, f"{name}."))
-    owner = _policy(policy) if command == "search" else None
-    if owner is not None:
+    kind = _policy(policy) if command == "search" else None
+    if kind is not None:
         yield f"\nKeys of policy={policy} (policy=NAME --help lists those of another):\n"
-        yield from _keys(keys_of(owner, "policy."), _given(policy))
+        yield from _keys(keys_of(kind, "policy."), _given(policy))
     yield "\nKeep ratios, targets and accuracies are fractions; lists are [a,b], nothing is null."
 
 

@@ -45,7 +45,7 @@ def known_keys() -> tuple[str, ...]:
         for path in sorted((CONF / group).glob("*.yaml")):
             content = OmegaConf.load(path)
             node = OmegaConf.select(content, group) or content
-            names += [f"{group}.{key}" for key in node if not str(key).startswith("_")]
+            names += [f"{group}.{key!s}" for key in node if not str(key).startswith("_")]
     return tuple(dict.fromkeys(names))
 
 

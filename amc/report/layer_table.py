@@ -54,8 +54,8 @@ def layer_lines(
         LayerLine(
             layer.name,
             percent(layer.flops / total),
-            *(str(count) if outputs_of(layer, found) else "" for count in _counts(layer, found, uniform)),
-            note=note(layer, network),
+            *_counts(layer, found, uniform),
+            note(layer, network),
         )
         for layer in network
     ]
@@ -114,5 +114,7 @@ def deciding(layer: NetworkLayer) -> frozenset[int]:
     return frozenset(steps_of(layer._replace(reads=())))
 
 
-def _counts(layer: NetworkLayer, found: Sequence[LayerKept], uniform: Sequence[LayerKept]) -> tuple[int, int, int]:
-    return outputs_of(layer, found), outputs_kept(layer, uniform), outputs_kept(layer, found)
+def _counts(layer: NetworkLayer, found: Sequence[LayerKept], uniform: Sequence[LayerKept]) -> tuple[str, str, str]:
+    """Return a layer's outputs in the dense, the uniform and the found network; nothing where it has none."""
+    dense = outputs_of(layer, found)
+    return (str(dense), str(outputs_kept(layer, uniform)), str(outputs_kept(layer, found))) if dense else ("", "", "")

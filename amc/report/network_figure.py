@@ -40,8 +40,8 @@ def network_figure(
     colours = [_colour(number, ties, palette) for number in rows]
     for number in rows:
         label, hatch = _kind(layers[number], number, ties)
-        fill = {"color": colours[number]} if hatch is None else {"facecolor": palette.quiet, "edgecolor": palette.trial}
-        axes.barh(number, kept[number], 0.78, label=label, hatch=hatch, linewidth=0, **fill)
+        face, edge = (colours[number],) * 2 if hatch is None else (palette.quiet, palette.trial)
+        axes.barh(number, kept[number], 0.78, label=label, hatch=hatch, linewidth=0, facecolor=face, edgecolor=edge)
     _connect(axes, ties, max(widths, default=1), palette)
     # Names are drawn as they are: a dollar sign in the name of a user's layer starts no formula.
     axes.set_yticks(rows, [short(layer.name) for layer in layers], parse_math=False)

@@ -185,10 +185,10 @@ class Idle:
 
 def test_running_out_of_episodes_is_the_end_of_a_search(small_engine: AnalyticEngine) -> None:
     env = RecordTrials(PruningEnv(small_engine), 3)
-    play_policy(Greedy(), env)  # type: ignore[arg-type]
+    play_policy(Greedy(), env)
     assert len(env.trials) == 3
 
 
 def test_a_policy_that_plays_nothing_is_told_so(small_engine: AnalyticEngine) -> None:
     with pytest.raises(NothingPlayed, match=r"Idle.search\(env\) returned without having played an episode"):
-        play_policy(Idle(), RecordTrials(PruningEnv(small_engine), 3))  # type: ignore[arg-type]
+        play_policy(Idle(), RecordTrials(PruningEnv(small_engine), 3))

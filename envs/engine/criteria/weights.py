@@ -137,7 +137,7 @@ def criterion_of(name: str) -> Criterion:
 
 
 def _scores_of(name: str, function: Callable[[Tensor], Tensor], weights: Tensor) -> Tensor:
-    scores = function(weights)
+    scores: object = function(weights)
     if not isinstance(scores, Tensor) or scores.shape != weights.shape[:-1]:
         what = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"criterion={name} returns {what} for {tuple(weights.shape)}: one score a row is needed")

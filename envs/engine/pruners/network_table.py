@@ -63,10 +63,11 @@ def network_layers(
         product = is_product(module)
         if not (product or (not products_only and (name in flops or _never_smaller(module)))):
             continue
-        if any(name.startswith(f"{owner}.") for owner in inside):
-            continue
+        if name not in order and any(name.startswith(f"{owner}.") for owner in inside):
+            continue  # its owner uses its weights itself, and counts them
         described = _describe(module, parts.get(name, Parts()), unprunable.get(name, ""))
-        layers.append(described._replace(name=name or type(model).__name__, flops=flops.get(name, 0.0)))
+        params = _own_parameters(name, module, order)
+        layers.append(described._replace(name=name or type(model).__name__, flops=flops.get(name, 0.0), params=params))
     return tuple(layers)
 
 
@@ -79,7 +80,7 @@ def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
         name="",
         type=type(module).__name__,
         flops=0.0,
-        params=sum(each.numel() for each in module.parameters(recurse=_never_smaller(module))),
+        params=0,
         inputs=widths.get(Side.IN, both),
         outputs=widths.get(Side.OUT, both),
         reads=parts.reads,
@@ -87,6 +88,13 @@ def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
         weight=parts.weight,
         whole="" if decided else reason or (NO_CHOICE if is_product(module) else BETWEEN),
     )
+
+
+def _own_parameters(name: str, module: nn.Module, order: Mapping[str, int]) -> int:
+    """Count a module's parameters, and of one that never gets smaller those inside that it uses without a call."""
+    inner = module.named_modules() if _never_smaller(module) else [("", module)]
+    owners = [each for path, each in inner if not path or _path(name, path) not in order]
+    return sum(parameter.numel() for each in owners for parameter in each.parameters(recurse=False))
 
 
 def own_flops(model: nn.Module, inputs: Inputs) -> tuple[dict[str, float], dict[str, int]]:
@@ -109,11 +117,19 @@ def own_flops(model: nn.Module, inputs: Inputs) -> tuple[dict[str, float], dict[
     counted = {name: sum(each.values()) / samples for name, each in counter.get_flop_counts().items()}
     found = {}
     for name, module in model.named_modules():
-        of_children = [counted.get(_path(root, name, child), 0.0) for child, _ in module.named_children()]
-        rest = counted.get(_path(root, name), 0.0) - sum(of_children)
+        rest = counted.get(_path(root, name), 0.0) - _inside(module, _path(root, name), counted)
         if rest > 0:
             found[name] = rest
     return found, order
+
+
+def _inside(module: nn.Module, path: str, counted: Mapping[str, float]) -> float:
+    """Return what the nearest modules inside a module multiply; lists of modules are not called themselves."""
+    total = 0.0
+    for name, child in module.named_children():
+        inner = _path(path, name)
+        total += counted[inner] if inner in counted else _inside(child, inner, counted)
+    return total
 
 
 def _path(*names: str) -> str:

@@ -64,3 +64,22 @@ def test_a_notebook_shows_tables_and_the_picture(results: list[amc.PruneResult])
     assert "searched, or kept whole" in shown["text/plain"]
     assert "data:image/png;base64," in shown["text/html"]
     assert results[0].plot()._repr_png_().startswith(b"\x89PNG")
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(64, 4))
+
+    def forward(self, *, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.body(images)}
+
+
+def test_networks_that_are_called_by_name_are_saved_too(tmp_path: Path) -> None:
+    batches, example = [{"images": IMAGES, "labels": LABELS}], {"images": IMAGES[:1]}
+    options: dict[str, Any] = {"policy": "uniform", "episodes": 1, "progress": False}
+    model = Named().eval()
+    result = amc.prune(model, example, calibration=batches, validation=batches, **options)
+    assert read_result(result.save(tmp_path)).pruned.latency_ms > 0
+    again = amc.load(tmp_path, model=model)
+    assert torch.equal(again(images=IMAGES)["logits"], result.model(images=IMAGES)["logits"])

@@ -36,7 +36,7 @@ def test_no_key_of_a_search_is_missing() -> None:
     cfg = composed_search([])
     said = rows(help_text("search"))
     for key in OmegaConf.to_container(OmegaConf.structured(cfg)):
-        assert key in said or any(name.startswith(f"{key}.") for name in said), key
+        assert key in said or any(name.startswith(f"{key!s}.") for name in said), key
 
 
 @pytest.mark.parametrize("policy", policy_names())

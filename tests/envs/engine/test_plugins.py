@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from types import ModuleType
@@ -67,9 +68,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
     (tmp_path / "own_things.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(table, "_own", [])
-    import own_things
-
-    yield own_things
+    yield import_module("own_things")
     del sys.modules["own_things"]
 
 
@@ -174,6 +173,7 @@ def test_an_installed_package_offers_things_by_name(own: ModuleType, tmp_path: P
     assert PathDistribution(folder).name == "somebodys"
     assert is_own("criteria", "largest")
     assert not is_own("rewards", "largest")
-    assert find("criteria", "largest", {}) is own.largest
+    found: object = find("criteria", "largest", {})
+    assert found is own.largest
     made = engine(network(), criterion="largest", reconstruct=False)
     assert len(made.unit_scores(0)) == 16

@@ -10,6 +10,20 @@ from envs.engine.types import Evaluation, NetworkLayer
 from envs.pruning_env import PruningEnv
 
 
+class Listed(nn.Module):
+    """Layers in a list of modules, which is never called itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)])
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        for block in self.blocks:
+            images = block(images).relu()
+        return self.head(images.mean((2, 3)))
+
+
 class Mixed(nn.Module):
     """A residual pair, an attention that keeps its width, a recurrent layer, a classifier."""
 
@@ -29,10 +43,10 @@ class Mixed(nn.Module):
         return self.classifier(self.recurrent(tokens)[0][:, -1])
 
 
-def make_engine(granularity: str = "channel") -> TorchEngine:
+def make_engine(granularity: str = "channel", ignore: tuple[str, ...] = ()) -> TorchEngine:
     torch.manual_seed(0)
     inputs = torch.randn(32, 3, 8, 8)
-    settings = EngineSettings(granularity=granularity)
+    settings = EngineSettings(granularity=granularity, ignore=ignore)
     return TorchEngine(Mixed().eval(), inputs[:1], inputs, lambda _: Evaluation(0.5, 1.0, 32), settings)
 
 
@@ -41,19 +55,31 @@ def engine() -> TorchEngine:
     return make_engine()
 
 
+@pytest.fixture(scope="module")
+def half_ignored() -> TorchEngine:
+    return make_engine(ignore=("conv",))
+
+
 def by_name(engine: TorchEngine) -> dict[str, NetworkLayer]:
     return {layer.name: layer for layer in engine.network_layers}
 
 
 def test_every_layer_is_there_in_the_order_of_the_calls(engine: TorchEngine) -> None:
-    assert list(by_name(engine)) == ["stem", "conv", "head", "attention", "recurrent", "classifier"]
+    names = [name for name in by_name(engine) if not name.startswith("attention.")]
+    assert names == ["stem", "conv", "head", "attention", "recurrent", "classifier"]
 
 
-def test_shares_add_up_to_what_torch_counts(engine: TorchEngine) -> None:
+def test_shares_add_up_to_what_the_engine_counts(engine: TorchEngine) -> None:
+    assert sum(layer.flops for layer in engine.network_layers) == engine.cost(engine.dense_strategy).flops
+
+
+def test_lists_of_modules_count_once() -> None:
+    inputs = torch.randn(8, 3, 8, 8)
+    engine = TorchEngine(Listed().eval(), inputs[:1], inputs, lambda _: Evaluation(0.5, 1.0, 8))
+    assert [layer.name for layer in engine.network_layers] == ["blocks.0", "blocks.1", "head"]
     with FlopCounterMode(display=False) as counter:
-        engine.model(torch.randn(1, 3, 8, 8))
-    flops = sum(layer.flops for layer in engine.network_layers)
-    assert flops == counter.get_total_flops() / 2 == engine.cost(engine.dense_strategy).flops
+        engine.model(inputs[:1])
+    assert sum(layer.flops for layer in engine.network_layers) == counter.get_total_flops() / 2
 
 
 def test_what_is_tied_goes_by_the_same_step(engine: TorchEngine) -> None:
@@ -62,14 +88,13 @@ def test_what_is_tied_goes_by_the_same_step(engine: TorchEngine) -> None:
     assert all(layers[name].searched for name in ("stem", "conv", "head"))
 
 
-def test_what_is_kept_whole_says_why(engine: TorchEngine) -> None:
-    layers = by_name(engine)
-    assert "attention" in layers["head"].whole
-    assert "heads" in layers["attention"].whole
+def test_what_is_kept_whole_says_why(half_ignored: TorchEngine) -> None:
+    layers = by_name(half_ignored)
+    assert layers["conv"].whole == "is ignored"
+    assert layers["stem"].whole
     assert "recurrent" in layers["recurrent"].whole
     assert layers["classifier"].whole == "is an output of the network"
-    assert not layers["stem"].whole
-    assert not any(layers[name].searched for name in ("attention", "recurrent", "classifier"))
+    assert not any(layers[name].searched for name in ("stem", "conv", "recurrent", "classifier"))
 
 
 def test_widths_are_those_of_the_network_that_is_made(engine: TorchEngine) -> None:
@@ -84,22 +109,26 @@ def test_widths_are_those_of_the_network_that_is_made(engine: TorchEngine) -> No
 
 def test_masks_go_by_weights() -> None:
     layers = by_name(make_engine("element"))
-    assert [layers[name].weight for name in ("stem", "conv", "head", "classifier")] == [0, 1, 2, 3]
-    assert "attention" not in layers
+    steps = [layers[name].weight for name in ("stem", "conv", "head", "classifier")]
+    assert None not in steps
+    assert len(set(steps)) == 4
 
 
-def test_a_target_out_of_reach_names_what_keeps_its_flops_and_what_could_be_asked_for(engine: TorchEngine) -> None:
+def test_a_target_out_of_reach_names_what_keeps_its_flops_and_what_could_be_asked_for(
+    half_ignored: TorchEngine,
+) -> None:
     with pytest.raises(TargetError) as refused:
-        PruningEnv(engine, target=0.05)
+        PruningEnv(half_ignored, target=0.05)
     message = str(refused.value)
-    layers = by_name(engine)
-    whole = layers["attention"].flops + layers["classifier"].flops
-    total = sum(layer.flops for layer in engine.network_layers)
-    assert f"{whole / total:.1%} of the FLOPs lie in layers kept whole: attention (" in message
+    layers = by_name(half_ignored)
+    whole = sum(layer.flops for layer in layers.values() if not layer.searched)
+    total = sum(layer.flops for layer in layers.values())
+    assert f"{whole / total:.1%} of the FLOPs lie in layers kept whole: " in message
+    assert f"conv ({layers['conv'].flops / total:.1%}) is ignored" in message
     smallest = float(message.partition("the smallest that can be reached is ")[2].split()[0])
-    PruningEnv(engine, target=smallest)
+    PruningEnv(half_ignored, target=smallest)
     with pytest.raises(TargetError):
-        PruningEnv(engine, target=smallest - 2e-4)
+        PruningEnv(half_ignored, target=smallest - 2e-4)
 
 
 def test_min_keep_is_blamed_only_for_what_it_keeps(engine: TorchEngine) -> None:
