@@ -24,18 +24,27 @@ def with_functional_flops(model: nn.Module, graph: NetworkGraph, inputs: Inputs)
     together = _saved(model, graph, inputs, graph.groups) if graph.groups else 0.0
     if not together:
         return graph
-    by_likeness: dict[object, float] = {}
-    for group in graph.groups:
-        like = _measured_like(model, graph, group)
-        if like not in by_likeness:
-            by_likeness[like] = _saved(model, graph, inputs, [group])
-    saved = [by_likeness[_measured_like(model, graph, group)] for group in graph.groups]
+    likes = [_measured_like(model, graph, group) for group in graph.groups]
+    one_each = dict(zip(likes, graph.groups, strict=True))
+    by_like = _measure(model, graph, inputs, list(one_each.items()))
+    saved = [by_like[like] for like in likes]
     if not isclose(sum(saved), together, rel_tol=1e-9):
         saved = [_saved(model, graph, inputs, [group]) for group in graph.groups]
     groups = (
         replace(group, flops=flops / (group.units // 2 or 1)) for group, flops in zip(graph.groups, saved, strict=True)
     )
     return replace(graph, groups=tuple(groups))
+
+
+def _measure(
+    model: nn.Module, graph: NetworkGraph, inputs: Inputs, groups: Sequence[tuple[object, ChannelGroup]]
+) -> dict[object, float]:
+    """Return what groups save, by what they are like; where many save nothing together, none does by itself."""
+    together = _saved(model, graph, inputs, [group for _, group in groups])
+    if len(groups) == 1 or not together:
+        return dict.fromkeys((like for like, _ in groups), together)
+    middle = len(groups) // 2
+    return _measure(model, graph, inputs, groups[:middle]) | _measure(model, graph, inputs, groups[middle:])
 
 
 def _measured_like(model: nn.Module, graph: NetworkGraph, group: ChannelGroup) -> object:

@@ -6,20 +6,19 @@ from torch import nn
 
 from envs.engine.network.channels import ChannelGroup, Side
 
-Likeness = frozenset[tuple[str, type[nn.Module], Side, int]]
+Likeness = frozenset[tuple[str, type[nn.Module], Side]]
 
 
 def likeness(model: nn.Module, group: ChannelGroup) -> Likeness:
     """Return what groups have in common that stand at the same places of blocks, whatever their widths.
 
-    It is by members: the module's name without numbers and its class, the side, and how many channels a unit has there.
+    It is by members: the module's name without numbers and its class, and the side.
     """
     return frozenset(
         (
             re.sub(r"\d+", "", member.module),
             type(model.get_submodule(member.module)),
             member.side,
-            member.multiplicity,
         )
         for member in group.members
     )

@@ -11,7 +11,7 @@ from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
 from envs.engine.network.modules import BatchNorm
-from envs.engine.surgery.compaction import compact_groups, kept_channels, mask_inputs
+from envs.engine.surgery.compaction import compact_groups, inputs_masked, kept_channels
 
 TOLERANCE = 1e-4
 """Largest difference between masked and compact network, relative to the largest output; more for short floats."""
@@ -63,7 +63,8 @@ def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, see
 @torch.no_grad()
 def _difference(model: nn.Module, small: nn.Module, channels: Mapping[ChannelDim, Tensor], inputs: Inputs) -> str:
     """Return in what the small network differs from the masked one, or nothing."""
-    expected = flatten_outputs(forward(mask_inputs(model, channels), inputs))
+    with inputs_masked(model, channels):
+        expected = flatten_outputs(forward(model, inputs))
     found = flatten_outputs(forward(small, inputs))
     if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
         return "changes the shape of the output when made smaller"

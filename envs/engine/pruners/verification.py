@@ -13,7 +13,7 @@ from time import perf_counter
 from torch import nn
 
 from envs.engine.costs.functional_flops import with_functional_flops
-from envs.engine.costs.likeness import likeness
+from envs.engine.costs.likeness import Likeness, likeness
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup, Count, Side
@@ -24,6 +24,7 @@ from envs.engine.surgery.full_width import can_keep_width
 from envs.engine.surgery.head_counts import candidate_counts
 from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
 
+FAR_LESS, MOST_FAULTS = 0.5, 3
 COUNT_SECONDS = 60.0
 """How long is looked for numbers that have to follow; groups not reached by then are unprunable."""
 
@@ -42,8 +43,8 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
         if removal_fault(noisy, graph.groups, example) is not None:
             found = graph if graph.from_nan_probing else _probe(model, graph, inputs)
             sound = _sound(noisy, found, example)
-            # What torch-pruning found stands where probing leaves less.
-            if found is not graph and _prunable(sound) < _prunable(graph):
+            # What torch-pruning found stands where probing leaves far less.
+            if found is not graph and _prunable(sound) < FAR_LESS * _prunable(graph):
                 sound = max(sound, _sound(noisy, graph, example), key=_prunable)
             # To what a module is coupled says more than what failed.
             coupled = {name: why for name, why in graph.unprunable.items() if why.startswith("is coupled")}
@@ -70,7 +71,7 @@ def _prunable(graph: NetworkGraph) -> int:
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
     """Drop groups, and let numbers follow others, until those that are left pass together."""
     search = _Search(model, inputs, graph.groups)
-    while (fault := removal_fault(model, search.left, inputs)) is not None:
+    while search.left and (fault := removal_fault(model, search.left, inputs)) is not None:
         search.resolve(fault)
     unprunable = dict(graph.unprunable)
     for number, reason in search.faults.items():
@@ -94,6 +95,8 @@ class _Search:
         self._model, self._inputs = model, inputs
         self._like = [likeness(model, group) for group in groups]
         self._resolved: set[int] = set()
+        self._named: tuple[str, ...] = ()
+        self._without_remedy: set[Likeness] = set()
         self._end = perf_counter() + COUNT_SECONDS
 
     @property
@@ -103,18 +106,40 @@ class _Search:
 
     def resolve(self, fault: Fault) -> None:
         """Make the first of the groups that fail right, and all that are like it, or leave them out."""
-        number, fault = self._first(fault)
+        if len(self._without_remedy) < MOST_FAULTS:
+            self._resolve(*self._first(fault))
+            return
+        # Many are at fault: all of them are found at once. If none is by itself, the first in company of others is.
+        alone = self._all_faults(self._open, fault.seed)
+        before = dict(self.groups)
+        for number, its in alone.items() or [self._first(fault)]:
+            if number in self._open and self.groups[number] is before[number]:  # not made right by one like it
+                self._resolve(number, its)
+
+    def _all_faults(self, numbers: Sequence[int], seed: int) -> dict[int, Fault]:
+        """Return what is wrong with single groups; of what fails, halves are tried, and their halves."""
+        fault = removal_fault(self._model, [self.groups[number] for number in numbers], self._inputs, (seed,))
+        if fault is None or len(numbers) < 2:
+            return {} if fault is None else dict.fromkeys(numbers, fault)
+        middle = len(numbers) // 2
+        return self._all_faults(numbers[:middle], seed) | self._all_faults(numbers[middle:], seed)
+
+    def _resolve(self, number: int, fault: Fault) -> None:
         group = replace(self.groups[number], counts=())
         alike = [other for other in self._open if other != number and self._like[other] == self._like[number]]
-        counts = self._counts(group) if number not in self._resolved else None
+        hopeless = self._like[number] in self._without_remedy
+        counts = self._counts(group) if number not in self._resolved and not hopeless else None
         self._resolved.add(number)
-        if counts is None and not self.groups[number].full_width and self._passes_wide(group):
+        if counts is None and not hopeless and not self.groups[number].full_width and self._passes_wide(group):
             for each in (number, *alike):
                 if can_keep_width(self._model, self.groups[each]):
                     self.groups[each] = replace(self.groups[each], counts=(), full_width=True)
             return
         if counts is None:
             self.faults[number] = fault.reason
+            if hopeless:
+                return
+            self._without_remedy.add(self._like[number])
             found = {other: self._alone(other, fault.seed) for other in alike}
             self.faults.update({other: its.reason for other, its in found.items() if its is not None})
             return
@@ -147,10 +172,13 @@ class _Search:
 
     def _counts(self, group: ChannelGroup) -> tuple[Count, ...] | None:
         """Return numbers with which a group can be removed, ``None`` where none are found."""
-        for counts in candidate_counts(self._model, group):
+        # What helped a group most likely helps the next one.
+        candidates = sorted(candidate_counts(self._model, group), key=lambda counts: _attributes(counts) != self._named)
+        for counts in candidates:
             if perf_counter() > self._end:
                 return None
             if removal_fault(self._model, [replace(group, counts=counts)], self._inputs) is None:
+                self._named = _attributes(counts)
                 return counts
         return None
 

@@ -1,7 +1,8 @@
 """From a network and the channels to keep to a physically smaller network."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -179,13 +180,32 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
     zeros into its bias. What is not masked is shared with ``model``.
     """
     masked = copy_structure(model).eval()
-    for (name, side), index in channels.items():
-        if side is Side.IN:
-            _zero_inputs(masked.get_submodule(name), index)
+    for name, index in _read(channels):
+        module = masked.get_submodule(name)
+        _replace(module, "weight", _without_inputs(module, index))
     return masked
 
 
-def _zero_inputs(module: nn.Module, index: Tensor) -> None:
+@contextmanager
+def inputs_masked(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> Iterator[None]:
+    """Have ``model`` itself read zero instead of the channels that go, inside the block."""
+    before = {name: model.get_submodule(name)._parameters["weight"] for name, _ in _read(channels)}
+    try:
+        for name, index in _read(channels):
+            module = model.get_submodule(name)
+            module._parameters["weight"] = nn.Parameter(_without_inputs(module, index), requires_grad=False)
+        yield
+    finally:
+        for name, weight in before.items():
+            model.get_submodule(name)._parameters["weight"] = weight
+
+
+def _read(channels: Mapping[ChannelDim, Tensor]) -> list[tuple[str, Tensor]]:
+    return [(name, index) for (name, side), index in channels.items() if side is Side.IN]
+
+
+def _without_inputs(module: nn.Module, index: Tensor) -> Tensor:
+    """Return a weight with zeros for the inputs that go."""
     kind = kind_of(module)
     if kind is None:
         raise TypeError(f"a {type(module).__name__} cannot lose inputs")
@@ -193,4 +213,4 @@ def _zero_inputs(module: nn.Module, index: Tensor) -> None:
     weight = weight_of(module)
     gone = torch.ones(weight.shape[axis.axis], dtype=torch.bool)
     gone[axis.slices(module, index, len(gone))] = False
-    _replace(module, "weight", weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0))
+    return weight.index_fill(axis.axis, gone.nonzero().flatten().to(weight.device), 0.0)

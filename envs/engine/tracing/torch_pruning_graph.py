@@ -58,6 +58,8 @@ def tie_by_autograd(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: 
     """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
+        # It goes on for a long time then, and guesses.
+        warnings.filterwarnings("error", "Maximum recursive depth")
         example = [inputs] if isinstance(inputs, Tensor) else inputs
         dependencies = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
         names = {module: name for name, module in model.named_modules()}
