@@ -20,7 +20,7 @@ traced and pruned:
 
 import argparse
 import copy
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -237,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts = {
         outcome: sum(row["outcome"] == outcome for row in rows) for outcome in ("pruned", "partly", "refused", "broken")
     }
-    versions = {name: importlib.import_module(name).__version__ for name in LIBRARIES}
+    installed = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    versions = {name: importlib.import_module(name).__version__ for name in installed}
     print_json(counts | {"rows": rows, "versions": versions})
 
 

@@ -46,7 +46,7 @@ def test_the_table_of_networks_tells_what_became_of_each(tmp_path: Path) -> None
     result = figures_of("zoo.py", "--only", "torchvision/squeezenet1_1", "--output", str(table))
     assert (result["pruned"], result["broken"]) == (1, 0)
     assert all(result["rows"][0]["checks"].values())
-    assert "| torchvision/squeezenet1_1 | 64 | pruned |" in table.read_text()
+    assert "| torchvision/squeezenet1_1 | 3x64x64 | pruned |" in table.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,8 +34,14 @@ class ValueReads(TorchFunctionMode):
         super().__init__()
         self.modules: list[str] = []
         self._path = path
+        # What is padding may be looked at, as Hugging Face's networks do to leave out masks of nothing.
+        followed = (
+            {name: value for name, value in inputs.items() if "mask" not in name}
+            if isinstance(inputs, Mapping)
+            else inputs
+        )
         # By identity, and kept alive so that no identity is used again.
-        self._derived = {id(tensor): tensor for tensor in flatten_outputs(inputs)}
+        self._derived = {id(tensor): tensor for tensor in flatten_outputs(followed)}
 
     def __torch_function__(
         self,

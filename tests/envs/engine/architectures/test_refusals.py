@@ -128,6 +128,29 @@ def test_constants_may_be_read() -> None:
     assert engine(net).layers
 
 
+def test_padding_may_be_read() -> None:
+    """As networks do that need no mask where nothing is padded; what is not called a mask is data."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(4, 16), nn.Linear(16, 4)
+
+        def forward(self, tokens: Tensor, mask: Tensor | None = None, other: Tensor | None = None) -> Tensor:
+            if mask is not None and not bool(mask.all()):
+                tokens = tokens * mask
+            if other is not None and bool(other.all()):
+                tokens = tokens + 1
+            return self.down(self.up(tokens).relu())
+
+    def traced(**inputs: Tensor) -> graph.NetworkGraph:
+        return graph.trace(Masked().eval(), {"tokens": torch.randn(2, 4), **inputs})
+
+    assert len(traced(mask=torch.ones(2, 1)).groups) == 1
+    with pytest.raises(GraphError, match="Python values"):
+        traced(other=torch.ones(2, 1))
+
+
 def test_tracing_that_does_not_end_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(*_: object) -> None:
         while True:
