@@ -45,7 +45,7 @@ def with_noisy_weights(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         for tensor in noisy.parameters():
             if tensor.is_floating_point() and tensor.numel():
-                tensor.add_(_noise(tensor, generator), alpha=NOISE * _scale(tensor))
+                tensor.add_(_noise(tensor, generator), alpha=_noise_scale(tensor))
         for module in noisy.modules():
             if isinstance(module, BatchNorm) and module.running_mean is not None and module.running_var is not None:
                 module.running_mean.add_(module.running_var.sqrt() * _noise(module.running_mean, generator))
@@ -53,10 +53,15 @@ def with_noisy_weights(model: nn.Module) -> nn.Module:
     return noisy
 
 
-def _scale(tensor: Tensor) -> float:
-    """Return the size that a weight has or, where it is smaller than usual, that it usually has."""
+def _noise_scale(tensor: Tensor) -> float:
+    """Return a tenth of the size that a weight has; as much as it is smaller than usual where it is that.
+
+    Attention of small weights attends to everything alike, whatever its heads are.
+    """
     usual = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 1.0
-    return max(usual, float(tensor.square().mean().sqrt()))
+    size = float(tensor.square().mean().sqrt())
+    missing = usual - size if tensor.ndim > 1 else 0.0
+    return max(NOISE * max(usual, size), missing)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:

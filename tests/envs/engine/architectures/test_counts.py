@@ -116,3 +116,12 @@ def test_heads_of_usual_sizes_are_told_apart(parts: int, heads: int, dim: int) -
         for digit in digits:
             fits &= torch.isin(digit, digit[head])
     assert torch.equal(fits, head)
+
+
+def test_heads_are_found_where_small_weights_hide_them() -> None:
+    """With weights as BERT starts from, attention is a mean over all tokens, and channels seem to go by themselves."""
+    model = network(CountedWithin)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.02)
+    assert [layer.units for layer in engine_of(model).layers].count(5) == 2
