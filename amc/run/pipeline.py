@@ -35,11 +35,11 @@ from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
-from amc.store.conditions import note_conditions
+from amc.store.conditions import note_conditions, write_conditions
 from amc.store.digests import write_checksums
 from amc.store.durable_files import remove_partial_files
 from amc.store.results import Result, RunFolder, read_trials
-from amc.store.run_folders import ASKED, LATENCY_TABLE
+from amc.store.run_folders import ASKED, CONDITIONS, LATENCY_TABLE
 from amc.store.trial_rows import trials_in
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
@@ -73,7 +73,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
     before = finished_before(folder, asked, overwrite=cfg.overwrite)
     if before is not None:
         log.info("finished before; overwrite=true runs it again")
-        complete(cfg, asked, folder, before)
+        complete(cfg, asked, folder, before, command)
         report_finished(tracked_run(cfg, policy_name, folder), cfg, before)
         show(before, folder / REPORT_FILE)
         return True
@@ -125,7 +125,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
     return not stop.asked
 
 
-def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, result: Result) -> None:
+def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, result: Result, command: str = "") -> None:
     """Make what a finished run lacks from what it has: it was killed behind its result, or more formats are wanted."""
     remove_partial_files(folder)
     missing = unpublished(folder, cfg.export)
@@ -134,6 +134,10 @@ def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, resu
     run = RunFolder(folder, keep=True)
     if missing is not None and ASKED in missing:
         run.ask(asked)
+    if result.conditions and (missing is None or CONDITIONS in missing):
+        write_conditions(folder, result.conditions)
+    if read_provenance(folder) is None and (missing is None or MADE in missing):
+        run.write(MADE, Provenance(command).as_json())  # how long its parts took, is lost
     if missing is None or any(name.endswith((".png", ".html")) for name in missing):
         publish(run, result, read_trials(folder), as_yaml(cfg), read_provenance(folder))
     formats = [each for each in cfg.export if missing is None or EXPORTERS[each][0] in missing]

@@ -92,6 +92,15 @@ def note_conditions(folder: Path, now: Conditions, recorded: int) -> Sequence[Co
         if then != here:
             log.warning("going on with %s %s, where it was %s: result.json says so", name, here, then)
     known = (*before, replace(now, since=recorded))
+    write_conditions(folder, known)
+    return known
+
+
+def write_conditions(folder: Path, known: Sequence[Conditions]) -> None:
+    """Write down all that is known of where a run was computed.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     rows = {"conditions": [asdict(each) for each in known]}
     write_file(folder / CONDITIONS, json.dumps(sealed(rows), indent=1) + "\n")
-    return known

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amc.report.provenance import MADE
 from amc.weights.verification import verify_run
 
-TIMES = {"search_seconds", "latency_ms", "latencies", "sha256", "median_ms"}
+TIMES = {"search_seconds", "latency_ms", "latencies", "sha256", "median_ms", "low_ms", "high_ms", "times", "since"}
 
 
 def runs_below(place: Path) -> list[Path]:
@@ -38,7 +39,7 @@ def found(place: Path, *, cache: bool = False) -> Mapping[str, Any]:
 def _values(path: Path) -> Any:  # noqa: ANN401  whatever stands for the file
     if path.name in ("trials.jsonl",) or path.suffix == ".safetensors":
         return path.read_bytes()
-    if path.suffix == ".json":
+    if path.suffix == ".json" and path.name != MADE:
         return but_for_times(json.loads(path.read_text()))
     return path.suffix  # pictures, pages, seconds and digests of them: their being there, and being whole, is verified
 

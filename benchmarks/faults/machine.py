@@ -18,12 +18,13 @@ import torch
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
 from matplotlib.figure import Figure
+from torch import nn
 
 from amc.cli.command import run_command
 from amc.report import plots
 from amc.search import main
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Evaluation, Strategy
+from envs.engine.types import Evaluation
 from envs.search import RecordTrials
 
 TINY = (
@@ -62,14 +63,14 @@ class Ended(NamedTuple):
 def prepare() -> None:
     """Import and warm up what a search needs; count evaluations, and do not draw: pictures are not at stake here."""
     torch.set_num_threads(1)
-    evaluate = TorchEngine.score_again
+    evaluate = TorchEngine.score_network
     in_episode = False
 
-    def counted(engine: TorchEngine, strategy: Strategy) -> Evaluation:
+    def counted(engine: TorchEngine, pruned: nn.Module) -> Evaluation:
         global evaluations
         # Those of a policy's episodes. Uniform ratios, evaluated for comparison and not recorded, are none.
         evaluations += in_episode
-        return evaluate(engine, strategy)
+        return evaluate(engine, pruned)
 
     def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
         def played(env: Any, *arguments: Any) -> Any:  # noqa: ANN401  handed on
@@ -83,8 +84,9 @@ def prepare() -> None:
         return played
 
     engine_class: Any = TorchEngine
-    engine_class.score_again = counted
+    engine_class.score_network = counted
     env_class: Any = RecordTrials
+    env_class.play_strategies = in_an_episode(RecordTrials.play_strategies)
     env_class.step = in_an_episode(RecordTrials.step)
     env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
     figure_class: Any = Figure

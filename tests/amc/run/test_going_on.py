@@ -165,8 +165,11 @@ def test_what_a_gpu_holds_is_held_against_its_memory(monkeypatch: pytest.MonkeyP
 def test_what_was_asked_is_known_from_the_result(tmp_path: Path) -> None:
     run = tmp_path / "run"
     search(run)
-    asked = (run / "asked.json").read_bytes()
-    (run / "asked.json").unlink()
+    asked, conditions = ((run / name).read_bytes() for name in ("asked.json", "conditions.json"))
+    for name in ("asked.json", "conditions.json", "made.json"):
+        (run / name).unlink()
     search(run)
+    assert (run / "conditions.json").read_bytes() == conditions
+    assert (run / "made.json").exists()
     assert json.loads((run / "asked.json").read_bytes()) == json.loads(asked)
     assert differing(run) == {}
