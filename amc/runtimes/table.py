@@ -150,7 +150,12 @@ def check_covers(table: LatencyTable, layers: Sequence[TimedLayer], path: str) -
 
 
 def block_of(table: LatencyTable) -> int:
-    """Return how many channels the runtime computes at once: the largest that whole blocks of take the same time."""
+    """Return how many channels the runtime computes at once: the largest that whole blocks of take the same time.
+
+    It is 1 where no staircase was measured.
+    """
+    if not table.staircases:
+        return 1
     return next((block for block in BLOCKS if all(_is_block(row, block) for row in table.staircases)), 1)
 
 

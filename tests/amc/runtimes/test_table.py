@@ -75,6 +75,10 @@ def test_a_table_predicts_the_machine_it_was_measured_on() -> None:
         assert model.seconds(layers) == pytest.approx(network_ms(pairs) / 1000, rel=0.03)
 
 
+def test_without_a_staircase_there_are_no_blocks() -> None:
+    assert block_of(parse_table(as_file(make_table(staircases=[])), "table.json")) == 1
+
+
 def test_odd_counts_are_known_to_be_slow() -> None:
     model = fit(parse_table(as_file(make_table()), "table.json"))
     odd, even = (model.seconds([TimedLayer(DEPTHWISE, count, count)]) for count in (47, 48))
