@@ -43,6 +43,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Compare as the command line asks; errors end in one line."""
+    from amc.cli.log_lines import widen_for_files
+
+    widen_for_files()
     from amc.cli.command import reporting
     from amc.cli.user_errors import FULL_ERROR
 
