@@ -141,4 +141,4 @@ def _channels(member: GroupMember) -> int:
 
 
 def _never_smaller(module: nn.Module) -> bool:
-    return isinstance(module, tuple(UNPRUNABLE))
+    return isinstance(module, tuple(UNPRUNABLE)) and kind_of(module) is None

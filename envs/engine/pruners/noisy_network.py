@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.modules import BatchNorm
 
-NOISE = 0.1
+NOISE, SMALL = 0.1, 0.3
 PERIOD = 65_537
 """A prime number: drawing a value for each of many millions of weights takes longer than all else."""
 
@@ -54,14 +54,13 @@ def with_noisy_weights(model: nn.Module) -> nn.Module:
 
 
 def _noise_scale(tensor: Tensor) -> float:
-    """Return a tenth of the size that a weight has; as much as it is smaller than usual where it is that.
+    """Return a tenth of the size that a weight usually has, or has; all of it where it is far smaller.
 
     Attention of small weights attends to everything alike, whatever its heads are.
     """
     usual = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 1.0
     size = float(tensor.square().mean().sqrt())
-    missing = usual - size if tensor.ndim > 1 else 0.0
-    return max(NOISE * max(usual, size), missing)
+    return usual if tensor.ndim > 1 and 0.0 < size < SMALL * usual else NOISE * max(usual, size)
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ class Listed(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A residual pair, an attention that keeps its width, a recurrent layer, a classifier."""
+    """A residual pair, an attention that loses heads, a recurrent layer, a classifier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +86,7 @@ def test_what_is_tied_goes_by_the_same_step(engine: TorchEngine) -> None:
     layers = by_name(engine)
     assert layers["stem"].writes == layers["conv"].writes == layers["conv"].reads == layers["head"].reads
     assert all(layers[name].searched for name in ("stem", "conv", "head"))
+    assert layers["attention"].writes == layers["attention.out_proj"].reads
 
 
 def test_what_is_kept_whole_says_why(half_ignored: TorchEngine) -> None:
