@@ -54,7 +54,8 @@ def _asked(arguments: Sequence[str]) -> Namespace:
 
 def run() -> None:
     """Measure as the command line asks; errors end in one line."""
-    from amc.cli.command import FULL_ERROR, reporting
+    from amc.cli.command import reporting
+    from amc.cli.user_errors import FULL_ERROR
 
     with reporting("profile", os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])

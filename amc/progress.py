@@ -83,7 +83,7 @@ class NotebookDisplay:
         bar = f"{'█' * done}{'░' * (BAR_CHARACTERS - done)}"
         shown = {"text/plain": f"{self._title} {bar} {completed}/{self._total}  {text}"}
         if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(shown, raw=True, display_id=True)
         else:
             self._handle.update(shown, raw=True)
 

@@ -206,7 +206,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
             raise ValueError(
                 f"resource=memory_peak needs granularity=channel: {self.granularity} leaves activations whole"
             )
-        if self.max_drop is not None and (self.stages > 1 or self.scoring != "full" or self.target != 0.5):
+        if self.max_drop is not None and (self.stages > 1 or self.scoring.name != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
         if self.latency.table is not None and not self.needs_table:
             raise ValueError("latency.table: goes with resource=latency or round_to=auto")

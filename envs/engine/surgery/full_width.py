@@ -8,9 +8,8 @@ what it is used to.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,16 +82,16 @@ def keep_width(module: nn.Module, places: Places) -> None:
     """
     if type(module) not in LAYERS:
         raise ValueError(f"a {type(module).__name__} cannot keep its width")
-    inputs, outputs = (module.weight.shape[axis] for axis in (1, 0))  # type: ignore[union-attr]
+    weight = _weight(module)
+    inputs, outputs = weight.shape[1], weight.shape[0]
     for found, count, most in ((places.inputs, inputs, None), (places.outputs, outputs, places.width)):
         if found and (len(found) != count or not _ascending(found) or (most is not None and found[-1] >= most)):
             raise ValueError(f"{len(found)} places for {count} channels")
-    module.__class__ = _class(type(module))
-    device = module.weight.device
+    module.__class__ = _CLASSES[type(module)]
     for name, numbers in (("kept_inputs", places.inputs), ("kept_outputs", places.outputs)):
-        index = torch.tensor(numbers, dtype=torch.long, device=device) if numbers else None
+        index = torch.tensor(numbers, dtype=torch.long, device=weight.device) if numbers else None
         module.register_buffer(name, index, persistent=False)
-    module.full_width = places.width  # type: ignore[assignment]
+    setattr(module, "full_width", places.width)  # noqa: B010  a plain layer has no such field
 
 
 def keep_widths(
@@ -107,13 +106,18 @@ def keep_widths(
         dims: which dimensions keep their width.
     """
     for name in dict.fromkeys(name for name, _ in dims):
-        widths = model.get_submodule(name).weight.shape  # type: ignore[union-attr]
+        widths = _weight(model.get_submodule(name)).shape
         inputs, outputs = (
             _gaps(channels[(name, side)], width) if (name, side) in dims else ()
             for side, width in ((Side.IN, widths[1]), (Side.OUT, widths[0]))
         )
         if inputs or outputs:
             keep_width(small.get_submodule(name), Places(inputs, outputs, widths[0] if outputs else 0))
+
+
+def _weight(module: nn.Module) -> Tensor:
+    """Return the weight of a plain layer."""
+    return cast(Tensor, module.weight)
 
 
 def _gaps(kept: Tensor, width: int) -> tuple[int, ...]:
@@ -151,6 +155,9 @@ def _ascending(numbers: tuple[int, ...]) -> bool:
     return numbers[0] >= 0 and all(a < b for a, b in pairwise(numbers))
 
 
-@cache
-def _class(layer: type[nn.Module]) -> Any:  # noqa: ANN401
+def _make_class(layer: type[nn.Module]) -> Any:  # noqa: ANN401
     return type(f"FullWidth{layer.__name__}", (FullWidth, layer), {"__module__": __name__})
+
+
+_CLASSES: dict[type[nn.Module], Any] = {layer: _make_class(layer) for layer in LAYERS}
+"""What a plain layer becomes."""

@@ -3,7 +3,7 @@
 from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -155,7 +155,7 @@ REFUSED = {
     "a path": (lambda: "net.pt", "a path .net.pt.: give the network"),
     "a class": (lambda: Named, "the class Named: give a trained network of it"),
     "compiled inside": (
-        lambda: nn.Sequential(*[torch.compile(plain(), backend="eager")]),
+        lambda: nn.Sequential(cast(nn.Module, torch.compile(plain(), backend="eager"))),
         "model.0 is compiled: give the network as it was",
     ),
 }

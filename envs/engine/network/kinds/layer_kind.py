@@ -139,11 +139,19 @@ class LayerKind:
         ordered = [side for side in (Side.IN, Side.OUT, Side.BOTH) if side in self.sides]
         return {side: _size(module, self._attribute(side)) for side in ordered}
 
+    def inputs_of(self, module: nn.Module) -> int:
+        """Return how many input channels a module has."""
+        return _size(module, self.inputs)
+
+    def outputs_of(self, module: nn.Module) -> int:
+        """Return how many output channels a module has."""
+        return _size(module, self.outputs)
+
     def multiplier(self, module: nn.Module) -> int:
         """Return how many output channels come from one input channel, 1 where outputs come from all inputs."""
         if Side.BOTH not in self.sides or self.inputs == self.outputs:
             return 1
-        return _size(module, self.outputs) // _size(module, self.inputs)
+        return self.outputs_of(module) // self.inputs_of(module)
 
     def set_widths(self, module: nn.Module, widths: Widths) -> None:
         """Change the numbers of channels that a module remembers; its tensors are someone else's.
