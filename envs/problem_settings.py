@@ -13,7 +13,7 @@ class ProblemSettings:
     """The problem that policies play.
 
     Attributes:
-            resource: what the target limits; ``memory``: bytes of the weights as shipped; ``latency``: seconds on the
+        resource: what the target limits; ``memory``: bytes of the weights as shipped; ``latency``: seconds on the
             ``device_profile``, predicted from a table of the network's layers; ``memory_peak``: bytes of weights and
             live activations of one image at the peak of a forward pass; or one's own function of a ``Cost``, as
             ``my_package.energy``.

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from amc.deploy.saved_config import saved_config, saved_network
+from amc.deploy.saved_run import saved_config, saved_network
 from amc.errors import ConfigError
 from amc.measurement.latency import Latency
 from amc.measurement.on_device import open_session
