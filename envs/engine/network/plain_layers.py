@@ -16,14 +16,14 @@ from torch.overrides import TorchFunctionMode
 from envs.engine.network.kinds import kind_of
 from envs.engine.network.kinds.convolutions import PLAIN, TRANSPOSED
 
-PRODUCTS = {
+PRODUCTS: dict[Any, type[nn.Module]] = {
     **{getattr(functional, f"conv{n}d"): PLAIN[n - 1] for n in (1, 2, 3)},
     **{getattr(functional, f"conv_transpose{n}d"): TRANSPOSED[n - 1] for n in (1, 2, 3)},
     functional.linear: nn.Linear,
 }
 """torch's functions that multiply with a weight, and the classes of the layers that call them."""
 RECORD = "_amc_plain"
-ARGUMENTS = {
+ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     **dict.fromkeys(PLAIN, ("bias", "stride", "padding", "dilation", "groups")),
     **dict.fromkeys(TRANSPOSED, ("bias", "stride", "padding", "output_padding", "groups", "dilation")),
     nn.Linear: ("bias",),

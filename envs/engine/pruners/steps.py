@@ -4,6 +4,7 @@ from torch import nn
 
 from envs.engine.network.calls import Call
 from envs.engine.network.kinds import kind_of
+from envs.engine.network.kinds.layer_kind import size_of
 from envs.engine.types import Layer
 
 
@@ -25,8 +26,8 @@ def describe(name: str, module: nn.Module, call: Call, choices: tuple[int, ...],
         name=name,
         units=choices[-1],
         choices=choices,
-        outputs=int(getattr(module, kind.outputs)),
-        inputs=int(getattr(module, kind.inputs)),
+        outputs=size_of(module, kind.outputs),
+        inputs=size_of(module, kind.inputs),
         height=pixels[-2],
         width=pixels[-1],
         stride=int(getattr(module, "stride", (1,))[-1]),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
 from envs.engine.network.kinds.convolutions import PLAIN
-from envs.engine.network.modules import blocks_of, channel_axis_of
+from envs.engine.network.modules import blocks_of, channel_axis_of, weight_of
 
 LAYERS = (nn.Linear, *PLAIN)
 
@@ -83,12 +83,13 @@ def keep_width(module: nn.Module, places: Places) -> None:
     """
     if type(module) not in LAYERS:
         raise ValueError(f"a {type(module).__name__} cannot keep its width")
-    inputs, outputs = (module.weight.shape[axis] for axis in (1, 0))  # type: ignore[union-attr]
+    inputs, outputs = (weight_of(module).shape[axis] for axis in (1, 0))
     for found, count, most in ((places.inputs, inputs, None), (places.outputs, outputs, places.width)):
         if found and (len(found) != count or not _ascending(found) or (most is not None and found[-1] >= most)):
             raise ValueError(f"{len(found)} places for {count} channels")
-    module.__class__ = _class(type(module))
-    device = module.weight.device
+    layer: Any = type(module)
+    module.__class__ = _class(layer)
+    device = weight_of(module).device
     for name, numbers in (("kept_inputs", places.inputs), ("kept_outputs", places.outputs)):
         index = torch.tensor(numbers, dtype=torch.long, device=device) if numbers else None
         module.register_buffer(name, index, persistent=False)
@@ -107,7 +108,7 @@ def keep_widths(
         dims: which dimensions keep their width.
     """
     for name in dict.fromkeys(name for name, _ in dims):
-        widths = model.get_submodule(name).weight.shape  # type: ignore[union-attr]
+        widths = weight_of(model.get_submodule(name)).shape
         inputs, outputs = (
             _gaps(channels[(name, side)], width) if (name, side) in dims else ()
             for side, width in ((Side.IN, widths[1]), (Side.OUT, widths[0]))
@@ -152,5 +153,5 @@ def _ascending(numbers: tuple[int, ...]) -> bool:
 
 
 @cache
-def _class(layer: type[nn.Module]) -> Any:  # noqa: ANN401
+def _class(layer: Any) -> Any:  # noqa: ANN401  a class of modules
     return type(f"FullWidth{layer.__name__}", (FullWidth, layer), {"__module__": __name__})

@@ -137,13 +137,13 @@ class LayerKind:
     def widths(self, module: nn.Module) -> dict[Side, int]:
         """Return the number of channels at every side, inputs first."""
         ordered = [side for side in (Side.IN, Side.OUT, Side.BOTH) if side in self.sides]
-        return {side: _size(module, self._attribute(side)) for side in ordered}
+        return {side: size_of(module, self._attribute(side)) for side in ordered}
 
     def multiplier(self, module: nn.Module) -> int:
         """Return how many output channels come from one input channel, 1 where outputs come from all inputs."""
         if Side.BOTH not in self.sides or self.inputs == self.outputs:
             return 1
-        return _size(module, self.outputs) // _size(module, self.inputs)
+        return size_of(module, self.outputs) // size_of(module, self.inputs)
 
     def set_widths(self, module: nn.Module, widths: Widths) -> None:
         """Change the numbers of channels that a module remembers; its tensors are someone else's.
@@ -184,6 +184,7 @@ class LayerKind:
         return self.inputs if side is Side.IN else self.outputs
 
 
-def _size(module: nn.Module, attribute: str | Callable[[Any], int]) -> int:
+def size_of(module: nn.Module, attribute: str | Callable[[Any], int]) -> int:
+    """Return what an attribute, or what stands for one, says of a number of channels."""
     size = getattr(module, attribute) if isinstance(attribute, str) else attribute(module)
     return size[0] if isinstance(size, tuple) else size
