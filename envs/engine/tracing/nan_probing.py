@@ -160,8 +160,8 @@ class _Search:
             if not bool(single.all()):
                 return False
             found.append((dim, channels.tolist(), one.tolist()))
-        for dim, channels, one in found:
-            for channel, index in zip(one, channels, strict=True):
+        for dim, read, written in found:
+            for channel, index in zip(written, read, strict=True):
                 self.ties.tie([((source, Side.OUT), channel), (dim, index)])
         return True
 

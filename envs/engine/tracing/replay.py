@@ -96,7 +96,7 @@ def _attending_no_more(probe: NanProbe, model: nn.Module, inputs: Inputs, axes: 
     """Have torch's attention return what it computed once: marks end where it reads them."""
     found: dict[nn.Module, list[Any]] = {}
 
-    def record(module: HeadedAttention, *args: Any) -> Any:  # noqa: ANN401
+    def record(module: Any, *args: Any) -> Any:  # noqa: ANN401  an attention
         found.setdefault(module, []).append(HeadedAttention.attend(module, *args))
         return found[module][-1]
 
@@ -105,7 +105,9 @@ def _attending_no_more(probe: NanProbe, model: nn.Module, inputs: Inputs, axes: 
             lambda leaf: axis.repeat(leaf, probe.seen.samples) if axis and isinstance(leaf, Tensor) else leaf, recorded
         )
 
-    attentions = {module: name for name, module in model.named_modules() if isinstance(module, HeadedAttention)}
+    attentions: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules() if isinstance(module, HeadedAttention)
+    }
     if attentions:
         with _attributes_replaced("attend", {module: partial(record, module) for module in attentions}):
             forward(model, inputs)

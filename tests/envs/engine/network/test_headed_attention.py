@@ -37,7 +37,7 @@ def attention(options: dict[str, object], batch_first: bool) -> nn.MultiheadAtte
     return module
 
 
-def masks() -> Iterator[dict[str, Tensor | None]]:
+def masks() -> Iterator[dict[str, Tensor | bool]]:
     padding = torch.zeros(BATCH, KEYS, dtype=torch.bool)
     padding[1, 4:] = True
     causal = torch.ones(QUERIES, KEYS, dtype=torch.bool).triu(1)
