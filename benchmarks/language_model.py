@@ -53,8 +53,8 @@ def rows(content: bytes) -> Tensor:
     return cut[torch.randperm(len(cut), generator=torch.Generator().manual_seed(0))]
 
 
-def network() -> LlamaForCausalLM:
-    """Build the model with random weights."""
+def network() -> nn.Module:
+    """Build a ``LlamaForCausalLM`` with random weights."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=256,
@@ -66,7 +66,8 @@ def network() -> LlamaForCausalLM:
         max_position_embeddings=WORDS,
         use_cache=False,
     )
-    return LlamaForCausalLM(config)
+    model: nn.Module = LlamaForCausalLM(config)
+    return model
 
 
 def loss_of(model: nn.Module, words: Tensor) -> Tensor:
