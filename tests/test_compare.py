@@ -76,7 +76,7 @@ def test_a_study_is_compared(study: Path, tmp_path: Path) -> None:
     assert process.stderr == ""
     said = " ".join(process.stdout.split())
     assert "random has the best test accuracy, 92.00%, mean of 3 seeds" in said
-    assert re.search(r"random 3 80.00% 80.00% 92.00% 50.0% 1 ms 2.00x 2 2 s", said)
+    assert re.search(r"random 3 3 80.00% 80.00% 92.00% 50.0% 1 ms 2.00x 2 2 s", said)
     assert re.search(r"random 3 \+0.00 pts 1 \+2.00 pts 0.25", said)
     assert "net-digits/random/seed3 unfinished: 3 trials" in said
     assert f"comparison: {Path('outputs/study/compare.html')}" in said

@@ -133,7 +133,7 @@ def test_without_its_server_a_search_is_the_same_with_one_warning(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["tracker=nowhere"], "tracker/nowhere"),
+        (["tracker=nowhere"], "tracker=nowhere: must be one of none, tensorboard, wandb"),
         (["tracker=wandb", "tracker.mode=sometimes"], "tracker.mode=sometimes"),
         (["tracker=wandb", "+tracker.colour=red"], "colour"),
         (["tracker.mode=online"], "tracker"),

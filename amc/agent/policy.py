@@ -198,6 +198,7 @@ class PaperAMC(AMC):
 
     planning: bool = False
     start: str = setting("random", OneOf(tuple(SIGMAS)))
+    local_search: float = setting(0.0, FRACTION)
     warm_up: float = setting(0.25, FRACTION)
     sigma: float | None = setting(0.5, SPREADS)
     gamma: float = setting(1.0, FRACTION)

@@ -17,7 +17,7 @@ from typing import Any
 import hydra
 import rich
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
 from amc.cli.help import help_text
@@ -160,7 +160,10 @@ def chosen(group: str) -> str:
 
 def command_of(name: str) -> str:
     """Return the command that does the running job, and no other of its sweep."""
-    given = (str(argument).removeprefix("++") for argument in HydraConfig.get().overrides.task)
+    # As they were written: what they refer to may be a password.
+    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(given, list)  # noqa: S101  what Hydra has there
+    given = [str(argument).removeprefix("++") for argument in given]
     return shlex.join(["python", "-m", f"amc.{name}", *given])
 
 

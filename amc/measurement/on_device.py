@@ -67,6 +67,10 @@ def clock_for(threads: int) -> Callable[[], float]:
     return time.process_time if threads == 1 else time.perf_counter
 
 
+TICK = 1e-9
+"""Seconds that a call takes at the least: a clock that stood still meanwhile must not make ratios infinite."""
+
+
 def take_turns(
     calls: Sequence[Callable[[], object]],
     rounds: int,
@@ -93,7 +97,7 @@ def take_turns(
             index = (done + place) % len(calls)
             start = clock()
             calls[index]()
-            times[index].append(clock() - start)
+            times[index].append(max(clock() - start, TICK))
     return times
 
 

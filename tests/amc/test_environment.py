@@ -14,5 +14,5 @@ def test_a_message_tells_the_variable_and_not_its_value(monkeypatch: pytest.Monk
 
 
 def test_a_message_without_variables_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOKEN", "number")
+    monkeypatch.setenv("NEVER_ASKED_FOR", "number")
     assert hidden("a whole number", ["train.lr=1"]) == "a whole number"

@@ -29,7 +29,7 @@ def test_every_key_is_there_with_its_meaning_values_and_default() -> None:
     assert "mirror half of the images" in said["train.flip"]
     assert "one of" not in said["granularity"]
     assert "channel, element, vector, kernel, n_m" in said["granularity"]
-    assert said["policy.warm_up"].endswith("(0.1)")
+    assert said["policy.warm_up"].endswith("(0.05)")
 
 
 def test_no_key_of_a_search_is_missing() -> None:

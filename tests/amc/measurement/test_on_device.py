@@ -96,3 +96,8 @@ def test_statistics_of_times() -> None:
     assert lower_spread([10.0] * 2 + [5.0] * 4 + [10.0] * 14) == 0.5
     assert undisturbed(times) == pytest.approx((1.0 + 1.5 + 2.0 + 2.5) / 4)
     assert spread([1.0, 1.0, 1.0]) == 0
+
+
+def test_a_clock_that_stands_still_leaves_numbers_to_divide_by() -> None:
+    times = take_turns([lambda: None, lambda: None], 12, clock=lambda: 1.0)
+    assert all(seconds > 0 for each in times for seconds in each)
