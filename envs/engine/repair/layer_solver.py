@@ -60,10 +60,11 @@ class LayerSolver:
         self.blocks = blocks_of(module)
         self.kernel = weight[0, 0].numel()
         # (blocks, outputs of a block, columns)
-        self.weight = weight.double().flatten(1).unflatten(0, (self.blocks, -1))
+        self.weight = weight.detach().flatten(1).unflatten(0, (self.blocks, -1))
         self.mean = moments.mean if intercept else None
         gram = moments.second_moment(centered=intercept)
-        if not gram.isfinite().all():
+        moments.stripes.clear()  # while a factor is made, memory is at its highest
+        if not gram.sum().isfinite():
             raise ValueError("the calibration data makes the network's activations infinite or NaN")
         self.order = ranked_columns(module, reader)
         if self.order is None:
@@ -81,9 +82,9 @@ class LayerSolver:
         channels = mask[: len(mask) // self.blocks].nonzero().flatten()
         stay = columns_of(channels, self.kernel)
         if len(stay) == self.weight.shape[2]:
-            return self._solution(self.weight, stay)
+            return self._solution(self.weight.double(), stay)
         correction = self._direct(stay) if self.order is None else self._nested(stay, self.order)
-        return self._solution(self.weight[:, :, stay] + correction, stay)
+        return self._solution(self.weight[:, :, stay].double() + correction, stay)
 
     def errors(self, group: int) -> Tensor:
         """Return the share of the outputs' energy that is lost with 0 ... units left of one group.
@@ -97,13 +98,13 @@ class LayerSolver:
         position = positions(self.reader, entry, self.blocks)
         order = columns_of(position.argsort(stable=True), self.kernel)
         factor = self.factor if self.order is not None else cholesky_with_ridge(self.gram[:, order.unsqueeze(1), order])
-        share = shares(lost_energy(self.weight[:, :, order], factor.double())).cpu()
+        share = shares(lost_energy(self.weight[:, :, order].double(), factor.double())).cpu()
         return share[channels_left(position, len(self.reader.ranks[entry])) * self.kernel]
 
     def _nested(self, stay: Tensor, order: Tensor) -> Tensor:
         """Return W_R L_RS L_SS^-1 with columns in ascending order."""
         count = len(stay)
-        lost = self.weight[:, :, order[count:]].to(self.dtype) @ self.factor[:, count:, :count]
+        lost = self.weight[:, :, order[count:]] @ self.factor[:, count:, :count]
         leading = self.factor[:, :count, :count]
         ranked: Tensor = torch.linalg.solve_triangular(leading, lost, upper=False, left=False)
         return ranked[:, :, order[:count].argsort()].double()
@@ -114,14 +115,14 @@ class LayerSolver:
         gone[stay] = False
         cross = self.gram[:, gone][:, :, stay]
         factor = torch.linalg.cholesky(self.gram[:, stay][:, :, stay])
-        lost = (self.weight[:, :, gone] @ cross).transpose(1, 2)
+        lost = (self.weight[:, :, gone].double() @ cross).transpose(1, 2)
         solved: Tensor = torch.cholesky_solve(lost, factor)
         return solved.transpose(1, 2)
 
     def _solution(self, weight: Tensor, stay: Tensor) -> Solution:
         shift = None
         if self.mean is not None:
-            before = self.weight @ self.mean.unsqueeze(2)
+            before = self.weight.double() @ self.mean.unsqueeze(2)
             after = weight @ self.mean[:, stay].unsqueeze(2)
             shift = (before - after).flatten().to(self.dtype)
         shape = (self.shape[0], len(stay) // self.kernel, *self.shape[2:])
@@ -163,3 +164,4 @@ def cholesky_with_ridge(gram: Tensor) -> Tensor:
         if not fault.any():
             return factor
         ridge = wanted
+        del factor

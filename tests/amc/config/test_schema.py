@@ -185,6 +185,12 @@ def test_a_coreset_has_an_error_and_nothing_else_has() -> None:
         searching("scoring=coreset", "scoring.error=0")
 
 
+def test_a_target_by_the_accuracy_to_lose_goes_with_all_images() -> None:
+    assert searching("max_drop=0.01").max_drop == 0.01
+    with pytest.raises(ConfigError, match=r"^max_drop=0\.01: goes with stages=1, scoring=full"):
+        searching("max_drop=0.01", "scoring=coreset")
+
+
 def test_sensitivity_analysis_refuses_to_race() -> None:
     for scoring in ("full", "coreset"):
         make_policy(searching("policy=sensitivity", f"scoring={scoring}"))
