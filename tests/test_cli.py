@@ -167,9 +167,9 @@ def test_train_trains_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "exit_code", "said"),
     [
-        (["episode=3"], 2, "'episode'"),
+        (["episode=3"], 2, "unknown key episode; did you mean episodes?"),
         (["+episode=3"], 2, "unknown key episode"),
-        (["model=mobilnet"], 2, "model/mobilnet"),
+        (["model=mobilnet"], 2, "model=mobilnet: must be one of"),
         (["criterion=l7"], 2, "l7"),
         (["granularity=n_m", "criterion=apoz"], 2, "granularity=n_m goes with l1, l2, obd, taylor, random"),
         (["target=half"], 2, "target=half"),
