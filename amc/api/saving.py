@@ -1,7 +1,7 @@
 """What one Python call found as a run folder, which the comparison and the report read as any other."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,66 @@ from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.metadata import Header
 from envs.engine.network.calls import Inputs, flatten_outputs, forward
 from envs.engine.surgery.masking import without_masks
-
-if TYPE_CHECKING:
-    from amc.api.result import PruneResult
+from envs.engine.types import NetworkLayer
+from envs.search import Trial
 
 DATA = "given"
 """What stands for the name of the data."""
+
+
+class Found(Protocol):
+    """What is saved: what a call found, with the meanings of ``amc.api.result.PruneResult``."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The smaller network."""
+
+    @property
+    def best(self) -> Trial:
+        """The trial it comes from."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in order."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the inputs that the network was traced with."""
+
+    @property
+    def dense(self) -> Network:
+        """The network given."""
+
+    @property
+    def uniform(self) -> Network:
+        """One ratio for all layers that meets the same target."""
+
+    @property
+    def found(self) -> Network:
+        """The smaller network, and what it scores."""
+
+    @property
+    def request(self) -> PruneRequest:
+        """What was asked."""
+
+    @property
+    def teacher(self) -> nn.Module:
+        """A copy of the network given."""
+
+    @property
+    def network(self) -> tuple[NetworkLayer, ...]:
+        """Every layer of the network given."""
+
+    @property
+    def small_uniform(self) -> nn.Module:
+        """The network that uniform ratios make."""
+
+    @property
+    def example(self) -> Inputs:
+        """What the network was traced with."""
+
+    def report(self, path: Path) -> object:
+        """Write the report to a file."""
 
 
 class _Called(nn.Module):
@@ -36,7 +90,7 @@ class _Called(nn.Module):
         return forward(self.network, self._inputs)
 
 
-def save_run(found: "PruneResult", folder: Path) -> Path:
+def save_run(found: Found, folder: Path) -> Path:
     """Write trials, weights, result and report to a folder, and return it.
 
     Raises:
@@ -57,7 +111,7 @@ def save_run(found: "PruneResult", folder: Path) -> Path:
     return run.folder
 
 
-def as_result(found: "PruneResult", latencies: tuple[Latency, ...]) -> Result:
+def as_result(found: Found, latencies: tuple[Latency, ...]) -> Result:
     """Return what a call found as the record of a run.
 
     There is no test split: all figures are of the data that trials were scored on, and ``images`` says so. Uniform
