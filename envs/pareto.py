@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from envs.constraint import RESOURCES
+from envs.costs.resource_use import RESOURCES, amount
 from envs.search import Trial
 
 Item = TypeVar("Item")
@@ -54,7 +54,7 @@ def used(trial: Trial, resource: str) -> float:
     Raises:
         ValueError: the engine did not know.
     """
-    amount: float | None = getattr(trial.cost, resource)
-    if amount is None:
+    taken = amount(trial.cost, resource)
+    if taken is None:
         raise ValueError(f"resource={resource!r}: trial {trial.index} does not know how much it takes")
-    return amount
+    return taken

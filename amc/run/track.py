@@ -12,7 +12,7 @@ from amc.store.run_folders import stage_folders
 from amc.tracking.process import TrackerProcess, known_as
 from amc.tracking.tracker import Ending, Figures, TrackedRun
 from amc.weights.export import WEIGHTS_FILE
-from envs.costs.resource_use import use
+from envs.costs.resource_use import amount, use
 from envs.engine.types import Cost
 from envs.search import Trial, better
 
@@ -63,7 +63,7 @@ class Tracked(AbstractContextManager["Tracked"]):
     def __init__(self, process: TrackerProcess, folder: Path, dense: Cost, resource: str) -> None:
         self._process = process
         self._folder = folder
-        self._dense = use(dense, resource)
+        self._dense = amount(dense, resource)
         self._resource = resource
         self._best: Trial | None = None
         self._stage: Figures = {}
@@ -99,12 +99,13 @@ class Tracked(AbstractContextManager["Tracked"]):
 
     def _figures(self, trial: Trial) -> Figures:
         best = {} if self._best is None else {"best_reward": self._best.reward}
-        kept = use(trial.cost, self._resource) / self._dense
+        # What a run's files do not say of its dense network is not known when it is reported later.
+        kept = {} if self._dense is None else {"resource_kept": use(trial.cost, self._resource) / self._dense}
         return {
             "reward": trial.reward,
             **best,
             "metric": trial.evaluation.metric,
-            "resource_kept": kept,
+            **kept,
             "seconds": trial.seconds,
             "policy_seconds": trial.seconds - trial.engine_seconds,
             "engine_seconds": trial.engine_seconds,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.costs.resource_use import amount
 from envs.engine.types import Layer, PruningEngine
 
 PROBES = 50
@@ -70,7 +71,7 @@ def cost_table(engine: PruningEngine, resource: str, seed: int = 0) -> CostTable
 
     Args:
         engine: whose costs are a pure function of the strategy.
-        resource: field of ``Cost`` that it fills in.
+        resource: that it knows.
         seed: of the strategies on which the table is compared with the engine.
 
     Raises:
@@ -83,10 +84,10 @@ def cost_table(engine: PruningEngine, resource: str, seed: int = 0) -> CostTable
     def used(changes: Mapping[int, int]) -> float:
         kept = [changes.get(step, whole[step]) for step in steps]
         strategy = tuple(count / of for count, of in zip(kept, whole, strict=True))
-        amount: float | None = getattr(engine.cost(strategy), resource)
-        if amount is None:
+        taken = amount(engine.cost(strategy), resource)
+        if taken is None:
             raise ValueError(f"{type(engine).__name__} does not know {resource}")
-        return amount
+        return taken
 
     dense = used({})
     alone = tuple(tuple(used({step: count}) - dense for count in layers[step].choices) for step in steps)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 
+from envs.engine.choices import COSTS
 from envs.engine.plugins import find
 from envs.engine.types import Cost, KnowsNetwork, NetworkLayer, PruningEngine
 
-RESOURCES = ("flops", "params", "memory", "latency", "memory_peak")
+RESOURCES = COSTS
 """Fields of ``Cost`` that can be limited; others are one's own functions of it."""
 NAMED = 3
 DIGITS = 4

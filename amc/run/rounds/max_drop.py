@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from amc.errors import ModelError
 from amc.run.stage import SearchPlan, Stage, at_stage
+from envs.costs.resource_use import use
 from envs.engine.types import Evaluation
 from envs.search import Trial
 
@@ -29,7 +30,7 @@ class Floor:
     Attributes:
         dense: metric of the dense network on the search split.
         max_drop: how much less is allowed.
-        resource: the field of ``Cost`` that is to be small.
+        resource: what is to be small.
     """
 
     dense: float
@@ -42,8 +43,7 @@ class Floor:
 
     def usage(self, trial: Trial) -> float:
         """Return how much of the resource a trial takes."""
-        used: float = getattr(trial.cost, self.resource)
-        return used
+        return use(trial.cost, self.resource)
 
 
 def shares(episodes: int, rounds: int = ROUNDS) -> list[int]:

@@ -51,6 +51,18 @@ def test_there_is_no_best_reward_before_a_trial_is_within_the_target(
     assert figures["resource_kept"] == 0.5
 
 
+def test_what_is_not_known_of_the_dense_network_is_left_out(
+    sample_trials: list[Trial], sample_result: Result, tracked_run: TrackedRun
+) -> None:
+    process = TrackerProcess(RECORDER, tracked_run, patience=120)
+    with Tracked(process, tracked_run.folder, DENSE, "memory_peak") as tracking:
+        tracking(sample_trials[0])
+        tracking.finish(sample_result)
+    _, (_, _, figures), _ = map(json.loads, (tracked_run.folder / "told.jsonl").read_text().splitlines())
+    assert "resource_kept" not in figures
+    assert figures["reward"] == sample_trials[0].reward
+
+
 def test_stages_are_numbered_through_and_each_has_a_best_of_its_own(
     sample_trials: list[Trial], sample_result: Result, tracked_run: TrackedRun
 ) -> None:

@@ -1,3 +1,6 @@
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,18 @@ def test_a_table_says_what_the_engine_says(resource: str) -> None:
     for row, told in zip(places, cost(places), strict=True):
         strategy = tuple(layer.choices[place] / layer.units for layer, place in zip(engine.layers, row, strict=True))
         assert told == pytest.approx(getattr(engine.cost(strategy), resource), rel=1e-12)
+
+
+def test_a_resource_of_ones_own_is_read_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("own_costs")
+    vars(module)["weighted"] = lambda cost: cost.flops + 10 * cost.params
+    monkeypatch.setitem(sys.modules, "own_costs", module)
+    engine = AnalyticEngine()
+    places = np.array([[0] * len(engine.layers), [len(layer.choices) - 1 for layer in engine.layers]])
+    flops, params, own = (
+        TableCost(engine.layers, cost_table(engine, name))(places) for name in ("flops", "params", "own_costs.weighted")
+    )
+    assert own == pytest.approx(flops + 10 * params, rel=1e-12)
 
 
 def test_what_no_table_can_hold_is_refused() -> None:

@@ -1,6 +1,8 @@
 """On the analytic engine, where what uniform ratios lose at a target is known."""
 
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import pytest
 
@@ -65,3 +67,11 @@ def test_rounds_number_their_trials_one_behind_the_other() -> None:
     for trial in uniform(0.5, 1):
         sink(trial)
     assert told == [5]
+
+
+def test_a_resource_of_ones_own_can_be_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("own_costs")
+    vars(module)["weighted"] = lambda cost: cost.flops + 10 * cost.params
+    monkeypatch.setitem(sys.modules, "own_costs", module)
+    (trial,) = uniform(0.5, 1)
+    assert Floor(DENSE, 0.1, "own_costs.weighted").usage(trial) == trial.cost.flops + 10 * trial.cost.params
