@@ -1,22 +1,11 @@
 """``amc-compare outputs/study``, ``python -m amc.compare ...``: which search policy is best, from finished runs."""
 
-import os
-import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import amc
 from amc.cli.entry import enter
+from amc.cli.plain_command import Parser, run_plain_command
 from amc.errors import ConfigError
-
-
-class _Parser(ArgumentParser):
-    """Reports a wrong argument as the other commands report a wrong key."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help says what can be asked")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,8 +15,7 @@ def main(arguments: Sequence[str]) -> None:
         ConfigError: an argument is wrong, or there is no such folder or no finished run in it.
         StorageError: a folder cannot be read or written.
     """
-    parser = _Parser("amc-compare", description="Which search policy is best, from finished runs.")
-    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
+    parser = Parser("compare", "Which search policy is best, from finished runs.")
     parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
     parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
     parser.add_argument("--optuna", type=Path, help="file to write all trials to, as studies for optuna-dashboard")
@@ -43,14 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Compare as the command line asks; errors end in one line."""
-    from amc.cli.log_lines import widen_for_files
-
-    widen_for_files()
-    from amc.cli.command import reporting
-    from amc.cli.user_errors import FULL_ERROR
-
-    with reporting("compare", os.environ.get(FULL_ERROR) == "1"):
-        main(sys.argv[1:])
+    run_plain_command("compare", main)
 
 
 def script() -> None:

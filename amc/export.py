@@ -1,24 +1,14 @@
 """``amc-export RUN``, ``python -m amc.export RUN``: the pruned network of a run as a file that a runtime loads."""
 
-import os
-import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import amc
 from amc.cli.entry import enter
+from amc.cli.plain_command import Parser, run_plain_command
 from amc.errors import ConfigError
 
 FORMATS = ("onnx", "pt2", "safetensors", "openvino")
-
-
-class _Parser(ArgumentParser):
-    """Reports a wrong argument as the other commands report a wrong key."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help says what can be asked")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,8 +28,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _asked(arguments: Sequence[str]) -> Namespace:
-    parser = _Parser("amc-export", description="The pruned network of a run, for another runtime.")
-    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
+    parser = Parser("export", "The pruned network of a run, for another runtime.")
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="by default onnx")
     parser.add_argument("--int8", action="store_true", help="in eight-bit integers beside; with onnx")
@@ -54,11 +43,7 @@ def _asked(arguments: Sequence[str]) -> Namespace:
 
 def run() -> None:
     """Export as the command line asks; errors end in one line."""
-    from amc.cli.command import reporting
-    from amc.cli.user_errors import FULL_ERROR
-
-    with reporting("export", os.environ.get(FULL_ERROR) == "1"):
-        main(sys.argv[1:])
+    run_plain_command("export", main)
 
 
 def script() -> None:

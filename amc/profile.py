@@ -1,24 +1,14 @@
 """``amc-profile``, ``python -m amc.profile``: a table of latencies for a network, here or on another machine."""
 
-import os
-import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import amc
 from amc.cli.entry import enter
+from amc.cli.plain_command import Parser, run_plain_command
 from amc.errors import ConfigError
 
 EXAMPLE = "model=resnet20 data=fashion_mnist latency.batch=1"
-
-
-class _Parser(ArgumentParser):
-    """Reports a wrong argument as the other commands report a wrong key."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help says what can be asked")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,8 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _asked(arguments: Sequence[str]) -> Namespace:
-    parser = _Parser("amc-profile", description="A table of latencies for resource=latency and round_to=auto.")
-    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
+    parser = Parser("profile", "A table of latencies for resource=latency and round_to=auto.")
     parser.add_argument("keys", nargs="*", metavar="key=value", help=f"as of amc.search, such as {EXAMPLE}")
     parser.add_argument("--table", type=Path, default=Path("latency.json"), help="what to write; latency.json")
     parser.add_argument("--ask", type=Path, help="write one file, such as phone.pyz, that measures on another machine")
@@ -54,11 +43,7 @@ def _asked(arguments: Sequence[str]) -> Namespace:
 
 def run() -> None:
     """Measure as the command line asks; errors end in one line."""
-    from amc.cli.command import reporting
-    from amc.cli.user_errors import FULL_ERROR
-
-    with reporting("profile", os.environ.get(FULL_ERROR) == "1"):
-        main(sys.argv[1:])
+    run_plain_command("profile", main)
 
 
 def script() -> None:

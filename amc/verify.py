@@ -1,22 +1,11 @@
 """``amc-verify RUN``, ``python -m amc.verify RUN``: what a run's folder is worth, file by file."""
 
-import os
-import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import amc
 from amc.cli.entry import enter
+from amc.cli.plain_command import Parser, run_plain_command
 from amc.errors import ConfigError, RefusedInput
-
-
-class _Parser(ArgumentParser):
-    """Reports a wrong argument as the other commands report a wrong key."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; --help says what can be asked")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,8 +15,7 @@ def main(arguments: Sequence[str]) -> None:
         ConfigError: an argument is wrong, or there is no such folder.
         RefusedInput: the folder holds no run, or a file of it is missing or damaged.
     """
-    parser = _Parser("amc-verify", description="Whether the files of a run are what was written.")
-    parser.add_argument("--version", action="version", version=f"amc-search {amc.__version__}")
+    parser = Parser("verify", "Whether the files of a run are what was written.")
     parser.add_argument("run", type=Path, help="the folder of a run, finished or not")
     folder: Path = parser.parse_args(arguments).run
     if not folder.is_dir():
@@ -53,11 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Verify as the command line asks; errors end in one line."""
-    from amc.cli.command import reporting
-    from amc.cli.user_errors import FULL_ERROR
-
-    with reporting("verify", os.environ.get(FULL_ERROR) == "1"):
-        main(sys.argv[1:])
+    run_plain_command("verify", main)
 
 
 def script() -> None:

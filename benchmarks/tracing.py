@@ -9,22 +9,17 @@ and checks nothing. A forward pass of the same example input is the measure of b
 of its own.
 """
 
-import argparse
 import copy
 import json
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 import torch_pruning
-from rich.console import Console
-from rich.table import Table
+from networks_apart import Columns, read_arguments, rows_of, show
 from setting import print_json
 from torch import Tensor, nn
 from zoo_networks import IMAGE_SIZES, build, inputs_of
@@ -77,19 +72,7 @@ def build_dependency(network: nn.Module, images: Tensor) -> None:
     torch_pruning.DependencyGraph().build_dependency(network, images, verbose=False)
 
 
-def apart(name: str, seconds: float) -> dict[str, Any]:
-    """Time one network in a process of its own; torch-pruning's graph may not end, and is left out then."""
-    command = [sys.executable, __file__, "--one", name]
-    try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)  # noqa: S603  this script
-    except subprocess.TimeoutExpired:
-        return {"model": name, "refused": f"not done in {seconds:.0f} s"}
-    if process.returncode:
-        return {"model": name, "refused": (process.stderr.strip().splitlines() or ["?"])[-1]}
-    return dict(json.loads(process.stdout.splitlines()[-1]))
-
-
-COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+COLUMNS: Columns = {
     "model": lambda row: row["model"],
     "a forward pass": lambda row: _seconds(row, "forward"),
     "build_dependency": lambda row: "fails" if "build_fails" in row else _seconds(row, "build"),
@@ -101,13 +84,6 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def _seconds(row: dict[str, Any], key: str) -> str:
     return f"{row[key]:.2f}" if key in row else "-"
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table as Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 2) + "---|"]
-    lines += ["| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -126,32 +102,13 @@ def ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time the networks, print a table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=IMAGE_SIZES, default=list(IMAGE_SIZES), metavar="LIBRARY/NAME")
-    parser.add_argument("--seconds", type=float, default=300, help="limit for one network")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="where to write the table as Markdown")
-    parser.add_argument("--rows", type=Path, help="a file of rows: those in it are not timed again, new ones are added")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    if args.one:
-        print(json.dumps(measure(args.one)))
+    asked = read_arguments(__doc__, list(IMAGE_SIZES), 300, arguments)
+    torch.set_num_threads(asked.threads)
+    if asked.one:
+        print(json.dumps(measure(asked.one)))
         return
-    lines = args.rows.read_text().splitlines() if args.rows and args.rows.exists() else []
-    finished = {row["model"]: row for row in map(json.loads, lines)}
-    rows = []
-    for name in args.only:
-        rows.append(finished.get(name) or apart(name, args.seconds))
-        if args.rows and name not in finished:
-            with args.rows.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
-    if args.output:
-        args.output.write_text(markdown(rows))
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(cell(row) for cell in COLUMNS.values()))
-    Console().print(table)
+    rows = rows_of(__file__, asked, lambda name, reason: {"model": name, "refused": reason}, lambda _: None)
+    show(rows, COLUMNS, "|---|" + "---:|" * (len(COLUMNS) - 2) + "---|", asked.output)
     print_json({"rows": rows, **ratios(rows)})
 
 

@@ -18,20 +18,16 @@ traced and pruned:
 - untouched: weights, statistics, mode and output of the dense network are what they were.
 """
 
-import argparse
 import copy
 import importlib.util
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from networks_apart import Columns, read_arguments, rows_of, show
 from setting import print_json
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -164,20 +160,12 @@ def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     return flatten_outputs(forward(model, inputs))
 
 
-def apart(name: str, seconds: float) -> dict[str, Any]:
-    """Examine one network in a process of its own."""
-    command = [sys.executable, __file__, "--one", name]
-    row = {"model": name, "size": describe_inputs(name), "outcome": "broken"}
-    try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)  # noqa: S603  this script
-    except subprocess.TimeoutExpired:
-        return row | {"reason": f"not done in {seconds:.0f} s"}
-    if process.returncode:  # a traceback from inside: nothing that a user could do anything about
-        return row | {"reason": (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]}
-    return dict(json.loads(process.stdout.splitlines()[-1]))
+def broken(name: str, reason: str) -> dict[str, Any]:
+    """Return the row of a network whose process came to none."""
+    return {"model": name, "size": describe_inputs(name), "outcome": "broken", "reason": reason}
 
 
-COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+COLUMNS: Columns = {
     "model": lambda row: row["model"],
     "input": lambda row: row["size"],
     "outcome": lambda row: describe(row),
@@ -198,42 +186,15 @@ def describe(row: dict[str, Any]) -> str:
     return f"{row['outcome']}: {reason}" if reason else row["outcome"]
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table as Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---:|---|" + "---:|" * (len(COLUMNS) - 3)]
-    lines += ["| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Examine the networks, print a table and one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="LIBRARY/NAME")
-    parser.add_argument("--seconds", type=float, default=600, help="limit for one network")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="where to write the table as Markdown")
-    parser.add_argument("--rows", type=Path, help="a file of rows: those in it are not examined again, new ones added")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    if args.one:
-        print(json.dumps(examine(args.one)))
+    asked = read_arguments(__doc__, list(NETWORKS), 600, arguments)
+    torch.set_num_threads(asked.threads)
+    if asked.one:
+        print(json.dumps(examine(asked.one)))
         return
-    lines = args.rows.read_text().splitlines() if args.rows and args.rows.exists() else []
-    finished = {row["model"]: row for row in map(json.loads, lines)}
-    rows = []
-    for name in args.only:
-        rows.append(finished.get(name) or apart(name, args.seconds))
-        print(name, describe(rows[-1]), file=sys.stderr)
-        if args.rows and name not in finished:
-            with args.rows.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
-    if args.output:
-        args.output.write_text(markdown(rows))
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(cell(row) for cell in COLUMNS.values()))
-    Console().print(table)
+    rows = rows_of(__file__, asked, broken, lambda row: print(row["model"], describe(row), file=sys.stderr))
+    show(rows, COLUMNS, "|---|---:|---|" + "---:|" * (len(COLUMNS) - 3), asked.output)
     counts = {
         outcome: sum(row["outcome"] == outcome for row in rows) for outcome in ("pruned", "partly", "refused", "broken")
     }

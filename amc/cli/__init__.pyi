@@ -4,5 +4,7 @@ from .command import output_folder as output_folder
 from .command import reporting as reporting
 from .command import run_command as run_command
 from .entry import enter as enter
+from .plain_command import Parser as Parser
+from .plain_command import run_plain_command as run_plain_command
 from .user_errors import FULL_ERROR as FULL_ERROR
 from .user_errors import as_user_error as as_user_error

@@ -27,8 +27,7 @@ from amc.measurement.onnx_graph import Graph, layer_graph, model_bytes
 
 REQUEST, TABLE = "amc latency request 1", "amc latency table 1"
 WARMUP, ROUNDS = 3, 21
-WIDEST_SPREAD = 0.35
-WIDEST_LOWER_SPREAD, TRIES = 0.2, 3
+WIDEST_SPREAD, WIDEST_LOWER_SPREAD, TRIES = 0.35, 0.2, 3
 LAYOUT_CHANGES = ("ReorderInput", "ReorderOutput", "Transpose")
 
 
@@ -188,21 +187,28 @@ def measure(request: Mapping[str, Any], tell: Callable[[str], None] = lambda _: 
             tell(f"layer {number_} of {len(request['layers'])}")
             layers.append({**layer, "ms": measure_layer(layer, batch, threads)})
         stairs = [{**each, "ms": measure_layer(each, batch, threads)} for each in request["staircases"]]
-        tell(f"{len(request['variants'])} networks")
-        networks = measure_networks(
-            request["network"], [each["shapes"] for each in request["variants"]], batch, threads
-        )
-    measured = [{"layers": each["layers"], "ms": ms} for each, ms in zip(request["variants"], networks, strict=True)]
+        shapes = [each["shapes"] for each in request["variants"]]
+        tell(f"{len(shapes)} networks")
+        networks = measure_networks(request["network"], shapes, batch, threads)
+    return as_table(request, "onnxruntime-cpu", onnxruntime.__version__, (layers, stairs, networks))
+
+
+def as_table(
+    request: Mapping[str, Any], runtime: str, version: str, measured: tuple[list[Any], list[Any], list[float]]
+) -> dict[str, Any]:
+    """Return the table that answers a request: its layers, staircases and networks as a runtime was measured."""
+    layers, staircases, networks = measured
+    pairs = zip(request["variants"], networks, strict=True)
     table = {
         "format": TABLE,
-        "runtime": "onnxruntime-cpu",
-        "version": onnxruntime.__version__,
-        "batch": batch,
-        "threads": threads,
+        "runtime": runtime,
+        "version": version,
+        "batch": int(request["batch"]),
+        "threads": int(request["threads"]),
         "machine": machine(),
         "layers": layers,
-        "staircases": stairs,
-        "networks": measured,
+        "staircases": staircases,
+        "networks": [{"layers": each["layers"], "ms": ms} for each, ms in pairs],
     }
     return {**table, "sha256": digest(table)}
 

@@ -9,10 +9,8 @@ from torch import nn
 from amc.errors import ConfigError
 from amc.measurement.on_device import (
     ROUNDS,
-    TABLE,
+    as_table,
     clock_for,
-    digest,
-    machine,
     measure,
     pinned,
     take_turns,
@@ -63,19 +61,7 @@ def measure_table(
         else:
             calls = [_bound(bare(engine, each["kept"]), images) for each in request["variants"]]
         networks = timed_networks(calls, threads)
-    measured = [{"layers": each["layers"], "ms": ms} for each, ms in zip(request["variants"], networks, strict=True)]
-    table = {
-        "format": TABLE,
-        "runtime": runtime,
-        "version": version_of(runtime),
-        "batch": batch,
-        "threads": threads,
-        "machine": machine(),
-        "layers": layers,
-        "staircases": stairs,
-        "networks": measured,
-    }
-    return {**table, "sha256": digest(table)}
+    return as_table(request, runtime, version_of(runtime), (layers, stairs, networks))
 
 
 def version_of(runtime: str) -> str:
