@@ -57,7 +57,7 @@ def _ties(layers: Sequence[NetworkLayer]) -> list[list[int]]:
     for number, layer in enumerate(layers):
         for step in deciding(layer):
             by_step.setdefault(step, []).append(number)
-    return [numbers for _, numbers in sorted(by_step.items()) if len(numbers) > 1]
+    return sorted(numbers for numbers in by_step.values() if len(numbers) > 1)
 
 
 def _colour(number: int, ties: Sequence[Sequence[int]], palette: Palette) -> str:
@@ -73,7 +73,19 @@ def _kind(layer: NetworkLayer, number: int, ties: Sequence[Sequence[int]]) -> tu
 
 
 def _connect(axes: Axes, ties: Sequence[Sequence[int]], widest: int, palette: Palette) -> None:
-    """Draw the line of every set of ties, on the right of all bars, each in a lane of its own."""
-    for lane, numbers in enumerate(ties):
-        x, colour = widest * (1 + LANE * (lane + 1)), palette.others[lane % len(palette.others)]
+    """Draw the line of every set of ties, on the right of all bars and of the numbers that they are read by."""
+    for place, (lane, numbers) in enumerate(zip(lanes_of(ties), ties, strict=True)):
+        x, colour = widest * (1 + LANE * (lane + 1)), palette.others[place % len(palette.others)]
         axes.plot([x] * len(numbers), numbers, color=colour, linewidth=1.2, marker="o", markersize=3, zorder=3)
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= widest])
+
+
+def lanes_of(ties: Sequence[Sequence[int]]) -> list[int]:
+    """Return for every set of ties, by its first layer, the first lane in which no other line is in its way."""
+    ends: list[int] = []
+    lanes = []
+    for numbers in ties:
+        lane = next((lane for lane, end in enumerate(ends) if end < numbers[0]), len(ends))
+        ends[lane : lane + 1] = [numbers[-1]]
+        lanes.append(lane)
+    return lanes

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from amc.report.html import render
 from amc.report.layer_table import layer_lines, layers_table, whole_in_words
-from amc.report.network_figure import network_figure
+from amc.report.network_figure import lanes_of, network_figure
 from amc.report.plots import png
 from amc.store.kept_layers import LayerKept
 from amc.store.results import Result, RunFolder, read_result
@@ -84,3 +84,15 @@ def test_a_picture_has_a_bar_a_layer_and_a_line_a_tie() -> None:
     assert [bar.get_width() for each in kept for bar in each] == [8, 8, 12, 10]
     assert [list(line.get_ydata()) for line in axes.lines] == [[0, 1, 2]]
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_lines_of_ties_share_a_lane_where_none_is_in_the_others_way() -> None:
+    ties = [[0, 3], [1, 2], [4, 5], [5, 9], [6, 7], [8, 9]]
+    lanes = lanes_of(ties)
+    assert max(lanes) == 1
+    for lane in set(lanes):
+        rows = [
+            row for numbers, own in zip(ties, lanes, strict=True) if own == lane for row in (numbers[0], numbers[-1])
+        ]
+        assert rows == sorted(rows)
+        assert len(set(rows)) == len(rows)
