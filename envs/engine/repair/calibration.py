@@ -31,8 +31,8 @@ class InputMoments:
     Attributes:
         count: samples so far.
         total: their sum, float64, shape ``(blocks, columns)``.
-        stripes: their sum of outer products, float64, in stripes of columns from the diagonal down, shape
-            ``(blocks, columns - left, STRIPE)``.
+        stripes: their sum of outer products, in stripes of columns from the diagonal down, shape
+            ``(blocks, columns - left, STRIPE)``; float32 for a network of that precision.
         order: of the columns in ``stripes``, shape ``(columns,)``; ``None`` for that of ``total``.
     """
 
@@ -48,7 +48,8 @@ class InputMoments:
         columns = weight[0].numel()
         total = torch.zeros(blocks, columns, dtype=torch.float64, device=weight.device)
         widths = [(columns - left, min(STRIPE, columns - left)) for left in range(0, columns, STRIPE)]
-        return cls(0, total, [total.new_zeros(blocks, *shape) for shape in widths], order)
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        return cls(0, total, [total.new_zeros(blocks, *shape, dtype=dtype) for shape in widths], order)
 
     def add(self, samples: Tensor) -> None:
         """Add samples, shape ``(blocks, n, columns)``."""
@@ -56,24 +57,30 @@ class InputMoments:
         self.total += samples.sum(1, dtype=torch.float64)
         if self.order is not None:
             samples = samples[:, :, self.order.to(samples.device)]
-        # Products are summed over a batch in the samples' precision, over batches in float64.
+        # A batch's products are summed in the samples' precision anyway; a few dozen batches more add next to nothing
+        # to that error, and half of what these matrices take is most of what a wide network takes.
         for number, stripe in enumerate(self.stripes):
             left = number * STRIPE
             stripe += samples[:, :, left:].transpose(1, 2) @ samples[:, :, left : left + STRIPE]
+
+    @property
+    def finite(self) -> bool:
+        """Whether no sample was infinite or NaN, nor so large that its square is."""
+        return all(bool(stripe.sum(dtype=torch.float64).isfinite()) for stripe in self.stripes)
 
     @property
     def mean(self) -> Tensor:
         """Mean input, shape ``(blocks, columns)``."""
         return self.total / self.count
 
-    def second_moment(self, centered: bool) -> Tensor:
+    def second_moment(self, centered: bool, dtype: torch.dtype = torch.float64) -> Tensor:
         """Return the mean outer product, about the mean if ``centered``, shape ``(blocks, columns, columns)``."""
         blocks, columns = self.total.shape
-        mean = self.mean if self.order is None else self.mean[:, self.order.to(self.total.device)]
-        moment = self.total.new_empty(blocks, columns, columns)
+        mean = (self.mean if self.order is None else self.mean[:, self.order.to(self.total.device)]).to(dtype)
+        moment = self.total.new_empty(blocks, columns, columns, dtype=dtype)
         for number, stripe in enumerate(self.stripes):
             left, right = number * STRIPE, number * STRIPE + stripe.shape[2]
-            below = torch.div(stripe, self.count, out=moment[:, left:, left:right])
+            below = moment[:, left:, left:right].copy_(stripe).div_(self.count)
             if centered:
                 below.baddbmm_(mean[:, left:].unsqueeze(2), mean[:, left:right].unsqueeze(1), alpha=-1)
             moment[:, left:right, right:] = below[:, right - left :].transpose(1, 2)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from envs.engine.network.calls import Inputs
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.repair.calibration import collect_moments
-from envs.engine.repair.layer_solver import LayerSolver, Solution, cholesky_with_ridge, ranked_columns
+from envs.engine.repair.layer_solver import LayerSolver, Solution, ranked_columns
 from envs.engine.repair.readers import Reader, find_readers
 from envs.engine.tracing.graph import NetworkGraph
 
@@ -23,7 +23,6 @@ __all__ = [
     "Reconstruction",
     "Solution",
     "build_reconstruction",
-    "cholesky_with_ridge",
     "find_readers",
 ]
 

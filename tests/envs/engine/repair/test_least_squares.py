@@ -9,7 +9,8 @@ from envs.engine.network.channels import GroupMember, Side
 from envs.engine.network.modules import blocks_of
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.repair.calibration import InputMoments, collect_moments, points_needed, sample_inputs
-from envs.engine.repair.least_squares import LayerSolver, Reader, cholesky_with_ridge
+from envs.engine.repair.layer_solver import RIDGE, cholesky_with_ridge
+from envs.engine.repair.least_squares import LayerSolver, Reader
 
 IMAGES = 300
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -41,8 +42,10 @@ def plain_columns(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("kept", [1, 3])
-def test_solution_equals_plain_least_squares(kind: str, kept: int) -> None:
+@pytest.mark.parametrize(("kept", "wide"), [(1, False), (3, False), (3, True)])
+def test_solution_equals_plain_least_squares(kind: str, kept: int, wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if wide:
+        monkeypatch.setattr("envs.engine.repair.layer_solver.WIDE", 0)
     torch.manual_seed(0)
     module = LAYERS[kind]()
     inputs, blocks = layer_inputs(module), blocks_of(module)
@@ -92,9 +95,10 @@ def test_layer_behind_a_concatenation_equals_plain_least_squares() -> None:
 
 def test_ridge_grows_until_redundant_inputs_can_be_factored() -> None:
     rows = torch.randn(3, 8, dtype=torch.float64)
-    gram = (rows.T @ rows).unsqueeze(0) - 1e-7 * torch.eye(8, dtype=torch.float64)
-    factor = cholesky_with_ridge(gram)
-    torch.testing.assert_close(factor @ factor.transpose(1, 2), gram)
+    gram = (rows.T @ rows).unsqueeze(0) - 1e-4 * torch.eye(8, dtype=torch.float64)
+    factor, ridge = cholesky_with_ridge(gram.clone)
+    assert ridge.item() > RIDGE * gram.diagonal(dim1=1, dim2=2).mean().item()
+    torch.testing.assert_close(factor @ factor.transpose(1, 2), gram + ridge * torch.eye(8, dtype=torch.float64))
 
 
 def test_adaptive_batch_norm_measures_the_statistics() -> None:
