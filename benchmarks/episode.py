@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from amc.agent.policy import AMC
 from envs.constraint import ResourceBudget, rescale
 from envs.coreset_scoring import score_finalists
+from envs.engine.network.memory_layout import channels_last
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.scoring.coreset import CoresetScorer
 from envs.engine.scoring.precision import running_in
@@ -106,7 +107,7 @@ def floors(
 ) -> tuple[float, dict[str, float]]:
     """Return the seconds of an episode, and those that its images take through the same network in several ways."""
     folded = engine.pruner.for_inference(engine.pruner.prune(engine.kept(strategy)))
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = channels_last(images)
     ways: dict[str, Callable[[], None]] = {
         f"eager {precision}, batches of {size}": partial(forward_pass, folded, images, size, precision)
         for precision in ("fp32", "bf16")

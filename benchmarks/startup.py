@@ -18,6 +18,7 @@ from rich.table import Table
 from setting import Clock, clocked, print_json
 
 from amc.zoo.models.registry import build_model
+from envs.engine.network.memory_layout import channels_last
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.settings import EngineSettings
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = args.model.removeprefix("model=")
     model = build_model(name, num_classes=10, in_channels=1, width=1.0).eval()
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.randn(args.images, 1, 32, 32).contiguous(memory_format=torch.channels_last)
+    images = channels_last(torch.randn(args.images, 1, 32, 32))
 
     @torch.inference_mode()
     def forward() -> None:

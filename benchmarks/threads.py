@@ -16,6 +16,7 @@ from setting import Clock, clocked, make_setting, print_json
 from torch import Tensor, nn
 
 from envs.constraint import ResourceBudget, uniform_strategy
+from envs.engine.network.memory_layout import channels_last
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.top1 import Top1Scorer
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("keys", nargs="*", help="keys of amc.search")
     args = parser.parse_args(arguments)
     setting = make_setting(*args.keys)
-    images = setting.search.contiguous(memory_format=torch.channels_last)
+    images = channels_last(setting.search)
     score = Top1Scorer(setting.search, setting.labels)
     settings = EngineSettings(reconstruct=False)
     engine = TorchEngine(setting.model, setting.calibration[:1], setting.calibration, score, settings)

@@ -16,7 +16,7 @@ from amc.training.sgd import Descent, Progress
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs, forward, main_output
 from envs.engine.network.hooks import hooked
-from envs.engine.network.narrow_projections import contiguous_where_narrow
+from envs.engine.network.memory_layout import contiguous_where_narrow
 from envs.engine.network.samples import Loss
 
 DISTILL = 0.5

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, replace
 from math import ceil
 
-import torch
 from torch import nn
 
 from amc.config.recipe import Finetuning, Recipe
@@ -15,6 +14,7 @@ from amc.training.distillation import Distillation
 from amc.training.network_cache import NetworkCache, digest_of
 from amc.training.sgd import Progress, fit, steps_of
 from amc.zoo.data.device_data import DeviceData
+from envs.engine.network.memory_layout import lay_out
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
@@ -110,7 +110,8 @@ class FineTuner:
         """
         recipe = finetuning_recipe(self.training, self.settings, times)
         # As training lays it out, so that it scores the same to the last bit before no step, and from the cache.
-        model = engine.finish(strategy).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = engine.finish(strategy)
+        lay_out(model, self.data.example())
         before = self.score(model)
 
         def train() -> None:

@@ -12,7 +12,7 @@ from amc.training.distillation import Distillation
 from amc.training.schedule import rate_factor
 from amc.zoo.data.dataset import Split, Splits
 from envs.engine.network.hooks import hooked
-from envs.engine.network.narrow_projections import contiguous_where_narrow
+from envs.engine.network.memory_layout import contiguous_where_narrow, lay_out
 
 Progress = Callable[[int, int, float], None]
 
@@ -88,7 +88,8 @@ class Fitting:
         device: str,
         distillation: Distillation | None = None,
     ) -> None:
-        self.model: nn.Module = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.model: nn.Module = model.to(device).eval()
+        self._layout = lay_out(self.model, splits.example().to(device))
         self.steps = steps_of(recipe, splits)
         self.done = 0
         self._splits = splits
@@ -126,7 +127,8 @@ class Fitting:
         return batch
 
     def _loss(self, batch: Split) -> Tensor:
-        images = self._splits.normalize(augment(batch.images, self._recipe, self._generator)).to(self._device)
+        images = self._splits.normalize(augment(batch.images, self._recipe, self._generator))
+        images = self._layout(images.to(self._device))
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.bf16):
             outputs = self.model(images)
             loss = cross_entropy(outputs, batch.labels.to(self._device))

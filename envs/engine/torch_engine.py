@@ -12,9 +12,10 @@ from envs.engine.errors import NotKnown
 from envs.engine.free_rounding import free_choices
 from envs.engine.latency import LatencyModel
 from envs.engine.network.batches import count_samples, device_of, take
-from envs.engine.network.calls import Inputs
+from envs.engine.network.calls import Inputs, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.network.kinds import add_layer_kinds
+from envs.engine.network.memory_layout import layout_of
 from envs.engine.network.samples import Loss, Samples
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.mask_pruner import MaskPruner
@@ -92,6 +93,7 @@ class TorchEngine:
         self.settings = settings or EngineSettings()
         self.score = score
         self.model = copy_network(model)
+        calibration = map_tensors(calibration, layout_of(self.model, calibration))
         samples = Samples(calibration, calibration_labels, loss)
         add_layer_kinds(self.settings.layer_kinds)
         # One's own granularity masks weights.

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from amc.errors import RefusedInput
@@ -36,6 +35,8 @@ from amc.training.finetune import FineTuner
 from amc.weights.export import weights_bytes
 from amc.weights.loading import load, read_header
 from amc.weights.metadata import Header
+from amc.zoo.data.device_data import DeviceData
+from envs.engine.network.memory_layout import lay_out
 from envs.engine.types import Cost
 from envs.search import Trial
 
@@ -123,7 +124,7 @@ def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlay
         kept = read_stage(inner)
         log.info("%s: %s", stage.title, in_words(kept, stage.original))
         earlier.append(kept)
-        network = restored(stage, kept, inner, plan.data.device)
+        network = restored(stage, kept, inner, plan.data)
         stage = on_network(plan, stage, network, composed(stage.left, kept.strategy))
     return LastStage(at_stage(plan, stage, plan.stages, last), tuple(earlier))
 
@@ -142,7 +143,7 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def restored(stage: Stage, kept: StageKept, folder: Path, device: torch.device) -> nn.Module:
+def restored(stage: Stage, kept: StageKept, folder: Path, data: DeviceData) -> nn.Module:
     """Return the network that a stage left: pruned once more, for shapes and masks, with the weights from disk.
 
     Raises:
@@ -153,7 +154,9 @@ def restored(stage: Stage, kept: StageKept, folder: Path, device: torch.device) 
     network = stage.engine.prune(tuple(row.keep for row in kept.strategy))
     # Copied into place, so that layers which share a weight go on sharing it.
     network.load_state_dict(load(folder / NETWORK, model=network).state_dict())
-    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network.to(data.device).eval()
+    lay_out(network, data.example())
+    return network
 
 
 def in_words(kept: StageKept, original: Cost) -> str:

@@ -55,8 +55,8 @@ class Normalization(NamedTuple):
     std: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Turn bytes into floats of zero mean and unit variance, floats into themselves, channels last in memory."""
-        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        """Turn bytes into floats of zero mean and unit variance, floats into themselves."""
+        return ((images.float() - self.mean) / self.std).contiguous()
 
 
 @dataclass(frozen=True)

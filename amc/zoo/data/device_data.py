@@ -27,6 +27,10 @@ class DeviceData:
         """Return images of a split, ``(n, channels, height, width)``, as a network's input on the device."""
         return self.splits.normalize(images).to(self.device)
 
+    def example(self) -> Tensor:
+        """Return one image as a network's input, ``(1, channels, height, width)``."""
+        return self.splits.example().to(self.device)
+
     def scorer(self, split: Split) -> Top1Scorer:
         """Return what scores a network on a split."""
         return Top1Scorer(self.inputs(split.images), split.labels.to(self.device), metric=self.metric)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from envs.engine.network.calls import forward
 from envs.engine.network.hooks import hooked
-from envs.engine.network.narrow_projections import contiguous_where_narrow
+from envs.engine.network.memory_layout import contiguous_where_narrow
 from envs.engine.network.samples import Samples
 
 BATCH_SIZE = 100

@@ -12,6 +12,7 @@ from torch.nn.functional import kl_div, nll_loss
 from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
+from envs.engine.network.memory_layout import Layout, layout_of
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
@@ -84,7 +85,8 @@ class Top1Scorer:
             raise ValueError(f"labels go down to {int(labels.min())}: class numbers start at 0")
         if any(bool(tensor.isnan().any()) for tensor in flatten_outputs(images) if tensor.is_floating_point()):
             raise ValueError("images to score on hold NaN: every accuracy would be a wrong number")
-        self._images = map_tensors(images, _channels_last)
+        self._images = images
+        self._layout: Layout | None = None  # the first network tells: those pruned from one another read alike
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
         self._batch_size, self._output, self._metric = batch_size, output, metric
@@ -129,7 +131,9 @@ class Top1Scorer:
         """Return a scorer of some of the images, by number."""
         scorer = copy.copy(self)
         chosen = samples.to(self._labels.device)
-        scorer._images = map_tensors(take(self._images, chosen), _channels_last)
+        scorer._images = take(self._images, chosen)
+        if self._layout is not None:
+            scorer._images = map_tensors(scorer._images, self._layout)
         scorer._labels = self._labels[chosen]
         scorer.reference = None if self.reference is None else self.reference[chosen]
         return scorer
@@ -138,8 +142,10 @@ class Top1Scorer:
         """Return a network's class scores of all images, float32, ``(n, classes)``."""
         parts: dict[int, Tensor] = {}
 
+        images = self._laid_out(model)
+
         def work(network: nn.Module, part: slice) -> None:
-            outputs = self._output(forward(network, take(self._images, part)))
+            outputs = self._output(forward(network, take(images, part)))
             parts[part.start] = _class_scores(outputs, self._classes).float()
 
         run_batches(work, model, self._batches(len(self)), self._labels.device)
@@ -158,7 +164,7 @@ class Top1Scorer:
 
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
-        images, labels = map_tensors(take(self._images, samples), _channels_last), self._labels[samples]
+        images, labels = take(self._laid_out(model), samples), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
         loss, margin, divergence = (torch.full((len(labels),), math.nan, device=labels.device) for _ in range(3))
         reference = None if self.reference is None else self.reference[samples]
@@ -177,12 +183,14 @@ class Top1Scorer:
         run_batches(work, model, self._batches(len(labels)), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
 
+    def _laid_out(self, model: nn.Module) -> Inputs:
+        if self._layout is None:
+            self._layout = layout_of(model, self._images)
+            self._images = map_tensors(self._images, self._layout)
+        return self._images
+
     def _batches(self, count: int) -> list[slice]:
         return [slice(start, start + self._batch_size) for start in range(0, count, self._batch_size)]
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 def _class_scores(outputs: object, classes: int) -> Tensor:
