@@ -35,7 +35,7 @@ from envs.search import RecordTrials, Trial, better, unmet_need
 CHANCE = "random strategies"
 """Not a policy: the mean of many, which a regret of 1 is."""
 DRAWN = 50
-SHOWN = (1, 10, 30, 60, 150)
+SHOWN = (1, 10, 30, 75)
 console = Console(stderr=True)
 
 
