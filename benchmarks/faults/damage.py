@@ -91,6 +91,7 @@ class _Base:
         self.place = place.with_name(f"{place.name} {finished}")
         self.setting, self.finished = setting, finished
         self.place.mkdir()
+        machine.warm_up(SETTINGS[setting])
         machine.run(self.place, SETTINGS[setting])
         self.expected, self.with_cache = found(self.place), found(self.place, cache=True)
         if not finished:
