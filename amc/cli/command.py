@@ -18,7 +18,7 @@ import rich
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
+from amc.cli.arguments import HELP, QUIET, check_arguments, options_last, with_own_flags
 from amc.cli.hard_exits import hard_exits_raised
 from amc.cli.help import help_text
 from amc.cli.leftovers import leaving_nothing_behind
@@ -88,9 +88,9 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
             print(help_text(name, sys.argv[1:]), end="")
             return
         quiet = any(argument in QUIET for argument in sys.argv[1:])
-        sys.argv[1:] = with_own_flags(sys.argv[1:])
+        sys.argv[1:] = options_last(with_own_flags(sys.argv[1:]))
         check_arguments(sys.argv[1:])
-        sys.argv[1:] = with_own_choices(sys.argv[1:])
+        sys.argv[1:] = options_last(with_own_choices(sys.argv[1:]))
         if quiet:
             rich.reconfigure(quiet=True)
         try:
