@@ -17,7 +17,7 @@ from amc.runtimes.int8 import int8_bytes
 from amc.runtimes.runtime import missing
 from amc.runtimes.timed_runs import time_files
 from amc.store.digests import add_checksums
-from amc.store.durable_files import write_file
+from amc.store.durable_files import remove_partial_files, write_file
 from amc.weights.export import ONNX_FILE, WEIGHTS_FILE
 from amc.weights.loading import read_header
 from amc.zoo.data.device_data import DeviceData
@@ -47,6 +47,7 @@ def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -
         raise ConfigError(f"--int8 needs {lack}")
     data = load_data(cfg) if int8 or header.model is None else None
     network = saved_network(folder, cfg, data)
+    remove_partial_files(output, "pruned*", alone=False)
     written = [INT8_FILE] if int8 else []
     if wanted == "safetensors":
         write_file(output / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes())
