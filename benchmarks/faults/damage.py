@@ -97,7 +97,11 @@ class _Base:
         if not finished:
             (run,) = runs_below(self.place)
             for path in run.iterdir():
-                if path.suffix in (".png", ".html", ".safetensors") or path.name in ("result.json", "SHA256SUMS"):
+                if path.suffix in (".png", ".html", ".safetensors") or path.name in (
+                    "result.json",
+                    "made.json",
+                    "SHA256SUMS",
+                ):
                     path.unlink()
             for name in ("trials.jsonl", "timings.jsonl"):
                 lines = (run / name).read_bytes().splitlines(keepends=True)
