@@ -65,8 +65,9 @@ def options_last(arguments: Sequence[str]) -> list[str]:
             continue
         last.append(argument)
         action = options.get(argument)
-        takes = action is not None and action.nargs in (None, "?")
-        if takes and rest and (action.nargs is None or rest[0] in (action.choices or ())):
+        if action is None or not rest:
+            continue
+        if action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ())):
             last.append(rest.pop(0))
     return [*overrides, *last]
 
