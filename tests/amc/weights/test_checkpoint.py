@@ -120,6 +120,13 @@ def test_damaged_files_are_refused(name: str, content: bytes, tmp_path: Path) ->
     assert "\n" not in str(error.value)
 
 
+def test_a_newer_pickle_protocol_is_read_in_silence(tmp_path: Path) -> None:
+    saved, model = nn.Linear(2, 3), nn.Linear(2, 3)
+    torch.save(saved.state_dict(), tmp_path / "net.pt", pickle_protocol=4)
+    load_checkpoint(model, str(tmp_path / "net.pt"))
+    assert torch.equal(model.weight, saved.weight)
+
+
 def test_code_in_a_file_does_not_run(tmp_path: Path) -> None:
     torch.save({"0.weight": Planted(tmp_path / "planted")}, tmp_path / "net.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Planted(tmp_path / "planted")))
