@@ -4,7 +4,7 @@ from amc.errors import ConfigError
 
 LONGEST = 80
 LONGEST_FOLDER = 100
-"""Characters of a folder's name; file systems take 255 bytes, and files within are named after it."""
+"""Bytes of a folder's name; file systems take 255, of two such names together and what files are called behind it."""
 LONGEST_LINE = 2000
 
 
@@ -50,6 +50,8 @@ def _checked(key: str, part: str, whole: str | None = None) -> str:
         raise ConfigError(f"{key}={shown}: must be names, without . or .. or an empty one: runs stay below outputs/")
     if not part.isprintable():
         raise ConfigError(f"{key}={shown}: must be letters, digits and signs that can be printed")
-    if len(part) > LONGEST_FOLDER:
-        raise ConfigError(f"{key}={shown}: must be at most {LONGEST_FOLDER} characters long")
+    if len(part.encode()) > LONGEST_FOLDER:
+        raise ConfigError(
+            f"{key}={shown}: must be at most {LONGEST_FOLDER} letters long, fewer where they are not a to z"
+        )
     return part

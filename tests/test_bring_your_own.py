@@ -50,6 +50,10 @@ def with_password(num_classes, password, pin):
 def leaves(num_classes):
     exit(0)
 
+def leaves_at_once(num_classes):
+    import os
+    os._exit(0)
+
 def no_labels():
     return torch.zeros(10, 1, 8, 8)
 """
@@ -188,6 +192,7 @@ def test_a_network_of_ones_own_is_trained_where_there_are_no_weights(folder: Pat
         (["model._target_=my_pkg.two_heads"], 3, "returns [1, 12] for 1 image of 10 classes"),
         (["model._target_=my_pkg.too_large"], 3, "fails on images of [1, 8, 8]"),
         (["model._target_=my_pkg.leaves"], 2, "called exit(0)"),
+        (["model._target_=my_pkg.leaves_at_once"], 2, "called exit(0)"),
         (["--foo"], 2, "unrecognized arguments: --foo"),
         ([*OWN, *SMALL, "model.checkpoint=nowhere.pt"], 2, "model.checkpoint=nowhere.pt is no file"),
         ([*OWN, *SMALL, "model.checkpoint=net.safetensors", "model.args={depth: 2}"], 4, "'4.bias' is missing"),

@@ -22,7 +22,6 @@ CALLS = {
         "os.popen",
         "joblib.load",
         "pandas.read_pickle",
-        "pd.read_pickle",
     ),
     *(
         "yaml.load",
@@ -35,7 +34,6 @@ CALLS = {
 }
 NEEDED = {
     "torch.load": ("weights_only", True),
-    "np.load": ("allow_pickle", False),
     "numpy.load": ("allow_pickle", False),
 }
 # Its zips hold pickles; a replay memory and statistics of it are pickles alone.
@@ -44,13 +42,16 @@ METHODS = {"load_replay_buffer", "set_parameters", "read_pickle"}
 
 def unsafe(source: str) -> Iterator[str]:
     """Yield what of a module's source may run what a file holds."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    known = _imported(tree)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             of = getattr(node, "module", None)
             names = [of] if of else [alias.name for alias in node.names]
             yield from (f"line {node.lineno}: imports {name}" for name in names if name.partition(".")[0] in MODULES)
         elif isinstance(node, ast.Call):
-            called, given = ast.unparse(node.func), {each.arg: each.value for each in node.keywords}
+            first, dot, rest = ast.unparse(node.func).partition(".")
+            called, given = known.get(first, first) + dot + rest, {each.arg: each.value for each in node.keywords}
             shell = given.get("shell")
             if called in CALLS or called.rpartition(".")[2] in METHODS or called.endswith((".VecNormalize.load",)):
                 yield f"line {node.lineno}: calls {called}"
@@ -58,6 +59,17 @@ def unsafe(source: str) -> Iterator[str]:
                 yield f"line {node.lineno}: calls {called} without {NEEDED[called][0]}={NEEDED[called][1]}"
             elif shell is not None and not _is(shell, False):
                 yield f"line {node.lineno}: calls {called} with a shell"
+
+
+def _imported(tree: ast.AST) -> dict[str, str]:
+    """Return what names of a module stand for, where they are imported by another name or without their package."""
+    known = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            known.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+        elif isinstance(node, ast.Import):
+            known.update({alias.asname: alias.name for alias in node.names if alias.asname})
+    return known
 
 
 def _is(value: ast.expr | None, wanted: bool) -> bool:
@@ -77,7 +89,14 @@ def test_nothing_here_runs_what_a_file_holds(source: str) -> None:
         "torch.load(path)",
         "torch.load(path, weights_only=False)",
         "torch.load(path, weights_only=trusted)",
-        "np.load(path, allow_pickle=True)",
+        "import numpy as np\nnp.load(path)",
+        "import numpy as np\nnp.load(path, allow_pickle=True)",
+        "from torch import load\nload(path)",
+        "from torch import load as read\nread(path, weights_only=False)",
+        "import joblib\njoblib.load(path)",
+        "from joblib import load\nload(path)",
+        "import pandas as pd\npd.read_pickle(path)",
+        "from os import system as run\nrun(text)",
         "yaml.load(text)",
         "eval(text)",
         "subprocess.run(text, shell=True)",
@@ -89,6 +108,14 @@ def test_what_is_unsafe_is_found(code: str) -> None:
     assert len(list(unsafe(code))) == 1
 
 
-@pytest.mark.parametrize("code", ["torch.load(path, weights_only=True)", "yaml.safe_load(text)", "model.eval()"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "torch.load(path, weights_only=True)",
+        "from numpy import load\nload(path, allow_pickle=False)",
+        "yaml.safe_load(text)",
+        "model.eval()",
+    ],
+)
 def test_what_is_safe_is_not(code: str) -> None:
     assert list(unsafe(code)) == []

@@ -25,6 +25,8 @@ def check_choices(arguments: Sequence[str]) -> None:
     """
     for argument in arguments:
         group, equals, value = argument.lstrip("+").partition("=")
+        if equals and not group:
+            raise ConfigError(f"cannot read {argument!r}: no key is before the equals sign")
         if not equals or not (CONF / group).is_dir():
             continue
         if any(_NO_NAME.fullmatch(part.strip()) for part in value.split(",")):
@@ -46,6 +48,28 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 def _refuse(message: str) -> NoReturn:
     raise ConfigError(f"{message}; --help says what can be asked")
+
+
+def options_last(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with all options behind all overrides, in their order: Hydra reads no others.
+
+    So ``model=vgg16 -m seed=0,1`` is read, and what is added here to ``model._target_=my.net -m``.
+    """
+    options = get_args_parser()._option_string_actions
+    rest, last = list(arguments), []
+    overrides = []
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        last.append(argument)
+        action = options.get(argument)
+        if action is None or not rest:
+            continue
+        if action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ())):
+            last.append(rest.pop(0))
+    return [*overrides, *last]
 
 
 def with_own_flags(arguments: Sequence[str]) -> list[str]:

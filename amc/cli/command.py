@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ import rich
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from amc.cli.arguments import HELP, QUIET, check_arguments, with_own_flags
+from amc.cli.arguments import HELP, QUIET, check_arguments, options_last, with_own_flags
+from amc.cli.hard_exits import hard_exits_raised
 from amc.cli.help import help_text
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
-from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side
+from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side, sweep_log
 from amc.cli.user_errors import FULL_ERROR, as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
@@ -64,13 +64,16 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
     hush_libraries()
     full_error = os.environ.get(FULL_ERROR) == "1"
 
-    with tempfile.TemporaryDirectory(prefix="amc-sweep-") as folder, reporting(name, full_error):
-        sweep = SweepLog(Path(folder))
+    with reporting(name, full_error), sweep_log() as sweep:
 
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
             def attempt() -> None:
-                with reporting(name, full_error, sweep), leaving_nothing_behind(output_folder()):
+                with (
+                    reporting(name, full_error, sweep),
+                    hard_exits_raised(),
+                    leaving_nothing_behind(output_folder()),
+                ):
                     cfg = configured(composed, SCHEMAS[name])
                     validate(cfg)
                     task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
@@ -85,9 +88,9 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
             print(help_text(name, sys.argv[1:]), end="")
             return
         quiet = any(argument in QUIET for argument in sys.argv[1:])
-        sys.argv[1:] = with_own_flags(sys.argv[1:])
+        sys.argv[1:] = options_last(with_own_flags(sys.argv[1:]))
         check_arguments(sys.argv[1:])
-        sys.argv[1:] = with_own_choices(sys.argv[1:])
+        sys.argv[1:] = options_last(with_own_choices(sys.argv[1:]))
         if quiet:
             rich.reconfigure(quiet=True)
         try:

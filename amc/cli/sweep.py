@@ -2,7 +2,12 @@
 
 import json
 import os
+import secrets
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +22,7 @@ class SweepLog:
     """What became of the jobs of one sweep, a file a job: they may run in processes of their own.
 
     Attributes:
-        folder: an empty one, of this sweep alone.
+        folder: of this sweep alone; made when there is something to note.
     """
 
     folder: Path
@@ -30,6 +35,7 @@ class SweepLog:
         """
         if in_sweep():
             number: int = HydraConfig.get().job.num
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             write_file(self.folder / f"{number:08}.json", json.dumps(failure))
 
     def report(self, command: str) -> None:
@@ -38,6 +44,19 @@ class SweepLog:
         failures = [failure for failure in outcomes if failure is not None]
         if failures:
             print(f"{command}: {len(failures)} of {len(outcomes)} jobs failed:", *failures, sep="\n  ", file=sys.stderr)
+
+
+@contextmanager
+def sweep_log() -> Iterator[SweepLog]:
+    """Keep what becomes of the jobs for as long as the block lasts.
+
+    A search by itself makes no folder for it: killed, it would leave one behind each time.
+    """
+    folder = Path(tempfile.gettempdir()) / f"amc-sweep-{secrets.token_hex(8)}"
+    try:
+        yield SweepLog(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_sweep() -> bool:

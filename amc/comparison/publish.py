@@ -11,7 +11,7 @@ from amc.comparison.study import Problem, read_study
 from amc.comparison.text import markdown_page, print_study
 from amc.errors import ConfigError
 from amc.report.plots import png
-from amc.store.durable_files import write_file
+from amc.store.durable_files import remove_partial_files, write_file
 from amc.store.optuna_journal import export_studies
 from amc.tracking.hparams import write_hparams
 
@@ -35,6 +35,7 @@ def compare(folder: Path, output: Path, optuna: Path | None = None, tensorboard:
     study = read_study(folder)
     if not study.problems:
         raise ConfigError(f"{folder}: nothing to compare, {_why_none([left.name for left in study.left_out])}")
+    remove_partial_files(output, "compare*", alone=False)
     pictures = [_pictures(number, problem, output) for number, problem in enumerate(study.problems, 1)]
     write_file(output / MARKDOWN, markdown_page(study, pictures))
     page = write_file(output / PAGE, render(study))

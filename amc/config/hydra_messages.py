@@ -17,6 +17,7 @@ TAILS = ("Config search path", "To append to your config", "full_key:", "object_
 
 
 UNKNOWN_KEY = re.compile(r"Could not override '(?P<path>[^']+)'")
+UNRESOLVED = re.compile(r"Error resolving interpolation '(?P<name>\$\{.*\})', possible interpolation keys")
 UNKNOWN_CHOICE = re.compile(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^/']+)'")
 
 
@@ -26,6 +27,8 @@ def in_our_words(error: BaseException) -> str:
     if found := UNKNOWN_CHOICE.search(message):
         group, name = found["group"], found["name"]
         names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if not names:  # of Hydra, which knows what is installed
+            return ""
         return f"{group}={name}: must be one of {', '.join(names)}{nearest(name, tuple(names))}"
     if found := UNKNOWN_KEY.search(message):
         path = found["path"]
@@ -60,7 +63,13 @@ def one_line_of(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException) and str(key).startswith("hydra."):
         # A name in the run's folder: what was asked says more than where Hydra puts it.
         messages[0] = next((each for each in sys.argv[1:] if "${" in each), messages[0])
+    if found := UNRESOLVED.search(messages[0]):
+        given = next((each for each in sys.argv[1:] if found["name"] in each), found["name"])
+        return f"{given}: names no choice of this group, and cannot be resolved"
     if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        if not value.isascii() and not set(value) & set("'\"\\[{"):
+            return f"cannot read {error.override!r}: letters beyond a to z need quotes, \"{key}='{value}'\""
         messages.insert(0, f"cannot read {error.override!r}")
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         messages.append(str(error.__cause__))

@@ -16,8 +16,8 @@ from amc.runtimes.exports import INT8_FILE, export_network, loading_lines
 from amc.runtimes.int8 import int8_bytes
 from amc.runtimes.runtime import missing
 from amc.runtimes.timed_runs import time_files
-from amc.store.digests import CHECKSUMS, write_checksums
-from amc.store.durable_files import write_file
+from amc.store.digests import add_checksums
+from amc.store.durable_files import remove_partial_files, write_file
 from amc.weights.export import ONNX_FILE, WEIGHTS_FILE
 from amc.weights.loading import read_header
 from amc.zoo.data.device_data import DeviceData
@@ -47,21 +47,25 @@ def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -
         raise ConfigError(f"--int8 needs {lack}")
     data = load_data(cfg) if int8 or header.model is None else None
     network = saved_network(folder, cfg, data)
+    remove_partial_files(output, "pruned*", alone=False)
+    written = [INT8_FILE] if int8 else []
     if wanted == "safetensors":
         write_file(output / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes())
+        written.append(WEIGHTS_FILE)
         yield from _written(output / WEIGHTS_FILE, shape, "the weights themselves")
     else:
         generator = torch.Generator().manual_seed(0)
         exported = export_network(network, wanted, torch.randn(SAMPLES, *shape, generator=generator))
         for name, content in exported.files.items():
             write_file(output / name, content)
+            written.append(name)
         difference = exported.difference
         compared = "not compared: pip install onnxruntime" if difference is None else f"differs by {difference:.1e}"
         yield from _written(output / exported.name, shape, f"outputs against torch's: {compared}")
     if int8 and data is not None:
         yield from _in_int8(data, output, shape)
-    if output == folder and (folder / CHECKSUMS).exists():
-        write_checksums(folder)
+    if output.resolve() == folder.resolve():
+        add_checksums(folder, written)
 
 
 def _written(path: Path, shape: tuple[int, ...], remark: str) -> Iterator[str]:

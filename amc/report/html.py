@@ -3,6 +3,7 @@
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,6 +110,7 @@ def render(result: Result, trials: Sequence[Trial], config: str, about: About | 
     )
 
 
+@cache
 def template(name: str) -> Template:
     """Return a page's template; everything put into it is escaped."""
     environment = Environment(

@@ -39,7 +39,7 @@ from amc.store.conditions import note_conditions, write_conditions
 from amc.store.digests import write_checksums
 from amc.store.durable_files import remove_partial_files
 from amc.store.results import Result, RunFolder, read_trials
-from amc.store.run_folders import ASKED, CONDITIONS, LATENCY_TABLE
+from amc.store.run_folders import ASKED, CONDITIONS, LATENCY_TABLE, stage_folders
 from amc.store.trial_rows import trials_in
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
@@ -132,8 +132,11 @@ def complete(cfg: SearchConfig, asked: Mapping[str, Setting], folder: Path, resu
     if missing == frozenset():
         return
     run = RunFolder(folder, keep=True)
-    if missing is not None and ASKED in missing:
-        run.ask(asked)
+    for where in (folder, *stage_folders(folder)):
+        # Opened, damaged seconds are dropped.
+        stage = run if where == folder else RunFolder(where, keep=True)
+        if missing is not None and str((where / ASKED).relative_to(folder)) in missing:
+            stage.ask(asked)
     if result.conditions and (missing is None or CONDITIONS in missing):
         write_conditions(folder, result.conditions)
     if read_provenance(folder) is None and (missing is None or MADE in missing):

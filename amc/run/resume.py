@@ -16,7 +16,7 @@ from amc.config.identity import with_later_keys
 from amc.config.setting import Setting
 from amc.errors import ConfigError, RefusedInput, StorageError
 from amc.store.digests import CHECKSUMS
-from amc.store.results import Result, RunFolder, read_asked, read_result
+from amc.store.results import Result, RunFolder, read_asked, read_result, read_stage, read_trials
 from amc.store.run_folders import (
     ASKED,
     NETWORK,
@@ -27,6 +27,7 @@ from amc.store.run_folders import (
     clear,
     holds_run,
     is_finished,
+    stage_folder,
     stage_folders,
 )
 from amc.store.trial_rows import recover_trials
@@ -124,6 +125,11 @@ def _whole_result(folder: Path) -> Result | None:
     except RefusedInput as error:
         log.warning("%s; it is made again", error)
         return None
+    # The last of its stages is the run itself.
+    for number in range(1, len(result.stages)):
+        if not stage_is_whole(stage_folder(folder, number)):
+            log.warning("%s: is missing or damaged; it is made again", stage_folder(folder, number))
+            return None
     if list(found.trials) == list(range(result.trials)) and not found.damage:
         return result
     for damage in found.damage or [f"{folder / TRIALS}: holds {len(found.trials)} of {result.trials} trials"]:
@@ -139,6 +145,21 @@ def _read(folder: Path) -> Result | None:
     except RefusedInput as error:
         log.warning("%s; it is made again from the trials", error)
         return None
+
+
+def stage_is_whole(folder: Path) -> bool:
+    """Tell whether an earlier stage was finished and what it left is whole; say what is not."""
+    if not ((folder / STAGE).exists() and (folder / NETWORK).exists()):
+        return False
+    try:
+        expected, found = read_stage(folder).trials, len(read_trials(folder))
+        if found != expected:
+            raise RefusedInput(f"{folder / TRIALS}: holds {found} of {expected} trials")
+        read_header(folder / NETWORK)
+    except RefusedInput as error:
+        log.warning("%s; the stage is made again", error)
+        return False
+    return True
 
 
 class Continuation:

@@ -72,7 +72,8 @@ def export_network(network: nn.Module, wanted: str, example: Tensor) -> Exported
         ModelError: it cannot be written, or computes something else.
     """
     exported = EXPORTERS[wanted](network, example)
-    if exported.difference is not None and exported.difference > EQUAL:
+    # Where the outputs are no numbers, neither is their difference.
+    if exported.difference is not None and not exported.difference <= EQUAL:
         raise ModelError(
             f"{exported.name}: its outputs differ from torch's by {exported.difference:.2g} of the largest"
         )
@@ -92,7 +93,9 @@ def _pt2(network: nn.Module, example: Tensor) -> Exported:
         path = Path(folder) / PT2_FILE
         path.write_bytes(content)
         again = torch.export.load(path).module()
-    return Exported({PT2_FILE: content}, _apart(again(example), network, example))
+    with torch.inference_mode():
+        found = again(example)
+    return Exported({PT2_FILE: content}, _apart(found, network, example))
 
 
 def _openvino(network: nn.Module, example: Tensor) -> Exported:

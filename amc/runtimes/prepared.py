@@ -58,7 +58,7 @@ class OnnxFiles:
             pass
         content = onnx_bytes(network, self._example)
         difference = differences(content, network, images)
-        if difference > EQUAL:
+        if not difference <= EQUAL:
             raise ModelError(f"the ONNX file of {type(network).__name__} differs from torch by {difference:.2g}")
         return content
 

@@ -10,7 +10,7 @@ of ``sha256sum``, so ``sha256sum -c SHA256SUMS`` verifies a folder where this pa
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -75,8 +75,41 @@ def write_checksums(folder: Path) -> Path:
     Raises:
         StorageError: the folder cannot be written.
     """
-    lines = [f"{file_digest(folder / name)}  {name}\n" for name in files_of(folder)]
-    return write_file(folder / CHECKSUMS, "".join(lines))
+    return _write_down(folder, {name: file_digest(folder / name) for name in files_of(folder)})
+
+
+def add_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Write down what some files of a finished run are now, and leave what is known of the others: they may be damaged.
+
+    Args:
+        folder: of the run; where it is not finished, nothing is done.
+        names: of files that were just written.
+
+    Raises:
+        RefusedInput: the checksums are damaged.
+        StorageError: the folder cannot be written.
+    """
+    if (folder / CHECKSUMS).exists():
+        _write_down(folder, read_checksums(folder) | {name: file_digest(folder / name) for name in names})
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a finished run, as it was written.
+
+    Raises:
+        RefusedInput: the file that holds them is missing or damaged.
+    """
+    written = {}
+    for line in read_file(folder / CHECKSUMS).decode(errors="replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise RefusedInput(f"{folder / CHECKSUMS}: is damaged")
+        written[match[2]] = match[1]
+    return written
+
+
+def _write_down(folder: Path, digests: Mapping[str, str]) -> Path:
+    return write_file(folder / CHECKSUMS, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)))
 
 
 def differing(folder: Path) -> dict[str, str] | None:
@@ -89,14 +122,10 @@ def differing(folder: Path) -> dict[str, str] | None:
         return None
     there = set(files_of(folder))
     found = {}
-    for line in read_file(folder / CHECKSUMS).decode(errors="replace").splitlines():
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise RefusedInput(f"{folder / CHECKSUMS}: is damaged")
-        written, name = match.groups()
+    for name, digest in read_checksums(folder).items():
         if name not in there:
             found[name] = "is missing"
-        elif file_digest(folder / name) != written:
+        elif file_digest(folder / name) != digest:
             found[name] = NOT_AS_WRITTEN
     return found
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -131,21 +132,37 @@ def _write(descriptor: int, content: bytes) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def remove_partial_files(folder: Path, of: str = "*") -> None:
-    """Remove what processes that died in the middle of writing have left; nobody may be writing to the folder.
+def remove_partial_files(folder: Path, of: str = "*", *, alone: bool = True) -> None:
+    """Remove what processes that died in the middle of writing have left.
 
     Args:
         folder: where.
         of: the name of the file that was to be written; of any by default.
+        alone: whether nobody else may be writing there. Otherwise what a living process of this machine writes, stays.
 
     Raises:
         StorageError: a file cannot be removed.
     """
     for path in folder.glob(f".{of}.*.part"):
+        writer = path.name.split(".")[-2]
+        if not alone and writer.isdecimal() and _is_alive(int(writer)):
+            continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"{path}: cannot be removed ({error.strerror})") from error
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where asking would interrupt it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def file_digest(path: Path) -> str:

@@ -80,7 +80,7 @@ class RunFolder:
         self.recorded: dict[int, Trial] = {}
         if keep and (folder / TRIALS).exists():
             found = recover_trials(folder)
-            for damage in found.damage:
+            for damage in (*found.damage, *found.dropped):
                 log.warning("%s", damage)
             self.recorded = found.trials
             if not found.tidy:

@@ -120,12 +120,14 @@ class Recovered(NamedTuple):
     Attributes:
         trials: those that are whole, by index.
         damage: what is wrong with the others, a line each.
+        dropped: what else does not count, a line each: damaged seconds, and what stands behind the last whole line.
         verified: whether a digest vouched for all of them.
         tidy: whether both files hold nothing but whole lines, one for each of the first trials, in order.
     """
 
     trials: dict[int, Trial]
     damage: tuple[str, ...]
+    dropped: tuple[str, ...]
     verified: bool
     tidy: bool
 
@@ -136,13 +138,30 @@ def recover_trials(folder: Path) -> Recovered:
     Raises:
         RefusedInput: the file is missing.
     """
-    timed = _read_lines(folder / TIMINGS, Timing) if (folder / TIMINGS).exists() else _Lines([], (), False, False)
+    timed = _read_timings(folder)
     timings = {timing.index: timing for timing in timed.rows}
     lines = _read_lines(folder / TRIALS, TrialRow)
     trials: dict[int, Trial] = {}
     for row in lines.rows:
         trials.setdefault(row.index, trial_of(row, timings))
-    return Recovered(trials, lines.damage, lines.verified, _is_tidy(lines) and _is_tidy(timed, len(lines.rows)))
+    torn = [
+        f"{folder / name}: its last line is cut off" for name, read in ((TRIALS, lines), (TIMINGS, timed)) if read.torn
+    ]
+    tidy = _is_tidy(lines) and _is_tidy(timed, len(lines.rows))
+    return Recovered(trials, lines.damage, (*timed.damage, *torn), lines.verified, tidy)
+
+
+def damaged_seconds(folder: Path) -> tuple[str, ...]:
+    """Return what is wrong with the seconds that a run's trials took, a line each.
+
+    Raises:
+        RefusedInput: the file is no regular one.
+    """
+    return _read_timings(folder).damage
+
+
+def _read_timings(folder: Path) -> "_Lines":
+    return _read_lines(folder / TIMINGS, Timing) if (folder / TIMINGS).exists() else _Lines([], (), False, False)
 
 
 def trials_in(run: Path) -> int:
@@ -172,7 +191,8 @@ def _read_lines(path: Path, kind: type[Kind]) -> _Lines:
         try:
             read = parse_sealed(kind, line)
         except ValueError as error:
-            damage.append(f"{path}: line {number} is no trial ({error})")
+            what = "trial" if kind is TrialRow else "time"
+            damage.append(f"{path}: line {number} is no {what} ({error})")
         else:
             rows.append(read.record)
             verified = verified and read.verified

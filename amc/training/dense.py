@@ -16,9 +16,8 @@ from amc.environment import public
 from amc.errors import ModelError, RefusedInput
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
-from amc.store.cache import cache_folder
-from amc.store.durable_files import remove_partial_files, write_file
-from amc.store.lock import alone
+from amc.store.cache import cache_folder, filling
+from amc.store.durable_files import write_file
 from amc.training.sgd import fit
 from amc.weights.checkpoint import load_checkpoint
 from amc.weights.tensor_file import read_metadata, read_tensors, tensor_bytes
@@ -63,16 +62,16 @@ def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.dev
     # Jobs side by side ask for the same network at once: the first trains it.
     if _loaded(path, model, key, what):
         return
-    with alone(path.with_name(f".{path.name}.lock"), f"train {what}"):
+    with filling(path, f"train {what}") as kept:
         if not _loaded(path, model, key, what):
-            remove_partial_files(path.parent, path.name)
             log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
             with TrainingProgress(f"train {what}") as progress:
                 fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
             if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
                 raise ModelError(f"{what}: training diverged, its weights are no numbers; lower train.lr={recipe.lr}")
             about = {"model": public(asdict(cfg.model)), "data": public(asdict(cfg.data)), "recipe": asdict(recipe)}
-            save_weights(path, model, key, about)
+            if kept:
+                save_weights(path, model, key, about)
 
 
 def _loaded(path: Path, model: nn.Module, key: str, what: str) -> bool:

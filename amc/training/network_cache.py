@@ -10,8 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from amc.errors import RefusedInput
-from amc.store.durable_files import remove_partial_files
-from amc.store.lock import alone
+from amc.store.cache import filling
 from amc.training.dense import load_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -46,13 +45,12 @@ class NetworkCache:
         path = self.folder / f"{self.name}-{key[:16]}.safetensors"
         if _loaded(path, model, key, what):
             return
-        with alone(path.with_name(f".{path.name}.lock"), what):
+        with filling(path, what) as kept:
             if _loaded(path, model, key, what):
                 return
-            remove_partial_files(path.parent, path.name)
             train()
             # A training that diverged is every run's own: what is no number could not be read back.
-            if all(math.isfinite(tensor.sum().item()) for tensor in model.state_dict().values()):
+            if kept and all(math.isfinite(tensor.sum().item()) for tensor in model.state_dict().values()):
                 save_weights(path, model, key, {"what": what})
 
 

@@ -3,6 +3,7 @@
 Files are data: no code in them runs, and names, shapes, types and finiteness are checked before anything is loaded.
 """
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,9 @@ def _load_safetensors(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Ten
 def _load_torch(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     _check_archive(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        # A file is read or refused; what torch thinks of its pickle protocol would be two more lines.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in many ways
         raise ValueError("it holds more than tensors or is damaged; save model.state_dict()") from error
     inner = found.get(STATE_DICT) if isinstance(found, Mapping) else None

@@ -8,8 +8,8 @@ from amc.errors import RefusedInput
 from amc.store.conditions import read_conditions
 from amc.store.digests import CHECKSUMS, differing, files_of
 from amc.store.results import read_asked, read_result, read_stage
-from amc.store.run_folders import ASKED, CONDITIONS, RESULT, STAGE, TRIALS, is_finished
-from amc.store.trial_rows import recover_trials
+from amc.store.run_folders import ASKED, CONDITIONS, RESULT, STAGE, TIMINGS, TRIALS, is_finished
+from amc.store.trial_rows import damaged_seconds, recover_trials
 from amc.weights.loading import read_header
 
 
@@ -63,6 +63,8 @@ def _read(path: Path) -> bool:
         if found.damage:
             raise RefusedInput("; ".join(found.damage).replace(f"{path}: ", ""))
         return found.verified
+    if path.name == TIMINGS and (damage := damaged_seconds(path.parent)):
+        raise RefusedInput("; ".join(damage).replace(f"{path}: ", ""))
     if path.suffix == ".safetensors":
         read_header(path)
     elif path.name in READERS:

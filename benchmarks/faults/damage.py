@@ -91,12 +91,17 @@ class _Base:
         self.place = place.with_name(f"{place.name} {finished}")
         self.setting, self.finished = setting, finished
         self.place.mkdir()
+        machine.warm_up(SETTINGS[setting])
         machine.run(self.place, SETTINGS[setting])
         self.expected, self.with_cache = found(self.place), found(self.place, cache=True)
         if not finished:
             (run,) = runs_below(self.place)
             for path in run.iterdir():
-                if path.suffix in (".png", ".html", ".safetensors") or path.name in ("result.json", "SHA256SUMS"):
+                if path.suffix in (".png", ".html", ".safetensors") or path.name in (
+                    "result.json",
+                    "made.json",
+                    "SHA256SUMS",
+                ):
                     path.unlink()
             for name in ("trials.jsonl", "timings.jsonl"):
                 lines = (run / name).read_bytes().splitlines(keepends=True)

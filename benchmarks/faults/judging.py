@@ -40,7 +40,10 @@ def _values(path: Path) -> Any:  # noqa: ANN401  whatever stands for the file
     if path.name in ("trials.jsonl",) or path.suffix == ".safetensors":
         return path.read_bytes()
     if path.suffix == ".json" and path.name != MADE:
-        return but_for_times(json.loads(path.read_text()))
+        try:
+            return but_for_times(json.loads(path.read_text()))
+        except ValueError:  # it is damaged
+            return path.read_bytes()
     return path.suffix  # pictures, pages, seconds and digests of them: their being there, and being whole, is verified
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import copy
 import gc
 import logging
 import math
@@ -11,18 +12,26 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
 from matplotlib.figure import Figure
+from omegaconf import DictConfig, open_dict
 from torch import nn
 
+import amc.cli.command
 from amc.cli.command import run_command
+from amc.measurement.on_device import take_turns
 from amc.report import plots
+from amc.runtimes import timed_runs
 from amc.search import main
+from envs.engine import plugins
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation
 from envs.search import RecordTrials
@@ -38,6 +47,7 @@ PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
 BUG = 70
+warming = False
 deadline = math.inf
 """When to begin nothing new, by the monotonic clock."""
 peak_bytes = 0
@@ -91,17 +101,56 @@ def prepare() -> None:
     env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
     figure_class: Any = Figure
     figure_class.savefig = lambda _figure, file, **_: file.write(PICTURE)
-    vars(plots).update(dict.fromkeys(("reward_figure", "resource_figure", "channels_figure"), lambda *_: Figure()))
+    drawn = ("reward_figure", "resource_figure", "channels_figure", "network_figure")
+    vars(plots).update(dict.fromkeys(drawn, lambda *_: Figure()))
+    # Nor are times, and which packages are installed does not change meanwhile.
+    vars(timed_runs).update(TRIES=1, take_turns=lambda calls, _, *rest: take_turns(calls, 3, *rest))
+    vars(plugins).update(entry_points=cache(entry_points))
     # Hydra composes a configuration to know whether this is a sweep, and then composes it again.
     hydra_class: Any = Hydra
     hydra_class.get_mode = lambda *_, **__: RunMode.MULTIRUN if "-m" in sys.argv else RunMode.RUN
+    loader: Any = ConfigLoaderImpl
+    loader.load_configuration = _remembering(loader.load_configuration)
+    warm_up(["policy=uniform"])
+    vars(amc.cli.command).update(register_schemas=lambda: None)
+
+
+def warm_up(arguments: Sequence[str]) -> None:
+    """Run a command line in this process, so that copies have imported what it needs, and have its configuration.
+
+    Raises:
+        RuntimeError: it fails.
+    """
+    global warming
+    warming = True
     with tempfile.TemporaryDirectory() as folder:
-        ended = run(Path(folder), ["policy=uniform"], here=True)
+        ended = run(Path(folder), arguments, here=True)
+    warming = False
     if ended.code != 0:
-        raise RuntimeError(f"a search does not even run: {ended.errors}")
+        raise RuntimeError(f"an undisturbed run fails: {ended.errors}")
     # A collection in a copy would touch, and so copy, all that is here.
     gc.collect()
     gc.freeze()
+
+
+def _remembering(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Let copies of this process compose no configuration that was composed here: a third of a run's time."""
+    known: dict[object, DictConfig] = {}
+
+    def composed(loader: Any, config_name: str, overrides: list[str], run_mode: RunMode, **rest: Any) -> DictConfig:  # noqa: ANN401
+        asked = (config_name, *overrides, run_mode)
+        if warming or asked not in known:
+            made = compose(loader, config_name, overrides, run_mode, **rest)
+            if warming:
+                known[asked] = copy.deepcopy(made)
+            return made
+        # Whoever asks writes to it.
+        made = copy.deepcopy(known[asked])
+        with open_dict(made):
+            made.hydra.runtime.cwd = str(Path.cwd())
+        return made
+
+    return composed
 
 
 def run(

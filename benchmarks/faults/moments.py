@@ -69,6 +69,7 @@ def record(
     faults: Sequence[str],
     sabotage: Callable[[], None] | None = None,
     every: int = 1,
+    first: int = 0,
 ) -> Recording:
     """Run a search in ``workshop / "place"``, and meet the faults at every operation.
 
@@ -78,6 +79,7 @@ def record(
         faults: of ``FAULTS``.
         sabotage: breaks the package, in the process that runs.
         every: take every so-manieth operation only.
+        first: so many operations earlier than the ``every``-th.
     """
     place, spool = workshop / "place", workshop / "states"
     if (spool / "ended").exists():
@@ -85,7 +87,7 @@ def record(
     for folder in (place, spool):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    recorder = _Recorder(place, spool, faults, every)
+    recorder = _Recorder(place, spool, faults, every, first)
 
     def begin() -> None:
         if sabotage is not None:
@@ -111,8 +113,8 @@ def _copy_of_this_process() -> int:
 
 
 class _Recorder:
-    def __init__(self, place: Path, spool: Path, faults: Sequence[str], every: int) -> None:
-        self._place, self._spool, self._faults, self._every = place, spool, faults, every
+    def __init__(self, place: Path, spool: Path, faults: Sequence[str], every: int, first: int) -> None:
+        self._place, self._spool, self._faults, self._every, self._first = place, spool, faults, every, first
         self._number = 0
         self._disk = Disk(place)
         self._failing: tuple[str, int] | None = None
@@ -124,7 +126,7 @@ class _Recorder:
                 raise OSError(number, os.strerror(number))
             return None
         self._number += 1
-        if self._number % self._every == 0:
+        if (self._number + self._first) % self._every == 0:
             content = content_of(self._place)
             for fault in self._faults:
                 self._meet(fault, operation, dict(content))

@@ -20,6 +20,7 @@ def starved(levels: int, workshop: Path, sabotage: Sabotage | None = None) -> It
     """Let the disk be full behind so many bytes, and files be no longer than so many; then give room."""
     base = workshop / "base"
     base.mkdir()
+    machine.warm_up(ARGUMENTS)
     machine.run(base, ARGUMENTS)
     sizes = [len(each) for each in content_of(base).values() if each]
     for what, most, limited in (

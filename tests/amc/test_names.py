@@ -9,7 +9,21 @@ from amc.cli.log_lines import LineFormatter
 from amc.errors import ConfigError
 from amc.names import folder_name, folder_path, printable_line
 
-HOSTILE = ["..", ".", "", "a/../../b", "/etc/passwd", "a//b", "a/", "a\nb", "a\x1b[2Jb", "a\0b", "a\u202eb", "x" * 101]
+HOSTILE = [
+    "..",
+    ".",
+    "",
+    "a/../../b",
+    "/etc/passwd",
+    "a//b",
+    "a/",
+    "a\nb",
+    "a\x1b[2Jb",
+    "a\0b",
+    "a\u202eb",
+    "x" * 101,
+    "語" * 34,
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -25,7 +25,7 @@ from amc.errors import RefusedInput
 from amc.report.tables import percent, share
 from amc.run.outcome import finalists_of, sound_winner
 from amc.run.result import stage_kept
-from amc.run.resume import Continuation
+from amc.run.resume import Continuation, stage_is_whole
 from amc.run.stage import SearchPlan, Stage, at_stage, on_network
 from amc.run.track import Tracking
 from amc.store.kept_layers import StageKept, composed
@@ -33,7 +33,7 @@ from amc.store.results import read_stage, read_trials
 from amc.store.run_folders import NETWORK, STAGE, stage_folder
 from amc.training.finetune import FineTuner
 from amc.weights.export import weights_bytes
-from amc.weights.loading import load, read_header
+from amc.weights.loading import load
 from amc.weights.metadata import Header
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.network.memory_layout import lay_out
@@ -114,7 +114,7 @@ def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlay
     stage, earlier = first, []
     for number, target in enumerate(targets, 1):
         stage, inner = at_stage(plan, stage, number, target), stage_folder(folder, number)
-        if _is_whole(inner):
+        if stage_is_whole(inner):
             log.info("%s: finished before", stage.title)
             tracking.begin_stage(number)
             for trial in read_trials(inner):
@@ -127,20 +127,6 @@ def play_earlier(plan: SearchPlan, first: Stage, folder: Path, player: StagePlay
         network = restored(stage, kept, inner, plan.data)
         stage = on_network(plan, stage, network, composed(stage.left, kept.strategy))
     return LastStage(at_stage(plan, stage, plan.stages, last), tuple(earlier))
-
-
-def _is_whole(folder: Path) -> bool:
-    """Tell whether a stage was finished and what it left is whole; say what is not."""
-    if not ((folder / STAGE).exists() and (folder / NETWORK).exists()):
-        return False
-    try:
-        read_stage(folder)
-        read_trials(folder)
-        read_header(folder / NETWORK)
-    except RefusedInput as error:
-        log.warning("%s; the stage is made again", error)
-        return False
-    return True
 
 
 def restored(stage: Stage, kept: StageKept, folder: Path, data: DeviceData) -> nn.Module:

@@ -45,4 +45,6 @@ def _own_splits(cfg: DataConfig, target: str, seed: int) -> Splits:
     try:
         return as_splits(found, cfg.calibration, cfg.search, seed)
     except UserError as error:
-        raise type(error)(f"data={cfg.name}: {error}") from error
+        # What one's own is called may be any word.
+        which = f"data={cfg.name}" if cfg._target_ is None else f"data._target_={cfg._target_}"
+        raise type(error)(f"{which}: {error}") from error

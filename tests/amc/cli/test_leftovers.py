@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from amc.cli.arguments import with_own_flags
+from amc.cli.arguments import options_last, with_own_flags
 from amc.cli.leftovers import remove_untouched
 from amc.errors import ConfigError
 
@@ -39,3 +39,18 @@ def test_flags_are_translated_for_hydra() -> None:
     assert with_own_flags(["--verbose"]) == ["hydra.verbose=[amc,envs,baselines]"]
     with pytest.raises(ConfigError, match="-q and -v: give one of them"):
         with_own_flags(["-q", "-v"])
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("seed=0,1 -m model=vgg16", "seed=0,1 model=vgg16 -m"),
+        ("-m seed=0,1", "seed=0,1 -m"),
+        ("--cfg job model=vgg16", "model=vgg16 --cfg job"),
+        ("--info model=vgg16", "model=vgg16 --info"),
+        ("--info config model=vgg16 --resolve", "model=vgg16 --info config --resolve"),
+        ("~policy +x=1 --foo", "~policy +x=1 --foo"),
+    ],
+)
+def test_options_come_behind_what_is_asked(given: str, read: str) -> None:
+    assert options_last(given.split()) == read.split()

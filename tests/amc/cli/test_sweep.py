@@ -13,7 +13,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 
 from amc.cli import sweep
 from amc.cli.command import JobFailed, share_machine
-from amc.cli.sweep import SweepLog, fair_threads, job_label, jobs_side_by_side
+from amc.cli.sweep import SweepLog, fair_threads, job_label, jobs_side_by_side, sweep_log
 from amc.config.composing import register_schemas
 from amc.config.conf_folder import CONF
 from amc.config.schema import TrainConfig
@@ -102,3 +102,13 @@ def test_a_single_run_notes_nothing(tmp_path: Path) -> None:
 def test_a_failure_comes_back_from_another_process() -> None:
     error = pickle.loads(pickle.dumps(JobFailed(4)))  # noqa: S301  as a launcher sends it
     assert (type(error), error.exit_code) == (JobFailed, 4)
+
+
+@pytest.mark.parametrize("job", [(0, None)], indirect=True)
+@pytest.mark.usefixtures("job")
+def test_what_is_kept_of_a_sweep_is_there_only_meanwhile() -> None:
+    with sweep_log() as log:
+        assert not log.folder.exists()
+        log.note("failed")
+        assert log.folder.stat().st_mode & 0o777 == 0o700
+    assert not log.folder.exists()

@@ -144,12 +144,21 @@ def test_what_cannot_be_meant_is_refused_by_name(group: str, override: str) -> N
         ("nonsense=1", "unknown key nonsense; --help lists all"),
         ("constraint=rescal", "constraint=rescal: must be one of bound, rescale; did you mean rescale?"),
         ("target=1.5", "target=1.5: must be above 0, at most 1"),
+        ("name=Größe", "cannot read 'name=Größe': letters beyond a to z need quotes, \"name='Größe'\""),
     ],
 )
 def test_the_key_that_was_meant_is_named(argument: str, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         composed_search([argument])
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(("argument", "said"), [("=3", "cannot read '=3'"), ("hydra/launcher=none", "basic")])
+def test_what_is_no_choice_of_ours_is_refused_too(argument: str, said: str) -> None:
+    with pytest.raises(Exception, match=said) as raised:
+        up_to_the_search([argument])
+    assert type(as_user_error(raised.value)) is ConfigError
+    assert said in str(as_user_error(raised.value))
 
 
 def test_the_choice_that_was_meant_is_named() -> None:

@@ -149,6 +149,22 @@ def test_the_same_command_makes_damage_good(name: str, damage: str, run: Path, f
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()}
 
 
+def test_the_same_command_makes_damage_in_earlier_stages_good(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, staged = tmp_path / "run", ("stages=2", f"cache_dir={cache}", "episodes=2")
+    assert search(run, *staged)
+    before, first = found(run), (run / "stage1/trials.jsonl").read_bytes().splitlines(keepends=True)[0]
+    for damage in ({"asked.json": b"", "timings.jsonl": b"\xff\n"}, {"trials.jsonl": first}):
+        for name, content in damage.items():
+            (run / "stage1" / name).write_bytes(content)
+        assert {file.name for file in verify_run(run) if file.damage} == {f"stage1/{name}" for name in damage}
+        assert search(run, *staged)
+        assert not any(file.damage for file in verify_run(run)), damage
+        assert found(run) == before
+        assert all(name in caplog.text for name in damage)
+
+
 def test_a_run_cut_behind_its_result_is_completed(run: Path, cache: Path) -> None:
     """As a full disk leaves it: nothing behind the result is there, but half of a file."""
     for path in [run / CHECKSUMS, run / "report.html", *run.glob("*.png")]:

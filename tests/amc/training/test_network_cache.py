@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -78,3 +79,17 @@ def test_the_digest_follows_every_tensor() -> None:
     changed[1].running_mean[0] = 1
     assert len({digest_of(network()), digest_of(network(1)), digest_of(changed)}) == 3
     assert digest_of(network()) == digest_of(network())
+
+
+@pytest.mark.parametrize("there", ["net-data", ""])
+def test_a_cache_that_may_only_be_read_saves_what_it_holds(
+    there: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = NetworkCache(tmp_path / there, "net")
+    fill(cache, "a" * 64, 1.0)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    for key, trained in (("a" * 64, False), ("b" * 64, True)):
+        assert fill(cache, key, 2.0)[1] is trained
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "may not be written" in caplog.text

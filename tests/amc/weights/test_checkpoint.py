@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -118,6 +119,15 @@ def test_damaged_files_are_refused(name: str, content: bytes, tmp_path: Path) ->
     with pytest.raises(RefusedInput, match="is refused") as error:
         load_checkpoint(built(1), str(tmp_path / name))
     assert "\n" not in str(error.value)
+
+
+def test_what_is_refused_is_refused_in_one_line(tmp_path: Path) -> None:
+    torch.save(built(1).state_dict(), tmp_path / "net.pt", pickle_protocol=4)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(RefusedInput, match="more than tensors"):
+            load_checkpoint(built(2), str(tmp_path / "net.pt"))
+    assert not said
 
 
 def test_code_in_a_file_does_not_run(tmp_path: Path) -> None:
