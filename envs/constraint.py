@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from typing import NamedTuple
 
 from envs.costs.resource_use import RESOURCES as RESOURCES
@@ -61,7 +62,7 @@ class ResourceBudget:
             raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
         if not 0 < self.min_keep < 1 - NEGLIGIBLE:
             raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
-        if not 0 < self.target <= 1:
+        if not (isinstance(self.target, Real) and 0 < self.target <= 1):
             raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
         if (least := self.usage(self.floors)) > self.limit:
             smallest = self.usage(tuple(layer.choices[0] / layer.units for layer in self.engine.layers))

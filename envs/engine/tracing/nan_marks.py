@@ -143,6 +143,8 @@ class NanProbe:
 
     def _by_sample(self, place: Place, tensor: Tensor) -> Tensor:
         """Return which samples of a tensor hold NaN, bool, ``(samples,)``."""
+        if not tensor.numel():  # a detector that finds nothing
+            return torch.zeros(self.seen.samples, dtype=torch.bool)
         axis = self._axes.get(place)
         if axis is None:
             return tensor.amax().isnan().cpu().expand(self.seen.samples)
@@ -170,7 +172,7 @@ class NanProbe:
         if not self._begun:
             return
         for number, tensor in enumerate(tensors_of(value)):
-            rows = self._by_sample((name, READ, number), tensor) if tensor.numel() else torch.tensor(False)
+            rows = self._by_sample((name, READ, number), tensor)
             if bool(rows.any()):
                 self.seen.stops[name] = self.seen.stops[name] | rows if name in self.seen.stops else rows
 
