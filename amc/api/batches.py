@@ -29,7 +29,8 @@ def as_loader(name: str, batches: Any, need: str = "(inputs, targets)") -> Itera
     if isinstance(batches, Tensor | Mapping | ndarray) or _is_labelled(batches):
         return [batches]
     if hasattr(batches, "with_format") and hasattr(batches, "column_names"):
-        return DataLoader(batches.with_format("torch"), batch_size=BATCH)
+        chosen = getattr(batches, "format", {}).get("type")  # set_transform and its like stay
+        return DataLoader(batches if chosen else batches.with_format("torch"), batch_size=BATCH)
     if isinstance(batches, Dataset | IterableDataset):
         return DataLoader(batches, batch_size=BATCH)
     if fields_of(batches) is not None and not isinstance(batches, Iterable):
@@ -46,15 +47,13 @@ def as_inputs(inputs: Any, like: Inputs | None = None) -> Inputs:  # noqa: ANN40
 
     Args:
         inputs: of a batch.
-        like: the example input. Where that is one tensor, the only one of a mapping is what is meant.
+        like: the example input. Where that is one tensor, the only one of a mapping is what is meant; where it is a
+            mapping, what else a batch holds, such as columns of a table, is left out.
     """
     if isinstance(inputs, Mapping):
-        tensors = [_as_tensor(value) for value in inputs.values()]
-        return (
-            tensors[0]
-            if isinstance(like, Tensor) and len(tensors) == 1
-            else {name: _as_tensor(value) for name, value in inputs.items()}
-        )
+        names = like if isinstance(like, Mapping) and like.keys() <= inputs.keys() else inputs
+        named = {name: _as_tensor(inputs[name]) for name in names}
+        return next(iter(named.values())) if isinstance(like, Tensor) and len(named) == 1 else named
     if isinstance(inputs, tuple | list):
         arguments = tuple(map(_as_tensor, inputs))
         if any(isinstance(each, list) for each in arguments):

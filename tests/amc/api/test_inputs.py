@@ -95,6 +95,34 @@ def test_labelled_batches_are_scored_by_accuracy(batches: object, reference: dic
     assert result.dense.evaluation.metric == pytest.approx(reference["accuracy"])
 
 
+class Table(torch.utils.data.Dataset[dict[str, object]]):
+    """What a data set of Hugging Face's ``datasets`` offers: columns, and a format of one's own or of torch."""
+
+    column_names = ("image", "label", "pixel_values")
+
+    def __init__(self, form: str | None) -> None:
+        self.format = {"type": form}
+
+    def with_format(self, form: str) -> "Table":
+        return Table(form)
+
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+    def __getitem__(self, row: int) -> dict[str, object]:
+        assert self.format["type"] is not None, "no tensors without a format"
+        pixels = IMAGES[row] if self.format["type"] == "torch" else IMAGES[row] * 2
+        return {"image": row, "label": LABELS[row], "pixel_values": pixels}
+
+
+@pytest.mark.parametrize(("form", "scale"), [(None, 1), ("custom", 2)], ids=["as it is", "with a transform of its own"])
+def test_a_table_gives_the_columns_that_the_example_input_has(form: str | None, scale: int) -> None:
+    result = prune(Named(), {"pixel_values": IMAGES[:1]}, Table(form))
+    accuracy = float((plain()(scale * IMAGES).argmax(1) == LABELS).float().mean())
+    assert result.dense.evaluation.metric == pytest.approx(accuracy)
+    assert result.request.metric == "accuracy"
+
+
 class Sum(nn.Module):
     def __init__(self) -> None:
         super().__init__()
