@@ -1,7 +1,7 @@
 """A caller's own batches, as people have them, brought to one form and put together on the device."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy import ndarray
@@ -121,16 +121,16 @@ def join(
         raise ValueError(f"{name}: batch {without[0]} has no targets, others have: give all or none")
     try:
         inputs = concatenate(every_input)
-        targets = None if without else concatenate(every_target)
+        targets = None if without else cast(Tensor, concatenate(every_target))
         count = count_samples(inputs)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if like is not None and _kind(inputs) != _kind(like):
         raise ValueError(f"{name}: batches hold {_kind(inputs)}, the example input is {_kind(like)}: give the same")
-    if count == 0 or (isinstance(targets, Tensor) and len(targets) != count):
+    if count == 0 or (targets is not None and len(targets) != count):
         found = 0 if targets is None else len(targets)
         raise ValueError(f"{name}: {count} inputs and {found} targets: as many are needed, and at least one")
-    return to_device(inputs, device), targets.to(device) if isinstance(targets, Tensor) else None
+    return to_device(inputs, device), None if targets is None else targets.to(device)
 
 
 def _kind(inputs: Inputs) -> str:

@@ -92,7 +92,8 @@ def _pt2(network: nn.Module, example: Tensor) -> Exported:
         path = Path(folder) / PT2_FILE
         path.write_bytes(content)
         again = torch.export.load(path).module()
-    return Exported({PT2_FILE: content}, _apart(again(example), network, example))
+    with torch.no_grad():
+        return Exported({PT2_FILE: content}, _apart(again(example), network, example))
 
 
 def _openvino(network: nn.Module, example: Tensor) -> Exported:

@@ -69,7 +69,7 @@ def together(runs: Sequence[SearchedRun]) -> list[SearchedRun]:
     for run in runs:
         asked = (str(run.attributes[name]) for name in SHOWN if name not in ("policy", "seed"))
         by_problem[(*asked, *run.layers)].append(run)
-    found = []
+    found: list[SearchedRun] = []
     for same in by_problem.values():
         if len(same) > 1:
             first = same[0]

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,14 +92,26 @@ def main_output(outputs: Any) -> Any:  # noqa: ANN401  whatever a network return
 
 
 def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
-    """Apply ``function`` to every tensor among the inputs of a network."""
+    """Apply ``function`` to every tensor among the inputs of a network.
+
+    Raises:
+        ValueError: they are nothing that a network can be called with.
+    """
+
+    def mapped(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: function(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+
     if isinstance(inputs, Tensor):
         return function(inputs)
+    if isinstance(inputs, tuple):
+        return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
     if isinstance(inputs, Mapping):
-        return {name: function(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    if (fields := fields_of(inputs)) is not None:
-        return with_fields(inputs, map_tensors(fields, function))
-    return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
+        return mapped(inputs)
+    if (fields := fields_of(inputs)) is None:
+        raise ValueError(
+            f"inputs are a {type(inputs).__name__}: a tensor, or a tuple, mapping or object of some is needed"
+        )
+    return cast(Inputs, with_fields(inputs, mapped(fields)))
 
 
 def with_fields(value: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401  an object of anyone's class
