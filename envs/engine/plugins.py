@@ -20,8 +20,6 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from envs.engine.errors import first_line
-
 KINDS = ("criteria", "rewards", "resources", "metrics", "granularities", "layer_kinds")
 """What can be one's own: the group of its entry points is ``amc_search.`` and this."""
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -66,7 +64,8 @@ def import_fault(path: str, error: Exception) -> str:
     missing = isinstance(cause, AttributeError) or getattr(cause, "name", None) == path
     if found is not None and missing and not hasattr(found, attribute):
         return f"cannot be imported: {module} has no {attribute}{nearest(attribute, tuple(vars(found)))}"
-    return f"cannot be imported ({first_line(cause)}); is it on PYTHONPATH?"
+    line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    return f"cannot be imported ({line}); is it on PYTHONPATH?"
 
 
 def nearest(name: object, names: Mapping[str, Any] | tuple[str, ...]) -> str:
