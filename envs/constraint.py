@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from typing import NamedTuple
 
 from envs.costs.resource_use import RESOURCES as RESOURCES
@@ -61,7 +62,7 @@ class ResourceBudget:
             raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
         if not 0 < self.min_keep < 1 - NEGLIGIBLE:
             raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
-        if not 0 < self.target <= 1:
+        if not _is_fraction(self.target):
             raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
         if (least := self.usage(self.floors)) > self.limit:
             smallest = self.usage(tuple(layer.choices[0] / layer.units for layer in self.engine.layers))
@@ -239,3 +240,8 @@ CONSTRAINTS: dict[str, Constraint] = {
     "bound": Constraint(step=bound, finish=_as_played),
     "rescale": Constraint(step=_as_wanted, finish=rescale),
 }
+
+
+def _is_fraction(target: object) -> bool:
+    """Whether a target, whatever a caller gave, is above 0 and at most 1."""
+    return isinstance(target, Real) and 0 < float(target) <= 1

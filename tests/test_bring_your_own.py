@@ -179,7 +179,11 @@ def test_a_network_of_ones_own_is_trained_where_there_are_no_weights(folder: Pat
     [
         (["model=custom"], 2, "model=custom needs model._target_"),
         (["data=custom"], 2, "data._target_"),
-        (["model._target_=my_pkg.nothing"], 2, "model._target_=my_pkg.nothing cannot be imported"),
+        (
+            ["model._target_=my_pkg.nothing"],
+            2,
+            "model._target_=my_pkg.nothing cannot be imported: my_pkg has no nothing",
+        ),
         (["data._target_=no_pkg.nothing"], 2, "No module named 'no_pkg'"),
         (["model._target_=my_pkg.no_module"], 2, "returns a str, not a torch.nn.Module"),
         (["model._target_=my_pkg.build_net", "model.args={dept: 3}"], 2, "unexpected keyword argument 'dept'"),

@@ -1,14 +1,15 @@
 """A caller's own batches, as people have them, brought to one form and put together on the device."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from envs.engine.network.batches import concatenate, count_samples, to_device
-from envs.engine.network.calls import Inputs
+from envs.engine.network.calls import Inputs, fields_of
 
 Batches = Iterable[Any]
 """Batches: pairs (inputs, targets), or inputs alone where targets are not needed. Inputs are a tensor, or a tuple, list
@@ -25,12 +26,15 @@ def as_loader(name: str, batches: Any, need: str = "(inputs, targets)") -> Itera
     Raises:
         ValueError: it holds no batches.
     """
-    if isinstance(batches, Tensor | Mapping) or _is_labelled(batches):
+    if isinstance(batches, Tensor | Mapping | ndarray) or _is_labelled(batches):
         return [batches]
     if hasattr(batches, "with_format") and hasattr(batches, "column_names"):
-        return DataLoader(batches.with_format("torch"), batch_size=BATCH)
+        chosen = getattr(batches, "format", {}).get("type")  # set_transform and its like stay
+        return DataLoader(batches if chosen else batches.with_format("torch"), batch_size=BATCH)
     if isinstance(batches, Dataset | IterableDataset):
         return DataLoader(batches, batch_size=BATCH)
+    if fields_of(batches) is not None and not isinstance(batches, Iterable):
+        return [batches]
     if not isinstance(batches, Iterable):
         raise ValueError(f"{name} is of type {type(batches).__name__}: give a list or loader of batches {need}")
     return batches
@@ -39,14 +43,25 @@ def as_loader(name: str, batches: Any, need: str = "(inputs, targets)") -> Itera
 def as_inputs(inputs: Any, like: Inputs | None = None) -> Inputs:  # noqa: ANN401  whatever the caller's loader yields
     """Return inputs as networks are called with them; the lists that data loaders make are arguments, too.
 
+    A single argument is that tensor.
+
     Args:
         inputs: of a batch.
-        like: the example input. Where that is one tensor, the only one of a mapping is what is meant.
+        like: the example input. Where that is one tensor, the only one of a mapping is what is meant; where it is a
+            mapping, what else a batch holds, such as columns of a table, is left out.
     """
     if isinstance(inputs, Mapping):
-        tensors = list(inputs.values())
-        return tensors[0] if isinstance(like, Tensor) and len(tensors) == 1 else dict(inputs)
-    return tuple(inputs) if isinstance(inputs, list) else inputs
+        names = like if isinstance(like, Mapping) and like.keys() <= inputs.keys() else inputs
+        named = {name: _as_tensor(inputs[name]) for name in names}
+        return next(iter(named.values())) if isinstance(like, Tensor) and len(named) == 1 else named
+    if isinstance(inputs, tuple | list):
+        arguments = tuple(map(_as_tensor, inputs))
+        if any(isinstance(each, list) for each in arguments):
+            raise ValueError(
+                "inputs hold a list: give its tensors stacked, as one; torchvision's detectors take that, too"
+            )
+        return arguments[0] if len(arguments) == 1 and isinstance(arguments[0], Tensor) else arguments
+    return _as_tensor(inputs)
 
 
 def as_example(
@@ -57,27 +72,28 @@ def as_example(
 ) -> tuple[Inputs, Tensor | None]:
     """Return a batch as inputs and targets.
 
-    A pair is (inputs, targets). Without targets a batch is a tensor, a mapping of arguments, a tuple or list of one, or
-    a pair whose second part is ``None``.
+    A pair is (inputs, targets). Without targets a batch is a tensor, a mapping of arguments, a tuple or list of one, a
+    pair whose second part is ``None``, or as many tensors as ``like`` has arguments; one more is their targets.
 
     Raises:
         ValueError: it is something else.
     """
-    if isinstance(batch, Tensor):
-        return batch, None
     if isinstance(batch, Mapping):
         key = next((key for key in TARGETS if key in batch), None)
         rest = {each: value for each, value in batch.items() if each != key}
         return as_inputs(rest, like), None if key is None else _checked_targets(name, number, batch[key])
+    if (fields := fields_of(batch)) is not None:  # stays whole: the network takes it as it is
+        targets = next((fields[key] for key in TARGETS if key in fields), None)
+        return batch, None if targets is None else _checked_targets(name, number, targets)
+    if isinstance(batch, Tensor | ndarray):
+        return as_inputs(batch), None
     if isinstance(batch, tuple | list) and len(batch) == 1:
-        return (
-            as_example(name, number, batch[0], like)
-            if isinstance(batch[0], Mapping)
-            else (
-                as_inputs(batch[0], like),
-                None,
-            )
-        )
+        alone = batch[0]
+        named = isinstance(alone, Mapping) or fields_of(alone) is not None
+        return as_example(name, number, alone, like) if named else (as_inputs(alone, like), None)
+    if (count := _argument_count(batch, like)) is not None:
+        targets = batch[count] if count < len(batch) else None
+        return as_inputs(batch[:count]), None if targets is None else _checked_targets(name, number, targets)
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         what = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
         raise ValueError(f"{name}: batch {number} is {what}: batches must be pairs (inputs, targets), or inputs alone")
@@ -105,26 +121,42 @@ def join(
         raise ValueError(f"{name}: batch {without[0]} has no targets, others have: give all or none")
     try:
         inputs = concatenate(every_input)
-        targets = None if without else concatenate(every_target)
+        targets = None if without else cast(Tensor, concatenate(every_target))
         count = count_samples(inputs)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if like is not None and _kind(inputs) != _kind(like):
         raise ValueError(f"{name}: batches hold {_kind(inputs)}, the example input is {_kind(like)}: give the same")
-    if count == 0 or (isinstance(targets, Tensor) and len(targets) != count):
+    if count == 0 or (targets is not None and len(targets) != count):
         found = 0 if targets is None else len(targets)
         raise ValueError(f"{name}: {count} inputs and {found} targets: as many are needed, and at least one")
-    return to_device(inputs, device), targets.to(device) if isinstance(targets, Tensor) else None
+    return to_device(inputs, device), None if targets is None else targets.to(device)
 
 
 def _kind(inputs: Inputs) -> str:
     """Say how a network would be called with inputs."""
     if isinstance(inputs, Mapping):
         return f"a mapping of {', '.join(map(str, sorted(inputs)))}"
-    return f"{len(inputs)} arguments" if isinstance(inputs, tuple) else "one tensor"
+    if isinstance(inputs, tuple):
+        return f"{len(inputs)} arguments"
+    return "one tensor" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+
+
+def _argument_count(batch: Any, like: Inputs | None) -> int | None:  # noqa: ANN401
+    """Return how many tensors of a flat batch are arguments, where the example input has several."""
+    if not isinstance(like, tuple) or not isinstance(batch, tuple | list):
+        return None
+    flat = all(isinstance(part, Tensor | ndarray) for part in batch)
+    return len(like) if flat and len(batch) - len(like) in (0, 1) else None
+
+
+def _as_tensor(value: Any) -> Any:  # noqa: ANN401
+    """Return arrays of NumPy as tensors, anything else as it is."""
+    return torch.from_numpy(value) if isinstance(value, ndarray) else value
 
 
 def _checked_targets(name: str, number: int, targets: Any) -> Tensor:  # noqa: ANN401
+    targets = _as_tensor(targets)
     if not isinstance(targets, Tensor):
         raise ValueError(f"{name}: the targets of batch {number} are a {type(targets).__name__}: give one tensor")
     return targets
@@ -132,7 +164,9 @@ def _checked_targets(name: str, number: int, targets: Any) -> Tensor:  # noqa: A
 
 def _is_labelled(batches: Any) -> bool:  # noqa: ANN401
     """Whether a pair of tensors is one batch with its class numbers, and not two batches."""
-    if not isinstance(batches, tuple) or len(batches) != 2 or not all(isinstance(part, Tensor) for part in batches):
+    if not isinstance(batches, tuple) or len(batches) != 2:
         return False
-    inputs, targets = batches
+    inputs, targets = map(_as_tensor, batches)
+    if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+        return False
     return inputs.is_floating_point() and not targets.is_floating_point() and len(inputs) == len(targets)

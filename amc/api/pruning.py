@@ -18,7 +18,7 @@ from amc.config.policies import make_policy
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
-from amc.weights.wrappers import bare
+from amc.weights.wrappers import bare, check_precision
 from baselines.uniform import uniform_trial
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs
@@ -98,6 +98,7 @@ def prune(
         ValueError: an argument is unknown or out of range, or no trial is within the target.
     """
     model = bare(model)
+    check_precision(model)
     searcher = _make_policy(policy, seed)
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
     asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}

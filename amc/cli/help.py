@@ -45,7 +45,8 @@ def groups_of(command: str) -> list[str]:
 
 def choices(group: str) -> list[str]:
     """Return the choices of a group that come with this package."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    folder = CONF / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def _lines(command: str, policy: str) -> Iterator[str]:

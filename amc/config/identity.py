@@ -20,6 +20,7 @@ NOT_ASKED = {
     "data.folder",
     "export",
     "runtimes",
+    "latency.rounds",
     "tracker",
     "overwrite",
 }

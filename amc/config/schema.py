@@ -99,6 +99,7 @@ class LatencyConfig:
     Attributes:
         batch: images a pass.
         threads: of the runtime on the CPU.
+        rounds: passes of each network that a run is timed by; more of them make the intervals narrower.
         table: a table that ``python -m amc.profile`` wrote, here or on another machine; null measures one here.
 
     Raises:
@@ -107,6 +108,7 @@ class LatencyConfig:
 
     batch: int = setting(1, Interval(1, 4096))
     threads: int = setting(1, Interval(1, 1024))
+    rounds: int = setting(101, Interval(11, 10_000))
     table: str | None = None
 
     def __post_init__(self) -> None:

@@ -62,6 +62,9 @@ def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -
         difference = exported.difference
         compared = "not compared: pip install onnxruntime" if difference is None else f"differs by {difference:.1e}"
         yield from _written(output / exported.name, shape, f"outputs against torch's: {compared}")
+    if header.mean and any(header.mean):
+        mean, deviation = (", ".join(f"{value:.4g}" for value in each) for each in (header.mean, header.std))
+        yield f"normalised: (bytes - [{mean}]) / [{deviation}], by channel"
     if int8 and data is not None:
         yield from _in_int8(data, output, shape)
     if output.resolve() == folder.resolve():

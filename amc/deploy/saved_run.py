@@ -30,6 +30,8 @@ def saved_config(folder: Path) -> SearchConfig:
     register_schemas()
     try:
         written = OmegaConf.load(path)
+        if isinstance(written, DictConfig) and isinstance(written.get("scoring"), str):
+            written.scoring = {"name": written.scoring}  # as it was before it was a group
         composed = OmegaConf.merge(editable(SCHEMAS["search"]), written)
     except (OmegaConfBaseException, YAMLError, OSError) as error:
         raise RefusedInput(f"{path}: no configuration of a search ({str(error).splitlines()[0]})") from error

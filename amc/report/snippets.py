@@ -1,6 +1,7 @@
 """Code that uses what a run left, with the run's own folder in it."""
 
 import shlex
+from typing import NamedTuple
 
 ZOO = """\
 import amc
@@ -13,43 +14,56 @@ logits = model(images)
 """
 OWN = """\
 import amc
+from amc.weights.loading import read_header
 
 folder = {folder!r}
 model = amc.load(folder, model=dense)  # dense: the network that was pruned, or a function that builds it
+images = read_header(folder).normalization(own_images)  # as the data has them: bytes of files, or floats as they are
+logits = model(images)
 """
+FILES = {"onnx": "pruned.onnx", "openvino": "pruned.xml", "pt2": "pruned.pt2"}
 EXPORTS = {
     "onnx": """\
 import onnxruntime
 
-session = onnxruntime.InferenceSession({folder!r} + "/pruned.onnx")
+session = onnxruntime.InferenceSession({file!r})
 logits = session.run(None, {{"images": images}})[0]
 """,
     "openvino": """\
 import openvino
 
-network = openvino.Core().compile_model({folder!r} + "/pruned.xml", "CPU")
+network = openvino.Core().compile_model({file!r}, "CPU")
 logits = network([images])[0]
 """,
     "pt2": """\
 import torch
 
-network = torch.export.load({folder!r} + "/pruned.pt2").module()
+network = torch.export.load({file!r}).module()
 logits = network(images)
 """,
 }
 """How a network is loaded that was exported; ``images`` is a normalised batch in float32."""
 
 
-def snippets(folder: str, *, in_zoo: bool) -> list[tuple[str, str]]:
+class Snippet(NamedTuple):
+    """What code is for, the command that comes before it, if any, and the code."""
+
+    title: str
+    command: str
+    code: str
+
+
+def snippets(folder: str, *, in_zoo: bool) -> list[Snippet]:
     """Return what to do, and the code for it: for PyTorch, and for every format that networks are exported in.
 
     Args:
         folder: of the run, as code is to name it.
         in_zoo: whether the network can be built from what the file says.
     """
-    python = ("In PyTorch:", (ZOO if in_zoo else OWN).format(folder=folder))
     exported = [
-        (f"After python -m amc.export {shlex.quote(folder)} --format {name}:", code.format(folder=folder))
-        for name, code in EXPORTS.items()
+        Snippet(
+            "After", f"python -m amc.export {shlex.quote(folder)} --format {name}", code.format(file=f"{folder}/{file}")
+        )
+        for (name, code), file in zip(EXPORTS.items(), FILES.values(), strict=True)
     ]
-    return [python, *exported]
+    return [Snippet("In PyTorch", "", (ZOO if in_zoo else OWN).format(folder=folder)), *exported]

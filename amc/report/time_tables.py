@@ -27,7 +27,7 @@ def time_rows(result: Result, runtime: str) -> list[Row]:
         rows += [
             Row(f"batch {batch}", tuple(_time(row) for row in three)),
             Row("95% interval", (Cell("-"), *(_interval(row) for row in three[1:]))),
-            Row("images a second", tuple(Cell(f"{row.images_per_second:.4g}") for row in three)),
+            Row("images a second", tuple(Cell(f"{row.images_per_second:.0f}") for row in three)),
             Row("FLOPs as time", (Cell("-"), *_arrived(result, three))),
         ]
     files = networks[: len(NETWORKS)]

@@ -95,7 +95,8 @@ def _in_runtime(runtime: str, data: DeviceData, outcome: Outcome, cfg: SearchCon
         sparse = on_sparse_kernels(pruned)
         networks["found, fp16"] = InHalf(pruned)
         networks[f"found, fp16, 2:4 kernels in {len(sparse.layers)} layers"] = sparse.model
-    return time_networks(runtime, networks, images, files, batches=batches, threads=cfg.latency.threads)
+    asked = cfg.latency
+    return time_networks(runtime, networks, images, files, batches=batches, threads=asked.threads, rounds=asked.rounds)
 
 
 def pruned_scores(stage: Stage, tuned: Tuned, score: Score, latency_ms: float) -> PrunedScores:

@@ -28,7 +28,7 @@ from amc.store.run_folders import LATENCY_TABLE, holds_run
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.errors import first_line
-from envs.engine.plugins import find
+from envs.engine.plugins import find, import_fault
 from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need
@@ -162,7 +162,7 @@ def _settings_of(target: object) -> frozenset[str]:
     try:
         kind = get_object(str(target))
     except Exception as error:  # importing runs the user's code
-        raise ConfigError(f"policy._target_={target} cannot be imported; is it on PYTHONPATH?") from error
+        raise ConfigError(f"policy._target_={target} {import_fault(str(target), error)}") from error
     try:
         return frozenset(inspect.signature(kind).parameters)
     except (TypeError, ValueError):  # what is written in C may tell nothing

@@ -93,7 +93,7 @@ def _pt2(network: nn.Module, example: Tensor) -> Exported:
         path = Path(folder) / PT2_FILE
         path.write_bytes(content)
         again = torch.export.load(path).module()
-    with torch.inference_mode():
+    with torch.no_grad():
         found = again(example)
     return Exported({PT2_FILE: content}, _apart(found, network, example))
 

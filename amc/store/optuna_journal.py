@@ -69,14 +69,17 @@ def together(runs: Sequence[SearchedRun]) -> list[SearchedRun]:
     for run in runs:
         asked = (str(run.attributes[name]) for name in SHOWN if name not in ("policy", "seed"))
         by_problem[(*asked, *run.layers)].append(run)
-    found = []
+    found: list[SearchedRun] = []
     for same in by_problem.values():
         if len(same) > 1:
             first = same[0]
             shown = {name: first.attributes[name] for name in SHOWN if name not in ("policy", "seed")}
-            name = "{}: {} at {}".format(
-                os.path.commonpath([run.name for run in same]), shown["model"], shown["target"]
+            where = os.path.commonpath([run.name for run in same])
+            name = "{}: {model} on {data} at {target} of {resource}, {granularity} by {criterion}".format(
+                where, **shown
             )
+            twins = sum(each.name.startswith(name) for each in found)  # what a name says may not tell layers apart
+            name += f" ({twins + 1})" if twins else ""
             trials = [trial for run in same for trial in run.trials]
             owners = [{key: run.attributes[key] for key in ("policy", "seed")} for run in same for _ in run.trials]
             found.append(SearchedRun(name, first.layers, trials, shown, owners))

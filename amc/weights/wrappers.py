@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 PREFIXES = ("module.", "_orig_mod.")
@@ -34,6 +36,20 @@ def bare(model: Any) -> nn.Module:  # noqa: ANN401  whatever a caller takes for 
             "of torch.distributed.checkpoint.state_dict.get_model_state_dict(full_state_dict=True)"
         )
     return model
+
+
+def check_precision(model: nn.Module) -> None:
+    """Check that a network computes in single precision, as the search and its least squares do.
+
+    Raises:
+        ValueError: it has weights in another.
+    """
+    for name, each in model.named_parameters():
+        if each.is_floating_point() and each.dtype != torch.float32:
+            raise ValueError(
+                f"model.{name} is {str(each.dtype).removeprefix('torch.')}: give model.float() and inputs of float32, "
+                "and convert the smaller network back"
+            )
 
 
 def without_prefixes(names: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +84,8 @@ def _fault(module: nn.Module) -> str:
         return "scripted or traced, its code is fixed: give the torch.nn.Module that it was made of"
     if kind.__name__ == "FullyShardedDataParallel":
         return "wrapped in FSDP, which shards weights: give the network itself with its full state dict, in one process"
+    if isinstance(module, GraphModule) and hasattr(module, "_guards_fn"):
+        return "an exported program, whose shapes are fixed: give the torch.nn.Module that it was made of"
     if _is_compiled(module):
         return "compiled: give the network as it was before torch.compile, and compile the smaller one"
     if kind.__module__.startswith(QUANTISED) or any(_is_quantised(each) for each in module.parameters(recurse=False)):

@@ -13,6 +13,7 @@ from hydra.utils import get_object
 from amc.environment import public, unmarked
 from amc.errors import ConfigError, UserError
 from envs.engine.errors import first_line
+from envs.engine.plugins import import_fault
 
 
 def call_target(
@@ -73,14 +74,7 @@ def _locate(setting: str, path: str) -> Callable[..., object]:
     try:
         found = get_object(path)
     except Exception as error:  # importing runs the user's code
-        raise ConfigError(f"{setting} cannot be imported ({_cause(error)}); is it on PYTHONPATH?") from error
+        raise ConfigError(f"{setting} {import_fault(path, error)}") from error
     if not callable(found):
         raise ConfigError(f"{setting} is a {type(found).__name__}, not a function or class")
     return found
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of what an import failed of, without what Hydra says around it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return first_line(error)

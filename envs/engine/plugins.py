@@ -13,6 +13,7 @@ References:
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -49,9 +50,22 @@ def find(kind: str, name: str, table: Mapping[str, Known]) -> Known:
     try:
         found: Known = offered.load() if offered is not None else _imported(name)
     except Exception as error:  # importing runs the user's code
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{name} cannot be imported ({line}); is it on PYTHONPATH?") from error
+        raise ValueError(f"{name} {import_fault(name, error)}") from error
     return found
+
+
+def import_fault(path: str, error: Exception) -> str:
+    """Say why a dotted path names nothing: what its module has of a similar name, or what importing failed of."""
+    module, _, attribute = path.rpartition(".")
+    cause: BaseException = error
+    while cause.__cause__ is not None:  # Hydra says much around it
+        cause = cause.__cause__
+    found = sys.modules.get(module)
+    missing = isinstance(cause, AttributeError) or getattr(cause, "name", None) == path
+    if found is not None and missing and not hasattr(found, attribute):
+        return f"cannot be imported: {module} has no {attribute}{nearest(attribute, tuple(vars(found)))}"
+    line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    return f"cannot be imported ({line}); is it on PYTHONPATH?"
 
 
 def nearest(name: object, names: Mapping[str, Any] | tuple[str, ...]) -> str:

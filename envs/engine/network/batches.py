@@ -1,11 +1,12 @@
-"""Many samples of a network's inputs, cut along their first dimension: one tensor, or a tuple or dict of tensors."""
+"""Many samples of a network's inputs, cut along their first dimension: a tensor, or a tuple, dict or object of some."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from envs.engine.network.calls import Inputs, flatten_outputs, map_tensors
+from envs.engine.network.calls import Inputs, fields_of, flatten_outputs, map_tensors, with_fields
 
 SampleIndex = slice | Tensor
 """Which samples: a slice of them, or their numbers, int64, shape ``(n,)``."""
@@ -56,23 +57,29 @@ def concatenate(batches: Sequence[Inputs]) -> Inputs:
     for number, batch in enumerate(batches):
         if _layout(batch) != _layout(first):
             raise ValueError(f"batch {number} has other inputs than batch 0: all need the same tensors")
-    columns = [_concatenate_tensors(parts) for parts in zip(*map(_parts, batches), strict=True)]
+    columns = [
+        _concatenate_tensors(parts) for parts in zip(*(_parts(batch).values() for batch in batches), strict=True)
+    ]
     if isinstance(first, Tensor):
         return columns[0]
-    return dict(zip(sorted(first), columns, strict=True)) if isinstance(first, Mapping) else tuple(columns)
+    if isinstance(first, tuple):
+        return tuple(columns)
+    joined = dict(zip(_parts(first), columns, strict=True))
+    return joined if isinstance(first, Mapping) else with_fields(first, joined)
 
 
 def _layout(inputs: Inputs) -> object:
     """Return what two batches must have in common to be put together."""
-    if isinstance(inputs, Mapping):
-        return sorted(inputs)
-    return len(inputs) if isinstance(inputs, tuple) else None
+    return type(inputs) if isinstance(inputs, Tensor) else (isinstance(inputs, tuple), list(_parts(inputs)))
 
 
-def _parts(inputs: Inputs) -> list[object]:
+def _parts(inputs: Inputs) -> dict[Any, Any]:
+    """Return what is to be put together, by name or position; of an object that is its tensors only."""
     if isinstance(inputs, Mapping):
-        return [inputs[name] for name in sorted(inputs)]
-    return list(inputs) if isinstance(inputs, tuple) else [inputs]
+        return {name: inputs[name] for name in sorted(inputs)}
+    if (fields := fields_of(inputs)) is not None:
+        return {name: fields[name] for name in sorted(fields) if isinstance(fields[name], Tensor)}
+    return dict(enumerate(inputs if isinstance(inputs, tuple) else [inputs]))
 
 
 def _concatenate_tensors(parts: Sequence[object]) -> Tensor:

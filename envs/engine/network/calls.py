@@ -1,8 +1,9 @@
 """How a forward pass calls the modules of a network: shapes, order and counts, seen by hooks."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,17 @@ from torch import Tensor, nn
 from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import channel_dims_of
 
-Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
-"""What a network is called with: one tensor, positional arguments or keyword arguments."""
+
+class BatchObject(Protocol):
+    """A batch as some loaders make it: an object that holds tensors, moves by ``to`` and is a single argument."""
+
+    def to(self, device: Any, /) -> Any:  # noqa: ANN401  what it returns is the loader's
+        """Return the batch on a device."""
+        ...
+
+
+Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any] | BatchObject
+"""What a network is called with: one tensor, positional or keyword arguments, or an object that holds tensors."""
 
 MAIN_OUTPUTS = ("logits", "out")
 """Names of the output that matters: in Hugging Face's networks, and in torchvision's for segmentation."""
@@ -47,13 +57,20 @@ def flatten_outputs(outputs: Any) -> list[Tensor]:  # noqa: ANN401
     """Return the tensors of a network's output, whatever tuples, lists, mappings and dataclasses they come in."""
     if isinstance(outputs, Tensor):
         return [outputs]
-    if is_dataclass(outputs) and not isinstance(outputs, Mapping):
-        outputs = vars(outputs)
+    outputs = outputs if (fields := fields_of(outputs)) is None else fields
     if isinstance(outputs, Mapping):
         outputs = list(outputs.values())
     if isinstance(outputs, list | tuple):
         return [tensor for output in outputs for tensor in flatten_outputs(output)]
     return []
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  whatever a network takes or returns
+    """Return what a dataclass or a batch object holds, by attribute; ``None`` for anything else."""
+    if isinstance(value, Tensor | Mapping | tuple | list | nn.Module | type):
+        return None
+    holds = is_dataclass(value) or callable(getattr(value, "to", None))
+    return getattr(value, "__dict__", None) if holds else None
 
 
 def main_output(outputs: Any) -> Any:  # noqa: ANN401  whatever a network returns
@@ -75,12 +92,33 @@ def main_output(outputs: Any) -> Any:  # noqa: ANN401  whatever a network return
 
 
 def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
-    """Apply ``function`` to every tensor among the inputs of a network."""
+    """Apply ``function`` to every tensor among the inputs of a network.
+
+    Raises:
+        ValueError: they are nothing that a network can be called with.
+    """
+
+    def mapped(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: function(value) if isinstance(value, Tensor) else value for name, value in values.items()}
+
     if isinstance(inputs, Tensor):
         return function(inputs)
+    if isinstance(inputs, tuple):
+        return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
     if isinstance(inputs, Mapping):
-        return {name: function(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
-    return tuple(function(value) if isinstance(value, Tensor) else value for value in inputs)
+        return mapped(inputs)
+    if (fields := fields_of(inputs)) is None:
+        raise ValueError(
+            f"inputs are a {type(inputs).__name__}: a tensor, or a tuple, mapping or object of some is needed"
+        )
+    return cast(Inputs, with_fields(inputs, mapped(fields)))
+
+
+def with_fields(value: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401  an object of anyone's class
+    """Return a copy of a batch object that holds something else."""
+    made = copy.copy(value)
+    vars(made).update(fields)
+    return made
 
 
 def batch_size(inputs: Inputs) -> int:

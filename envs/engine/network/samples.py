@@ -33,7 +33,7 @@ class Samples(NamedTuple):
             ValueError: there are no labels, or not one a sample.
         """
         if self.labels is None:
-            raise ValueError("this criterion needs the labels of the calibration data: pass calibration_labels")
+            raise ValueError("this criterion looks at gradients: calibration has to be pairs (inputs, targets)")
         count = count_samples(self.inputs)
         if len(self.labels) != count:
             raise ValueError(f"{count} calibration inputs but {len(self.labels)} labels: one each is needed")

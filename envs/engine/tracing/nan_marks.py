@@ -136,13 +136,29 @@ class NanProbe:
             outputs = flatten_outputs(forward(self._model, inputs))
         except PassIsOver:
             return self.seen
+        except Exception:  # the user's forward: a detector that chooses boxes by their scores finds none in NaN
+            if not self._begun:
+                raise
+            return self._broken(samples, last)
         floats = ((number, output) for number, output in enumerate(outputs) if output.is_floating_point())
         for number, output in floats:
             self.seen.reached |= self._by_sample(("", OUTPUT, number), output)
         return self.seen
 
+    def _broken(self, samples: Sequence[Marks], last: str) -> Seen:
+        """Return what samples saw that no pass takes together; marks that break one alone count as reaching its end."""
+        if len(samples) == 1:
+            self.seen.reached |= True
+            return self.seen
+        seen = Seen(0)
+        for marks in samples:
+            seen = seen.extended(self._run_once([marks], last))
+        return seen
+
     def _by_sample(self, place: Place, tensor: Tensor) -> Tensor:
         """Return which samples of a tensor hold NaN, bool, ``(samples,)``."""
+        if not tensor.numel():  # a detector that finds nothing
+            return torch.zeros(self.seen.samples, dtype=torch.bool)
         axis = self._axes.get(place)
         if axis is None:
             return tensor.amax().isnan().cpu().expand(self.seen.samples)
@@ -170,7 +186,7 @@ class NanProbe:
         if not self._begun:
             return
         for number, tensor in enumerate(tensors_of(value)):
-            rows = self._by_sample((name, READ, number), tensor) if tensor.numel() else torch.tensor(False)
+            rows = self._by_sample((name, READ, number), tensor)
             if bool(rows.any()):
                 self.seen.stops[name] = self.seen.stops[name] | rows if name in self.seen.stops else rows
 

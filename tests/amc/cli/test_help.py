@@ -3,7 +3,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from amc.cli.help import help_text
+from amc.cli.help import choices, help_text
 from amc.config.composing import composed_search
 from amc.config.policies import policy_names
 
@@ -30,6 +30,10 @@ def test_every_key_is_there_with_its_meaning_values_and_default() -> None:
     assert "one of" not in said["granularity"]
     assert "channel, element, vector, kernel, n_m" in said["granularity"]
     assert said["policy.warm_up"].endswith("(0.05)")
+
+
+def test_choices_in_folders_are_listed_as_they_are_asked_for() -> None:
+    assert {"smoke", "paper/resnet56_cifar10"} <= set(choices("experiment"))
 
 
 def test_no_key_of_a_search_is_missing() -> None:

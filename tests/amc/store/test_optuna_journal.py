@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from amc.errors import ConfigError, RefusedInput
-from amc.store.optuna_journal import as_optuna_trial, export_studies, journal, read_run
+from amc.store.optuna_journal import as_optuna_trial, export_studies, journal, read_run, together
 from amc.store.results import Result, RunFolder
 from baselines.optuna_search import quiet_optuna
 from envs.search import Trial
@@ -53,11 +53,23 @@ def test_optuna_reads_every_run_as_a_study(folders: list[Path], tmp_path: Path, 
 
 def test_the_runs_of_a_problem_are_one_study_besides(folders: list[Path], tmp_path: Path) -> None:
     *runs, whole = opened(export_studies(tmp_path / "journal.log", folders))
-    assert whole.study_name == f"{tmp_path}: mobilenet at 0.5"
+    assert whole.study_name == f"{tmp_path}: mobilenet on digits at 0.5 of flops, channel by l1"
     assert len(whole.trials) == sum(len(run.trials) for run in runs)
     assert [trial.user_attrs["policy"] for trial in whole.trials] == [
         run.user_attrs["policy"] for run in runs for _ in run.trials
     ]
+
+
+def test_problems_that_differ_in_any_way_are_studies_of_their_own(folders: list[Path], tmp_path: Path) -> None:
+    runs = [read_run(folder) for folder in folders]
+    other = [run._replace(attributes=run.attributes | {"criterion": "l2"}) for run in runs]
+    deeper = [run._replace(layers=[*run.layers, "one_more"]) for run in runs]
+    studies = together([*runs, *other, *deeper])
+    first = f"{tmp_path}: mobilenet on digits at 0.5 of flops, channel by "
+    assert [study.name for study in studies] == [f"{first}l1", f"{first}l2", f"{first}l1 (2)"]
+    path = tmp_path / "journal.log"
+    path.write_text(journal(studies[:2]))
+    assert len(opened(path)) == 2
 
 
 def test_the_best_is_the_best_feasible_trial(folders: list[Path], tmp_path: Path, sample_trials: list[Trial]) -> None:

@@ -42,7 +42,8 @@ def test_a_target_gets_its_arguments_and_what_it_has_parameters_for() -> None:
 @pytest.mark.parametrize(
     ("name", "args", "needed", "said"),
     [
-        ("nothing", None, {}, "cannot be imported"),
+        ("nothing", None, {}, "cannot be imported: .* has no nothing$"),
+        ("Owm", None, {}, "cannot be imported: .* has no Owm; did you mean Own"),
         ("NUMBER", None, {}, "is a int, not a function"),
         ("Own", [1], {}, r"model.args=\[1\]"),
         ("failing", {"depth": 1}, {}, "unexpected keyword argument 'depth'"),
@@ -56,7 +57,7 @@ def test_one_line_says_what_is_wrong_with_a_target(name: str, args: Any, needed:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("path", ["no_such_package.build", "no_such_package", "", "..", "os.path.no"])
+@pytest.mark.parametrize("path", ["no_such_package.build", "no_such_package", "", ".."])
 def test_a_path_that_leads_nowhere_is_named(path: str) -> None:
     with pytest.raises(ConfigError, match=r"model._target_=.*is it on PYTHONPATH") as error:
         call_target("model", path, None, {})

@@ -204,6 +204,7 @@ def test_a_faulty_graph_is_noticed_whatever_the_weights_hide() -> None:
 
 def test_rounding_errors_are_no_fault() -> None:
     """A large number added and taken away leaves few digits: the check at the door looks again with more of them."""
+    torch.manual_seed(0)  # so few digits that by chance nothing differs
 
     def rounded(net: Net, images: Tensor) -> Tensor:
         return tied(net, images) + 1e5 - 1e5
