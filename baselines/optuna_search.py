@@ -1,14 +1,16 @@
 """Optuna's samplers: black-box search that sees only a strategy and its reward."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.known_strategies import known_strategies
-from envs.engine.fields import Interval, OneOf, check_settings, setting
-from envs.engine.settings import SEEDS
+from envs.engine.fields import OneOf, check_settings, setting
+from envs.engine.settings import AHEAD, SEEDS
+from envs.engine.types import Strategy
 from envs.search import RecordTrials, Trial
 
 if TYPE_CHECKING:
@@ -36,9 +38,9 @@ class OptunaSearch:
         tell_executed: tell the sampler the ratios that the environment executed instead of those it proposed. On the
             network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
             and hurt in the other cases: most of all the Gaussian process with ``bound``.
-
-        at_once: proposals asked for together, and scored side by side where the engine can; from 2 on the sampler knows
-            less of those before, so that trials differ from those of 1.
+        at_once: proposals made before the first of them is known, so that workers have something to do; null for one a
+            worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, and takes those on the way for
+            bad (TPE's constant liar).
 
     Raises:
         ValueError: there is no such sampler, or a value is out of range.
@@ -53,7 +55,7 @@ class OptunaSearch:
     seed: int = setting(0, SEEDS)
     start: str = setting("random", OneOf(STARTS))
     tell_executed: bool = False
-    at_once: int = setting(1, Interval(1, 1024))
+    at_once: int | None = setting(None, AHEAD)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -69,14 +71,18 @@ class OptunaSearch:
                 for strategy in known_strategies(env.problem).values():
                     lowest = (max(keep, space[name].low) for name, keep in zip(space, strategy, strict=True))
                     study.enqueue_trial(dict(zip(space, lowest, strict=True)))
-            while env.remaining:
-                asked = [study.ask(dict(space)) for _ in range(min(self.at_once, env.remaining))]
-                trials = env.play_strategies([tuple(each.params[name] for name in space) for each in asked])
-                for each, trial in zip(asked, trials, strict=True):
-                    if self.tell_executed:
-                        _replace(study, each.number, trial, space)
-                    else:
-                        study.tell(each, trial.reward)
+            asked: deque[optuna.Trial] = deque()
+
+            def proposals() -> Iterator[Strategy]:
+                while True:
+                    asked.append(study.ask(dict(space)))
+                    yield tuple(asked[-1].params[name] for name in space)
+
+            for trial in env.play_ahead(proposals(), self.at_once or env.problem.workers):
+                if self.tell_executed:
+                    _replace(study, asked.popleft().number, trial, space)
+                else:
+                    study.tell(asked.popleft(), trial.reward)
 
 
 def make_sampler(name: str, seed: int) -> "BaseSampler":
@@ -85,7 +91,7 @@ def make_sampler(name: str, seed: int) -> "BaseSampler":
 
     made: dict[str, Callable[[], BaseSampler]] = {
         # Said explicitly because Optuna 4 and 5 differ in their default.
-        "tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True),
+        "tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
         "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
         "gp": lambda: samplers.GPSampler(seed=seed),
         # Optuna's 50 would be three generations of a usual budget.

@@ -10,6 +10,7 @@ from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
+from envs.workers.settings import WorkersSettings
 
 AUTO = "auto"
 PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
@@ -155,6 +156,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         stages: how often to search, prune and fine-tune on the way to the target, see
             ``amc.run.rounds.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
+        workers: who evaluates strategies.
         metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
             better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
@@ -173,6 +175,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    workers: WorkersSettings = field(default_factory=WorkersSettings)
     metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING
@@ -187,6 +190,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         ProblemSettings.__post_init__(self)
         if self.scoring.name == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
+        if self.scoring.name == "racing" and self.workers.name != "none":
+            raise ValueError("scoring=racing needs workers=none: every candidate races against all before it")
         if self.metric is not None and not is_own("metrics", self.metric):
             raise ValueError(f"metric={self.metric}: must be null, or the path of a function, my_package.my_metric")
         if self.metric is not None and self.scoring.name != "full":

@@ -61,5 +61,7 @@ def _validate_search(cfg: SearchConfig) -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if "onnx" in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+    if cfg.workers.name == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError("workers=ray needs ray: pip install 'amc-search[ray]'")
     if cfg.tracker is not None:
         make_tracker(cfg.tracker)

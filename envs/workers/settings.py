@@ -1,0 +1,37 @@
+"""Who evaluates the strategies of a search, as users choose it."""
+
+from dataclasses import dataclass
+
+from envs.engine.fields import Interval, OneOf, check_settings, setting
+
+WORKERS = ("none", "local", "ray")
+
+
+@dataclass(frozen=True)
+class WorkersSettings:
+    """Who evaluates strategies.
+
+    Attributes:
+        name: none for the process of the search, local for processes of this machine, ray for actors of Ray.
+        n: how many workers. Policies that go by rewards make as many proposals before they know the first one's reward,
+            so that their trials depend on it.
+        threads: of torch in each.
+        gpus: of each, for ray; 0.25 lets four share one.
+        address: of a running Ray; null for that of RAY_ADDRESS, or where there is none for one on this machine.
+
+    Raises:
+        ValueError: a value is out of range, or two do not go together.
+    """
+
+    name: str = setting("none", OneOf(WORKERS))
+    n: int = setting(1, Interval(1, 4096))
+    threads: int = setting(1, Interval(1, 1024))
+    gpus: float = setting(0.0, Interval(0, 64))
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.name == "none" and self.n > 1:
+            raise ValueError(f"n={self.n}: goes with workers=local or workers=ray")
+        if self.name != "ray" and (self.gpus or self.address is not None):
+            raise ValueError(f"{'gpus' if self.gpus else 'address'}: goes with workers=ray")
