@@ -38,7 +38,7 @@ class OptunaSearch:
         tell_executed: tell the sampler the ratios that the environment executed instead of those it proposed. On the
             network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
             and hurt in the other cases: most of all the Gaussian process with ``bound``.
-        at_once: proposals made before the first of them is known, so that workers have something to do; null for one a
+        at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
             worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, and takes those on the way for
             bad (TPE's constant liar).
 
@@ -78,7 +78,7 @@ class OptunaSearch:
                     asked.append(study.ask(dict(space)))
                     yield tuple(asked[-1].params[name] for name in space)
 
-            for trial in env.play_ahead(proposals(), self.at_once or env.problem.workers):
+            for trial in env.play_ahead(proposals(), self.at_once or env.problem.ahead):
                 if self.tell_executed:
                     _replace(study, asked.popleft().number, trial, space)
                 else:

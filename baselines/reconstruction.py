@@ -48,7 +48,7 @@ class Reconstruction:
         seed: the same seed gives the same trials.
         local_search: spend the remaining episodes; without it one episode is played.
         step: standard deviation of the change of a weight's logarithm.
-        at_once: proposals made before the first of them is known, so that workers have something to do; null for one a
+        at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
             worker, 1 without any. Trials depend on it: the best so far is then the best of those that are known.
 
     Raises:
@@ -74,7 +74,7 @@ class Reconstruction:
         nearby = WeightSearch(LeastError(env.problem.budget), np.random.default_rng(self.seed), self.step)
         proposals = iter(nearby.propose, None)
         wanted = proposals if self.local_search else islice(proposals, 1)
-        for trial in env.play_ahead(wanted, self.at_once or env.problem.workers):
+        for trial in env.play_ahead(wanted, self.at_once or env.problem.ahead):
             nearby.learn(trial)
 
 

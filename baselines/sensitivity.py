@@ -65,7 +65,7 @@ class SensitivityAnalysis:
             ``metric`` as published. A score without a loss is watched by its metric.
         refine: whether step 5 is taken; without it the analysis is as published and leaves its episodes unused.
         at_once: strategies of step 5 that are asked for before the first of them is known, so that workers have
-            something to do; null for one a worker, 1 without any. The trials of that step depend on it.
+            something to do; null for two a worker, 1 without any. The trials of that step depend on it.
 
     Raises:
         ValueError: a value is out of range.
@@ -88,7 +88,7 @@ class SensitivityAnalysis:
 
     def search(self, env: RecordTrials) -> None:
         """Score layers, play the strategy of the threshold, and improve on it until no episode is left."""
-        budget, ahead = env.problem.budget, self.at_once or env.problem.workers
+        budget, ahead = env.problem.budget, self.at_once or env.problem.ahead
         points = min(int(self.probing * env.remaining), env.remaining - 2)
         ratio = uniform_ratio(budget)
         uniform = run_episode(env, lambda _: ratio)

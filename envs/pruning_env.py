@@ -186,9 +186,9 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         return self.engine.at_once if isinstance(self.engine, EvaluatesMany) else 1
 
     @property
-    def workers(self) -> int:
-        """How many proposals a policy should make ahead of the first one's reward, see ``EvaluatesAhead``."""
-        return self.engine.workers if isinstance(self.engine, EvaluatesAhead) else 1
+    def ahead(self) -> int:
+        """How many proposals a policy should make before it knows the first one's reward, see ``EvaluatesAhead``."""
+        return self.engine.ahead if isinstance(self.engine, EvaluatesAhead) else 1
 
     def score(self, strategy: Strategy) -> tuple[float, dict[str, Any]]:
         """Evaluate a strategy as it is, beyond the target or not: the reward and information of a last step.

@@ -134,7 +134,7 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
 
         Args:
             wanted: taken as late as ``ahead`` allows, and no more than there are episodes left.
-            ahead: how many are taken before the trial of the first is yielded: ``problem.workers`` where the next
+            ahead: how many are taken before the trial of the first is yielded: ``problem.ahead`` where the next
                 depend on what came of those before, ``problem.at_once`` where they do not.
         """
         if self.env is not self.problem:  # a wrapper between may change actions or rewards

@@ -62,7 +62,7 @@ class AMC(Learning):
             ``baselines.reconstruction``, or where no errors are known by strategies near the best. To the best of these
             episodes the actor is fitted before it plays.
         at_once: with planning, strategies that are asked for before the first of them is known, so that workers have
-            something to do; null for one a worker, 1 without any. Trials depend on it. Without planning, an episode
+            something to do; null for two a worker, 1 without any. Trials depend on it. Without planning, an episode
             begins when the one before has ended.
         local_search: without planning, fraction of the episodes that ``known`` spends so where errors are known, if
             that is more than ``warm_up``. After 25 episodes on networks in closed form whose errors were distorted
@@ -126,7 +126,7 @@ class AMC(Learning):
             ValueError: the start needs an engine that knows its reconstruction error.
         """
         if self.planning:
-            ahead = self.at_once or env.problem.workers
+            ahead = self.at_once or env.problem.ahead
             for _ in env.play_ahead(self._first_strategies(env), ahead):
                 pass
             rng = np.random.default_rng((self.seed, PLANS))

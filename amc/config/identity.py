@@ -79,7 +79,7 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
     del asked["workers"]
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
     if AT_ONCE in settings:
-        settings[AT_ONCE] = settings[AT_ONCE] or cfg.workers.n
+        settings[AT_ONCE] = settings[AT_ONCE] or cfg.workers.ahead
         if settings[AT_ONCE] == 1:
             del settings[AT_ONCE]  # as in runs of before policies asked for several strategies
     if cfg.model.checkpoint is not None:

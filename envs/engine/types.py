@@ -228,8 +228,8 @@ class EvaluatesAhead(Protocol):
     """What an engine may offer beside ``PruningEngine``: workers evaluate while further strategies are asked for."""
 
     @property
-    def workers(self) -> int:
-        """How many strategies are evaluated at a time."""
+    def ahead(self) -> int:
+        """How many strategies should be asked for before the evaluation of the first is known."""
 
     def evaluate_ahead(self, strategies: Iterator[Strategy], ahead: int) -> Iterator[Evaluation]:
         """Yield what ``evaluate`` would for one strategy after the other, in their order.

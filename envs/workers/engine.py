@@ -9,6 +9,7 @@ from typing import Any
 
 from envs.engine.types import Cost, Evaluation, Layer, PruningEngine, Strategy
 from envs.workers.crew import Answer, Crew, WorkersLost
+from envs.workers.settings import EACH
 
 LOSSES = 5
 """Workers that a strategy, or the start of workers, may cost before the fault is taken to be there."""
@@ -16,7 +17,7 @@ PATIENCE = 2.0
 """Times the longest evaluation so far, after which an evaluation is begun a second time where a worker is free."""
 LEAST_PATIENCE = 2.0
 """Seconds before which that is not worth it."""
-AHEAD = 4
+INDEPENDENT = 8
 """Strategies for each worker that are asked for where they do not depend on each other."""
 
 
@@ -74,14 +75,14 @@ class WorkersEngine(AbstractContextManager["WorkersEngine"]):
         return self._engine.layers
 
     @property
-    def workers(self) -> int:
-        """How many strategies are evaluated at a time."""
-        return self._crew.size
+    def ahead(self) -> int:
+        """How many strategies should be asked for before the evaluation of the first is known."""
+        return EACH * self._crew.size
 
     @property
     def at_once(self) -> int:
         """How many strategies keep all workers busy, the slow ones among them, while evaluations are taken in order."""
-        return AHEAD * self._crew.size
+        return INDEPENDENT * self._crew.size
 
     def cost(self, strategy: Strategy) -> Cost:
         """Return what the network pruned by ``strategy`` takes."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 
 WORKERS = ("none", "local", "ray")
+EACH = 2
+"""Proposals for each worker: one that is evaluated, and one that waits, so that nobody waits for who is slower."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +15,8 @@ class WorkersSettings:
 
     Attributes:
         name: none for the process of the search, local for processes of this machine, ray for actors of Ray.
-        n: how many workers. Policies that go by rewards make as many proposals before they know the first one's reward,
-            so that their trials depend on it.
+        n: how many workers. Policies that go by rewards make twice as many proposals before they know the first one's
+            reward, so that their trials depend on it.
         threads: of torch in each.
         gpus: of each, for ray; 0.25 lets four share one.
         address: of a running Ray; null for that of RAY_ADDRESS, or where there is none for one on this machine.
@@ -35,3 +37,8 @@ class WorkersSettings:
             raise ValueError(f"n={self.n}: goes with workers=local or workers=ray")
         if self.name != "ray" and (self.gpus or self.address is not None):
             raise ValueError(f"{'gpus' if self.gpus else 'address'}: goes with workers=ray")
+
+    @property
+    def ahead(self) -> int:
+        """How many proposals a policy makes, unless it is told otherwise, before it knows the first one's reward."""
+        return 1 if self.name == "none" else EACH * self.n
