@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections import Counter
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -33,6 +34,7 @@ SKIPPED = Counter(
     {
         "installs packages": 1,
         "needs Fashion-MNIST": 1,
+        "needs ray": 1,
         "needs timm and a folder of photos": 1,
         "starts a server": 2,
         "needs an account": 1,
@@ -121,6 +123,7 @@ def reader(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_code_blocks_of_a_page_run(page: Path) -> None:
     document = parse(page)
     document.namespace["no_fashion_mnist"] = not DEBIAN_FOLDER.is_dir()
+    document.namespace["no_ray"] = find_spec("ray") is None
     for example in document.examples():
         with suppress(SkipTest):
             example.evaluate()
