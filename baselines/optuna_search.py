@@ -41,6 +41,9 @@ class OptunaSearch:
         at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
             worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, and takes those on the way for
             bad (TPE's constant liar).
+        storage: address of a database with a study that several searches share, each with a seed of its own, such as
+            ``postgresql://host/name``; null for a study of this search alone. ``episodes`` are then those of the study.
+        study: its name there.
 
     Raises:
         ValueError: there is no such sampler, or a value is out of range.
@@ -56,15 +59,22 @@ class OptunaSearch:
     start: str = setting("random", OneOf(STARTS))
     tell_executed: bool = False
     at_once: int | None = setting(None, AHEAD)
+    storage: str | None = None
+    study: str | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.storage is not None and self.sampler == "cmaes":
+            raise ValueError("sampler=cmaes: runs what it reads from a shared study; take another one")
 
     def search(self, env: RecordTrials) -> None:
         """Play the sampler's proposals until no episode is left."""
         import optuna
 
         space = ratio_space(env)
+        if self.storage is not None:
+            self._share(env, space)
+            return
         with quiet_optuna():
             study = optuna.create_study(direction="maximize", sampler=make_sampler(self.sampler, self.seed))
             if self.start == "known":
@@ -83,6 +93,21 @@ class OptunaSearch:
                     _replace(study, asked.popleft().number, trial, space)
                 else:
                     study.tell(asked.popleft(), trial.reward)
+
+    def _share(self, env: RecordTrials, space: "Ratios") -> None:
+        from baselines.shared_study import SharedStudy
+
+        assert self.storage is not None  # noqa: S101  there is no other reason to be here
+        with quiet_optuna():
+            shared = SharedStudy(
+                self.storage,
+                self.study or "amc",
+                f"seed {self.seed}",
+                env.remaining,
+                lambda seed: make_sampler(self.sampler, seed),
+                self.seed,
+            )
+            shared.search(env, space)
 
 
 def make_sampler(name: str, seed: int) -> "BaseSampler":

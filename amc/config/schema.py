@@ -10,7 +10,7 @@ from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
-from envs.workers.settings import WorkersSettings
+from envs.workers.settings import StudySettings, WorkersSettings
 
 AUTO = "auto"
 PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
@@ -157,6 +157,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
             ``amc.run.rounds.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
         workers: who evaluates strategies.
+        study: where Optuna keeps its study.
         metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
             better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
@@ -176,6 +177,7 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     stages: int = setting(1, Interval(1, 16))
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     workers: WorkersSettings = field(default_factory=WorkersSettings)
+    study: StudySettings = field(default_factory=StudySettings)
     metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING

@@ -1,4 +1,4 @@
-"""Who evaluates the strategies of a search, as users choose it."""
+"""Who works on a search, as users choose it."""
 
 from dataclasses import dataclass
 
@@ -42,3 +42,17 @@ class WorkersSettings:
     def ahead(self) -> int:
         """How many proposals a policy makes, unless it is told otherwise, before it knows the first one's reward."""
         return 1 if self.name == "none" else EACH * self.n
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """A study of Optuna that several searches work on.
+
+    Attributes:
+        storage: address of its database, for ``policy=optuna``: ``postgresql://host/name``; null for one in memory. A
+            password comes from the environment, ``${oc.env:STUDY}``, or from ~/.pgpass.
+        name: of the study; null for amc.
+    """
+
+    storage: str | None = None
+    name: str | None = None
