@@ -97,7 +97,8 @@ class WeightSearch:
     def propose(self) -> Strategy | None:
         """Return the strategy of least error, then others near the best; none where ``TRIES`` draws gave no new one."""
         tried = self._logs
-        for attempt in range(TRIES):
+        # What is near the best is soon on the way where many are: then others are looked for farther away.
+        for attempt in range(TRIES * (1 + len(self._tried))):
             if self._proposed:
                 tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)
             strategy = self._least.strategy(np.exp(tried))

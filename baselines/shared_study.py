@@ -9,6 +9,7 @@ whoever holds it can see.
 import threading
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from envs.engine.types import Strategy
-from envs.search import RecordTrials, play_strategy
+from envs.search import NothingPlayed, RecordTrials, play_strategy
 
 if TYPE_CHECKING:
     import optuna
@@ -32,6 +33,8 @@ BEAT_SECONDS = 10
 BEATS_MISSED = 3
 """After which it has stopped."""
 WAIT_SECONDS = 0.5
+PROBLEM = "problem"
+"""What is noted of a study: what is searched."""
 PLAYER, PLACE, AGAIN = "player", "place", "again"
 """What is noted of a trial: who plays it, as which of its own, and which trial it is played in place of."""
 
@@ -49,7 +52,7 @@ class SharedStudy:
         beat: seconds between two beats of a trial's heart.
 
     Raises:
-        ValueError: the database cannot be reached, or a package is missing.
+        NothingPlayed: the database cannot be reached, or a package is missing.
     """
 
     def __init__(
@@ -72,7 +75,12 @@ class SharedStudy:
         )
 
     def search(self, env: RecordTrials, space: "Mapping[str, optuna.distributions.BaseDistribution]") -> None:
-        """Play until the study is complete, or no episode is left."""
+        """Play until the study is complete, or no episode is left.
+
+        Raises:
+            NothingPlayed: the study is of another problem.
+        """
+        self._check_problem(env)
         for trial in self._own():
             if not env.remaining:
                 return
@@ -84,6 +92,14 @@ class SharedStudy:
             asked.set_user_attr(PLACE, len(env.trials))
             asked.set_user_attr(PLAYER, self._player)
             self._play(env, asked.number, asked._trial_id, tuple(asked.params[name] for name in space))
+
+    def _check_problem(self, env: RecordTrials) -> None:
+        budget = env.problem.budget
+        layers = [(layer.name, layer.units) for layer in budget.engine.layers]
+        problem = f"{budget.resource} {budget.target:g} {zlib.crc32(repr(layers).encode()):x}"
+        if self._study.user_attrs.get(PROBLEM, problem) != problem:
+            raise NothingPlayed(f"study {self._study.study_name} is of another problem; choose another study.name")
+        self._study.set_user_attr(PROBLEM, problem)
 
     def _own(self) -> "list[FrozenTrial]":
         """Return what this search played before it was killed, in order, the last one perhaps not to its end."""
@@ -200,7 +216,7 @@ def connected(storage: str, beat: int) -> "RDBStorage":
     """Connect to a database.
 
     Raises:
-        ValueError: that does not work. The message does not hold the address, in which a password may be.
+        NothingPlayed: that does not work. The message does not hold the address, in which a password may be.
     """
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
@@ -210,4 +226,6 @@ def connected(storage: str, beat: int) -> "RDBStorage":
         return RDBStorage(storage, heartbeat_interval=beat, grace_period=BEATS_MISSED * beat)
     except (ImportError, SQLAlchemyError, StorageInternalError) as error:
         kind = storage.partition(":")[0]
-        raise ValueError(f"storage={kind}://...: cannot be used ({type(error.__cause__ or error).__name__})") from error
+        raise NothingPlayed(
+            f"storage={kind}://...: cannot be used ({type(error.__cause__ or error).__name__})"
+        ) from error

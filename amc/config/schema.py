@@ -215,6 +215,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
             )
         if self.max_drop is not None and (self.stages > 1 or self.scoring.name != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
+        if self.study.storage is not None and (self.stages > 1 or self.max_drop is not None):
+            raise ValueError("study.storage: goes with stages=1, and without max_drop")
         if self.latency.table is not None and not self.needs_table:
             raise ValueError("latency.table: goes with resource=latency or round_to=auto")
 

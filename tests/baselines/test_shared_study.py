@@ -1,11 +1,8 @@
 """Searches that share a study: none of its trials lost, none played for two."""
 
-import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +11,13 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from postgresql_server import postgresql_server
 
 from baselines.optuna_search import OptunaSearch, make_sampler, quiet_optuna, ratio_space
 from baselines.shared_study import AGAIN, PLACE, PLAYER, SharedStudy, counts
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials
+from envs.search import NothingPlayed, RecordTrials
 
 DRIVER = """
 import sys, time
@@ -27,7 +25,7 @@ from baselines.optuna_search import make_sampler, quiet_optuna, ratio_space
 from baselines.shared_study import SharedStudy
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials
+from envs.search import NothingPlayed, RecordTrials
 
 class Slow(AnalyticEngine):
     def evaluate(self, strategy):
@@ -121,34 +119,8 @@ def test_a_database_that_is_not_there_is_refused_without_its_address() -> None:
 
 @pytest.fixture
 def postgresql() -> Iterator[str]:
-    """A server of one's own, of a user without rights, reached by a socket in a folder that goes with it."""
-    pytest.importorskip("psycopg")
-    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), shutil.which("initdb")]
-    if found[0] is None:
-        pytest.skip("PostgreSQL is not installed")
-    programs = Path(str(found[0])).parent
-    folder = Path(tempfile.mkdtemp())
-    user = {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}
-    if user:
-        shutil.chown(folder, **user)  # type: ignore[call-overload]
-    data = folder / "data"
-    initdb = [programs / "initdb", "-D", data, "-U", "amc", "-A", "trust", "--no-sync"]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)  # type: ignore[call-overload]
-    options = ["-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-    with (folder.parent / f"{folder.name}.log").open("w") as log:
-        server = subprocess.Popen([programs / "postgres", *options], stderr=log, cwd=folder, **user)  # type: ignore[call-overload]
-    address = f"postgresql+psycopg://amc@/postgres?host={folder}"
-    try:
-        for _ in range(300):
-            if list(folder.glob(".s.PGSQL.*")):
-                break
-            time.sleep(0.2)
+    with postgresql_server() as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(folder)
-        Path(log.name).unlink()
 
 
 def drive(storage: str, seed: int) -> subprocess.Popen[bytes]:
@@ -189,3 +161,11 @@ def test_on_postgresql_four_searches_and_twenty_kills_leave_every_trial_once(pos
     assert len({origin(trial) for trial in done}) == TRIALS
     assert len({tuple(trial.params.values()) for trial in done}) == TRIALS
     assert not [trial for trial in trials if counts(trial, trials, TRIALS) and not trial.state.is_finished()]
+
+
+def test_a_study_of_another_problem_is_refused(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    share(storage, make_env(1), 1, 1)
+    other = RecordTrials(PruningEnv(AnalyticEngine(), target=0.4), 1)
+    with pytest.raises(NothingPlayed, match="study shared is of another problem"):
+        share(storage, other, 2, 2)
