@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -43,6 +44,6 @@ def postgresql_server() -> Iterator[str]:
             time.sleep(0.2)
         yield f"postgresql+psycopg://amc@/postgres?host={folder}"
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # does not wait for those who are connected
         server.wait()
         shutil.rmtree(folder)

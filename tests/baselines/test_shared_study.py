@@ -1,6 +1,7 @@
 """Searches that share a study: none of its trials lost, none played for two."""
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -127,30 +128,36 @@ def drive(storage: str, seed: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-W", "ignore", "-c", DRIVER, storage, str(seed), str(TRIALS)])
 
 
+def begun(storage: str) -> optuna.Study:
+    """Wait for the study that somebody else makes."""
+    engine_kwargs = {"pool_size": 1, "max_overflow": 0}
+    opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine_kwargs)
+    while True:
+        try:
+            return optuna.load_study(study_name="shared", storage=opened)
+        except KeyError:
+            time.sleep(1)
+
+
 @pytest.mark.slow
 def test_on_postgresql_four_searches_and_twenty_kills_leave_every_trial_once(postgresql: str) -> None:
     rng = random.Random(0)  # noqa: S311
     searches = {seed: drive(postgresql, seed) for seed in range(DRIVERS)}
     try:
-        while True:
-            try:
-                trials_of(postgresql)
-                break
-            except (KeyError, optuna.exceptions.StorageInternalError):
-                time.sleep(1)
+        study = begun(postgresql)
         for kill in range(KILLS):
-            while len(complete(trials_of(postgresql))) < (kill + 1) * TRIALS // (KILLS + 2):
+            while len(complete(study.get_trials(deepcopy=False))) < (kill + 1) * TRIALS // (KILLS + 2):
                 time.sleep(0.2)
             seed = rng.randrange(DRIVERS)
             searches[seed].kill()
-            assert searches[seed].wait() == -9
+            assert searches[seed].wait() == -signal.SIGKILL
             searches[seed] = drive(postgresql, seed)
-        assert [search.wait(600) for search in searches.values()] == [0] * DRIVERS
+        assert [search.wait(900) for search in searches.values()] == [0] * DRIVERS
     finally:
         for search in searches.values():
             search.kill()
             search.wait()
-    trials = trials_of(postgresql)
+    trials = study.get_trials(deepcopy=False)
     done = complete(trials)
     assert len(done) == TRIALS
     assert all(counts(trial, trials, TRIALS) for trial in done)
