@@ -33,6 +33,8 @@ BEAT_SECONDS = 10
 BEATS_MISSED = 3
 """After which it has stopped."""
 WAIT_SECONDS = 0.5
+TRIES = 10
+"""Of connecting."""
 PROBLEM = "problem"
 """What is noted of a study: what is searched."""
 PLAYER, PLACE, AGAIN = "player", "place", "again"
@@ -80,18 +82,17 @@ class SharedStudy:
         Raises:
             NothingPlayed: the study is of another problem.
         """
-        self._check_problem(env)
-        for trial in self._own():
-            if not env.remaining:
-                return
-            self._play(env, trial.number, trial._trial_id, strategy_of(trial, space))
-        while env.remaining:
-            asked = self._ask(space)
-            if asked is None:
-                return
-            asked.set_user_attr(PLACE, len(env.trials))
-            asked.set_user_attr(PLAYER, self._player)
-            self._play(env, asked.number, asked._trial_id, tuple(asked.params[name] for name in space))
+        try:
+            self._check_problem(env)
+            for trial in self._own()[: env.remaining]:
+                self._play(env, trial.number, trial._trial_id, strategy_of(trial, space))
+            while env.remaining and (asked := self._ask(space)) is not None:
+                asked.set_user_attr(PLACE, len(env.trials))
+                asked.set_user_attr(PLAYER, self._player)
+                self._play(env, asked.number, asked._trial_id, tuple(asked.params[name] for name in space))
+        finally:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def _check_problem(self, env: RecordTrials) -> None:
         budget = env.problem.budget
@@ -220,12 +221,17 @@ def connected(storage: str, beat: int) -> "RDBStorage":
     """
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
-    try:
-        return RDBStorage(storage, heartbeat_interval=beat, grace_period=BEATS_MISSED * beat)
-    except (ImportError, SQLAlchemyError, StorageInternalError) as error:
-        kind = storage.partition(":")[0]
-        raise NothingPlayed(
-            f"storage={kind}://...: cannot be used ({type(error.__cause__ or error).__name__})"
-        ) from error
+    for left in reversed(range(TRIES)):
+        try:
+            return RDBStorage(storage, heartbeat_interval=beat, grace_period=BEATS_MISSED * beat)
+        except (ImportError, SQLAlchemyError, StorageInternalError) as error:
+            cause = error.__cause__ or error
+            # Searches that begin at the same time all make the tables that are missing, and one of them is first.
+            if left and isinstance(cause, IntegrityError | ProgrammingError):
+                time.sleep(WAIT_SECONDS)
+                continue
+            kind = storage.partition(":")[0]
+            raise NothingPlayed(f"storage={kind}://...: cannot be used ({type(cause).__name__})") from error
+    raise AssertionError  # the last try returns or raises

@@ -6,9 +6,9 @@
 The driver is the real one: policy, referee and ``WorkersEngine`` run as in a search, and the time they take is counted
 as it is (CPU seconds of one core). Workers are simulated: an evaluation takes the stated seconds, scattered by a
 lognormal factor of mean 1, on a clock that stands still while nobody waits. The first part prints the efficiency: the
-seconds of all evaluations over workers times the duration of the search, which begins and ends with idle workers. The
-second prints what it costs to propose without knowing: how far the best of a fixed number of episodes stays behind
-the best strategy known on that landscape.
+seconds of all evaluations over workers times the duration of the search, which begins and ends with idle workers. A
+strategy that is asked for again is looked up, and keeps nobody busy. The second part prints what it costs to propose
+without knowing: how far the best of a fixed number of episodes stays behind the best strategy known on that landscape.
 """
 
 import argparse
@@ -101,6 +101,7 @@ class Point(NamedTuple):
     seconds: float
     workers: int
     episodes: int
+    different: int
     efficiency: float
     speed_up: float
     driver_ms: float
@@ -117,7 +118,8 @@ def simulate(landscape: Landscape, policy: str, workers: int, seconds: float, ar
     count = len(env.trials)
     driver = 1000 * (time.process_time() - started) / count
     speed_up = crew.worked / crew.now
-    return Point(policy, seconds, workers, count, speed_up / workers, speed_up, driver)
+    different = len({trial.strategy for trial in env.trials})
+    return Point(policy, seconds, workers, count, different, speed_up / workers, speed_up, driver)
 
 
 def regret(landscape: Landscape, policy: str, ahead: int, seed: int, episodes: int) -> float:
@@ -135,13 +137,20 @@ def regret(landscape: Landscape, policy: str, ahead: int, seed: int, episodes: i
 def print_efficiency(points: Sequence[Point], console: Console) -> None:
     """Print a line for each policy and number of workers, a column for each evaluation time."""
     times = sorted({point.seconds for point in points})
-    table = Table("policy", "workers", "episodes", *(f"{each:g} s" for each in times), "driver, ms an episode")
+    table = Table(
+        "policy",
+        "workers",
+        "episodes",
+        "of them different",
+        *(f"{each:g} s" for each in times),
+        "driver, ms an episode",
+    )
     for policy, workers in dict.fromkeys((point.policy, point.workers) for point in points):
         row = {point.seconds: point for point in points if (point.policy, point.workers) == (policy, workers)}
         first = next(iter(row.values()))
         cells = [f"{100 * row[each].efficiency:.0f}%" if each in row else "" for each in times]
         driver = f"{mean(point.driver_ms for point in row.values()):.1f}"
-        table.add_row(policy, str(workers), str(first.episodes), *cells, driver)
+        table.add_row(policy, str(workers), str(first.episodes), str(first.different), *cells, driver)
     console.print(table)
 
 

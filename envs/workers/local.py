@@ -64,8 +64,10 @@ class LocalCrew:
             process.kill()
         for process in self._processes:
             process.wait()
-        for closed in (*self._pipes, self._parcel, *self._said):
-            closed.close()
+        for pipe in self._pipes:
+            pipe.close()
+        for file in (self._parcel, *self._said):
+            file.close()
 
     def _heard(self, worker: int) -> Answer:
         try:

@@ -31,7 +31,7 @@ class Parcel(NamedTuple):
     tensors: Sequence[Buffer]
 
 
-class _Packer(cloudpickle.Pickler):  # type: ignore[misc]  untyped
+class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, tensors: list[Buffer]) -> None:
         super().__init__(file, protocol=5, buffer_callback=tensors.append)
         self._storages = None

@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from multiprocessing.connection import Connection
+from typing import Any
 
 from envs.engine.types import Evaluation, PruningEngine, Strategy
 from envs.workers.lifetime import end_with_parent
@@ -27,7 +28,7 @@ def main() -> None:
     serve(engine, Connection(pipe))
 
 
-def serve(engine: PruningEngine, pipe: "Connection[object, object]") -> None:
+def serve(engine: PruningEngine, pipe: "Connection[Any, Any]") -> None:
     """Evaluate what comes, until nothing more can come."""
     pipe.send((None, None))
     while True:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from postgresql_server import postgresql_server
 
 from baselines.optuna_search import OptunaSearch, make_sampler, quiet_optuna, ratio_space
-from baselines.shared_study import AGAIN, PLACE, PLAYER, SharedStudy, counts
+from baselines.shared_study import AGAIN, PLACE, PLAYER, SharedStudy, connected, counts
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import PruningEnv
 from envs.search import NothingPlayed, RecordTrials
@@ -128,10 +128,8 @@ def drive(storage: str, seed: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-W", "ignore", "-c", DRIVER, storage, str(seed), str(TRIALS)])
 
 
-def begun(storage: str) -> optuna.Study:
+def begun(opened: optuna.storages.RDBStorage) -> optuna.Study:
     """Wait for the study that somebody else makes."""
-    engine_kwargs = {"pool_size": 1, "max_overflow": 0}
-    opened = optuna.storages.RDBStorage(storage, engine_kwargs=engine_kwargs)
     while True:
         try:
             return optuna.load_study(study_name="shared", storage=opened)
@@ -144,7 +142,9 @@ def test_on_postgresql_four_searches_and_twenty_kills_leave_every_trial_once(pos
     rng = random.Random(0)  # noqa: S311
     searches = {seed: drive(postgresql, seed) for seed in range(DRIVERS)}
     try:
-        study = begun(postgresql)
+        with quiet_optuna():
+            opened = connected(postgresql, 1)
+        study = begun(opened)
         for kill in range(KILLS):
             while len(complete(study.get_trials(deepcopy=False))) < (kill + 1) * TRIALS // (KILLS + 2):
                 time.sleep(0.2)
@@ -158,6 +158,8 @@ def test_on_postgresql_four_searches_and_twenty_kills_leave_every_trial_once(pos
             search.kill()
             search.wait()
     trials = study.get_trials(deepcopy=False)
+    opened.remove_session()
+    opened.engine.dispose()
     done = complete(trials)
     assert len(done) == TRIALS
     assert all(counts(trial, trials, TRIALS) for trial in done)

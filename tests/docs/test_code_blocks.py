@@ -18,6 +18,7 @@ from unittest import SkipTest
 import pytest
 from postgresql_server import postgresql_server, programs
 from preloaded_python import preloaded_python
+from slurm_node import is_installed, slurm_node
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -37,6 +38,7 @@ SKIPPED = Counter(
         "needs Fashion-MNIST": 1,
         "needs ray": 1,
         "needs PostgreSQL": 1,
+        "needs SLURM": 1,
         "needs timm and a folder of photos": 1,
         "starts a server": 2,
         "needs an account": 1,
@@ -127,8 +129,11 @@ def test_the_code_blocks_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPat
     document.namespace["no_fashion_mnist"] = not DEBIAN_FOLDER.is_dir()
     document.namespace["no_ray"] = find_spec("ray") is None
     document.namespace["no_postgresql"] = programs() is None
-    shares = "${oc.env:STUDY}" in page.read_text() and programs() is not None
-    with postgresql_server() if shares else nullcontext("") as study:
+    document.namespace["no_slurm"] = not is_installed()
+    text = page.read_text()
+    shares = "${oc.env:STUDY}" in text and programs() is not None
+    queues = "hydra/launcher=slurm" in text and is_installed()
+    with postgresql_server() if shares else nullcontext("") as study, slurm_node() if queues else nullcontext():
         monkeypatch.setenv("STUDY", study)
         for example in document.examples():
             with suppress(SkipTest):

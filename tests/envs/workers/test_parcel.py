@@ -1,5 +1,7 @@
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,19 +10,19 @@ from torch import nn
 from envs.workers.parcel import Parcel, open_parcel, pack, unpack, write_parcel
 
 
-def through_a_file(value: object, times: int = 1) -> list[object]:
+def through_a_file(value: object, times: int = 1) -> list[Any]:
     with tempfile.TemporaryFile() as file:
         write_parcel(pack(value), file)
         return [unpack(open_parcel(file.fileno())) for _ in range(times)]
 
 
-def in_memory(value: object) -> list[object]:
+def in_memory(value: object) -> list[Any]:
     parcel = pack(value)
     return [unpack(Parcel(parcel.rest, [bytearray(memoryview(each)) for each in parcel.tensors]))]
 
 
 @pytest.mark.parametrize("send", [through_a_file, in_memory])
-def test_tensors_arrive_as_they_were(send: object) -> None:
+def test_tensors_arrive_as_they_were(send: Callable[[object], list[Any]]) -> None:
     sent = {
         "view": torch.arange(24.0).reshape(4, 6)[1:, ::2],
         "image": torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
@@ -30,7 +32,7 @@ def test_tensors_arrive_as_they_were(send: object) -> None:
         "count": torch.tensor(3),
         "weight": nn.Parameter(torch.rand(2)),
     }
-    (arrived,) = send(sent)  # type: ignore[operator]
+    (arrived,) = send(sent)
     for name, tensor in sent.items():
         assert torch.equal(arrived[name], tensor)
         assert arrived[name].dtype == tensor.dtype
