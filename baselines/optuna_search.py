@@ -1,14 +1,16 @@
 """Optuna's samplers: black-box search that sees only a strategy and its reward."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from baselines.known_strategies import known_strategies
-from envs.engine.fields import Interval, OneOf, check_settings, setting
-from envs.engine.settings import SEEDS
+from envs.engine.fields import OneOf, check_settings, setting
+from envs.engine.settings import AHEAD, SEEDS
+from envs.engine.types import Strategy
 from envs.search import RecordTrials, Trial
 
 if TYPE_CHECKING:
@@ -36,9 +38,12 @@ class OptunaSearch:
         tell_executed: tell the sampler the ratios that the environment executed instead of those it proposed. On the
             network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
             and hurt in the other cases: most of all the Gaussian process with ``bound``.
-
-        at_once: proposals asked for together, and scored side by side where the engine can; from 2 on the sampler knows
-            less of those before, so that trials differ from those of 1.
+        at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
+            worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, and takes those on the way for
+            bad (TPE's constant liar).
+        storage: address of a database with a study that several searches share, each with a seed of its own, such as
+            ``postgresql://host/name``; null for a study of this search alone. ``episodes`` are then those of the study.
+        study: its name there.
 
     Raises:
         ValueError: there is no such sampler, or a value is out of range.
@@ -53,30 +58,56 @@ class OptunaSearch:
     seed: int = setting(0, SEEDS)
     start: str = setting("random", OneOf(STARTS))
     tell_executed: bool = False
-    at_once: int = setting(1, Interval(1, 1024))
+    at_once: int | None = setting(None, AHEAD)
+    storage: str | None = None
+    study: str | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.storage is not None and self.sampler == "cmaes":
+            raise ValueError("sampler=cmaes: runs what it reads from a shared study; take another one")
 
     def search(self, env: RecordTrials) -> None:
         """Play the sampler's proposals until no episode is left."""
         import optuna
 
         space = ratio_space(env)
+        if self.storage is not None:
+            self._share(env, space)
+            return
         with quiet_optuna():
             study = optuna.create_study(direction="maximize", sampler=make_sampler(self.sampler, self.seed))
             if self.start == "known":
                 for strategy in known_strategies(env.problem).values():
                     lowest = (max(keep, space[name].low) for name, keep in zip(space, strategy, strict=True))
                     study.enqueue_trial(dict(zip(space, lowest, strict=True)))
-            while env.remaining:
-                asked = [study.ask(dict(space)) for _ in range(min(self.at_once, env.remaining))]
-                trials = env.play_strategies([tuple(each.params[name] for name in space) for each in asked])
-                for each, trial in zip(asked, trials, strict=True):
-                    if self.tell_executed:
-                        _replace(study, each.number, trial, space)
-                    else:
-                        study.tell(each, trial.reward)
+            asked: deque[optuna.Trial] = deque()
+
+            def proposals() -> Iterator[Strategy]:
+                while True:
+                    asked.append(study.ask(dict(space)))
+                    yield tuple(asked[-1].params[name] for name in space)
+
+            for trial in env.play_ahead(proposals(), self.at_once or env.problem.ahead):
+                if self.tell_executed:
+                    _replace(study, asked.popleft().number, trial, space)
+                else:
+                    study.tell(asked.popleft(), trial.reward)
+
+    def _share(self, env: RecordTrials, space: "Ratios") -> None:
+        from baselines.shared_study import SharedStudy
+
+        assert self.storage is not None  # noqa: S101  there is no other reason to be here
+        with quiet_optuna():
+            shared = SharedStudy(
+                self.storage,
+                self.study or "amc",
+                f"seed {self.seed}",
+                env.remaining,
+                lambda seed: make_sampler(self.sampler, seed),
+                self.seed,
+            )
+            shared.search(env, space)
 
 
 def make_sampler(name: str, seed: int) -> "BaseSampler":
@@ -85,7 +116,7 @@ def make_sampler(name: str, seed: int) -> "BaseSampler":
 
     made: dict[str, Callable[[], BaseSampler]] = {
         # Said explicitly because Optuna 4 and 5 differ in their default.
-        "tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True),
+        "tpe": lambda: samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
         "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
         "gp": lambda: samplers.GPSampler(seed=seed),
         # Optuna's 50 would be three generations of a usual budget.

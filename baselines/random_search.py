@@ -31,6 +31,6 @@ class RandomSearch:
         rng = np.random.default_rng(self.seed)
         low = env.problem.budget.min_keep
         layers = len(env.problem.engine.layers)
-        while env.remaining:
-            count = min(env.problem.at_once, env.remaining)
-            env.play_strategies([tuple(rng.uniform(low, 1.0, layers)) for _ in range(count)])
+        wanted = (tuple(rng.uniform(low, 1.0, layers)) for _ in range(env.remaining))
+        for _ in env.play_ahead(wanted, env.problem.at_once):
+            pass

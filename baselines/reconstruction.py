@@ -1,7 +1,9 @@
 """Ratios by what least squares cannot repair: a good strategy before the first evaluation, then a local search."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -9,9 +11,9 @@ from numpy.typing import NDArray
 
 from baselines.least_error import NEEDS, LeastError
 from envs.engine.fields import Interval, check_settings, setting
-from envs.engine.settings import SEEDS
+from envs.engine.settings import AHEAD, SEEDS
 from envs.engine.types import Strategy
-from envs.search import RecordTrials, Trial, play_strategy, quality
+from envs.search import RecordTrials, Trial, quality
 
 Logs = NDArray[np.float64]
 """Logarithm of every layer's weight."""
@@ -46,6 +48,8 @@ class Reconstruction:
         seed: the same seed gives the same trials.
         local_search: spend the remaining episodes; without it one episode is played.
         step: standard deviation of the change of a weight's logarithm.
+        at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
+            worker, 1 without any. Trials depend on it: the best so far is then the best of those that are known.
 
     Raises:
         ValueError: a value is out of range.
@@ -56,6 +60,7 @@ class Reconstruction:
     seed: int = setting(0, SEEDS)
     local_search: bool = True
     step: float = setting(1.0, Interval(0, 100, low_open=True))
+    at_once: int | None = setting(None, AHEAD)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -67,13 +72,10 @@ class Reconstruction:
             ValueError: the engine does not know its reconstruction error.
         """
         nearby = WeightSearch(LeastError(env.problem.budget), np.random.default_rng(self.seed), self.step)
-        while env.remaining:
-            strategy = nearby.propose()
-            if strategy is None:
-                return
-            nearby.learn(play_strategy(env, strategy))
-            if not self.local_search:
-                return
+        proposals = iter(nearby.propose, None)
+        wanted = proposals if self.local_search else islice(proposals, 1)
+        for trial in env.play_ahead(wanted, self.at_once or env.problem.ahead):
+            nearby.learn(trial)
 
 
 class WeightSearch:
@@ -88,25 +90,29 @@ class WeightSearch:
     def __init__(self, least: LeastError, rng: np.random.Generator, step: float) -> None:
         self._least, self._rng, self._step = least, rng, step
         self._logs: Logs = np.zeros(least.layers)
-        self._tried = self._logs
+        self._tried: deque[Logs] = deque()
         self._best: Trial | None = None
-        self._played: set[Strategy] = set()
+        self._proposed: set[Strategy] = set()
 
     def propose(self) -> Strategy | None:
         """Return the strategy of least error, then others near the best; none where ``TRIES`` draws gave no new one."""
-        for attempt in range(TRIES):
-            if self._best is not None:
-                self._tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)
-            strategy = self._least.strategy(np.exp(self._tried))
-            if strategy not in self._played:
+        tried = self._logs
+        # What is near the best is soon on the way where many are: then others are looked for farther away.
+        for attempt in range(TRIES * (1 + len(self._tried))):
+            if self._proposed:
+                tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)
+            strategy = self._least.strategy(np.exp(tried))
+            if strategy not in self._proposed:
+                self._proposed.add(strategy)
+                self._tried.append(tried)
                 return strategy
         return None
 
     def learn(self, trial: Trial) -> None:
-        """Go on from what was proposed last if its trial is the best."""
-        self._played.add(trial.strategy)
+        """Go on from the first proposal of which nothing is known yet, if its trial is the best."""
+        tried = self._tried.popleft()
         if self._best is None or quality(trial) > quality(self._best):
-            self._best, self._logs = trial, self._tried
+            self._best, self._logs = trial, tried
 
 
 def strategies_nearby(env: RecordTrials, rng: np.random.Generator, step: float = 1.0) -> Iterator[Strategy]:

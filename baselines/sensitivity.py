@@ -1,8 +1,8 @@
 """Sensitivity analysis: how much each layer bears by itself decides how much it keeps."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat, zip_longest
 from typing import ClassVar, NamedTuple
@@ -12,8 +12,9 @@ from scipy.optimize import isotonic_regression
 
 from envs.constraint import ROUNDING_ERROR, ResourceBudget, fill, uniform_ratio
 from envs.engine.fields import Interval, OneOf, check_settings, setting
+from envs.engine.settings import AHEAD
 from envs.engine.types import Evaluation, Strategy
-from envs.search import EpisodesExhausted, RecordTrials, Trial, play_strategy, quality, run_episode
+from envs.search import RecordTrials, Trial, quality, run_episode
 from envs.sensitivity import SensitivityPoint, sensitivity_curves
 
 Weights = tuple[float, ...]
@@ -63,6 +64,8 @@ class SensitivityAnalysis:
         watch: what damage is measured by: ``loss``, which sees changes that are too small for an accuracy, or
             ``metric`` as published. A score without a loss is watched by its metric.
         refine: whether step 5 is taken; without it the analysis is as published and leaves its episodes unused.
+        at_once: strategies of step 5 that are asked for before the first of them is known, so that workers have
+            something to do; null for two a worker, 1 without any. The trials of that step depend on it.
 
     Raises:
         ValueError: a value is out of range.
@@ -78,13 +81,14 @@ class SensitivityAnalysis:
     probing: float = setting(0.5, Interval(0, 1, high_open=True))
     watch: str = setting("loss", OneOf(WATCHED))
     refine: bool = True
+    at_once: int | None = setting(None, AHEAD)
 
     def __post_init__(self) -> None:
         check_settings(self)
 
     def search(self, env: RecordTrials) -> None:
         """Score layers, play the strategy of the threshold, and improve on it until no episode is left."""
-        budget = env.problem.budget
+        budget, ahead = env.problem.budget, self.at_once or env.problem.ahead
         points = min(int(self.probing * env.remaining), env.remaining - 2)
         ratio = uniform_ratio(budget)
         uniform = run_episode(env, lambda _: ratio)
@@ -92,19 +96,13 @@ class SensitivityAnalysis:
         if points >= 2:
             score_layers(env, ratio, saved, points)
         damages = [curve.at(ratios[:-1]) for curve, ratios in zip(self._curves(env), budget.ratios, strict=True)]
-        played = {uniform.strategy: uniform}
-
-        def play(weights: Weights) -> Trial:
-            strategy = below_threshold(budget, damages, weights)
-            if strategy not in played:
-                played[strategy] = play_strategy(env, strategy)
-            return played[strategy]
-
+        player = WeightPlayer(env, damages, ahead, uniform)
         starts = [tuple(share**-exponent for share in saved) for exponent in EXPONENTS]
-        with suppress(EpisodesExhausted):
-            play(starts[0])
-            if self.refine:
-                compass_search(play, max(starts, key=lambda weights: quality(play(weights))))
+        found: dict[Weights, Trial] = {}
+        player.play(starts if self.refine else starts[:1], found.__setitem__)
+        if self.refine and found:
+            best = max((weights for weights in starts if weights in found), key=lambda weights: quality(found[weights]))
+            CompassSearch(best, found[best]).run(player)
 
     def _curves(self, env: RecordTrials) -> list[DamageCurve]:
         """Return what the points tell of every layer; an average layer's for one without points."""
@@ -161,14 +159,8 @@ def score_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) ->
     orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
     rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
     probes = [(*whole[:step], keep, *whole[step + 1 :]) for step, keep in islice(rounds, count - 1)]
-    for together in batched([whole, *probes], env.problem.at_once):
-        env.score_strategies(together)
-
-
-def batched(strategies: Sequence[Strategy], size: int) -> Iterator[Sequence[Strategy]]:
-    """Yield strategies in order, ``size`` at a time."""
-    for start in range(0, len(strategies), size):
-        yield strategies[start : start + size]
+    for _ in env.score_ahead([whole, *probes], env.problem.at_once):
+        pass
 
 
 def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
@@ -201,21 +193,89 @@ def below_threshold(budget: ResourceBudget, damages: Sequence[Sequence[float]], 
     return fill(budget, [step for _, _, step in sorted(growth)])
 
 
-def compass_search(play: Callable[[Weights], Trial], weights: Weights) -> None:
-    """Improve weights one at a time by a factor and its inverse; where none helps, by the square root of the factor.
+class WeightPlayer:
+    """Plays the strategies of weights, none of them twice.
+
+    Args:
+        env: the referee.
+        damages: as for ``below_threshold``.
+        ahead: strategies that are asked for before the first of them is known.
+        uniform: the trial of before.
+    """
+
+    def __init__(self, env: RecordTrials, damages: Sequence[Sequence[float]], ahead: int, uniform: Trial) -> None:
+        self._env, self._damages, self._ahead = env, damages, ahead
+        self._played: dict[Strategy, Trial] = {uniform.strategy: uniform}
+
+    def play(self, wanted: Iterable[Weights], learn: Callable[[Weights, Trial], None]) -> None:
+        """Play until nothing more is wanted, or no episode is left.
+
+        Args:
+            wanted: taken as late as possible.
+            learn: told the trial of each, at once where it was played before.
+        """
+        asked: dict[Strategy, list[Weights]] = {}
+        order: deque[Strategy] = deque()
+
+        def strategies() -> Iterator[Strategy]:
+            for weights in wanted:
+                strategy = below_threshold(self._env.problem.budget, self._damages, weights)
+                if strategy in self._played:
+                    learn(weights, self._played[strategy])
+                elif strategy in asked:
+                    asked[strategy].append(weights)
+                else:
+                    asked[strategy] = [weights]
+                    order.append(strategy)
+                    yield strategy
+
+        for trial in self._env.play_ahead(strategies(), self._ahead):
+            strategy = order.popleft()
+            self._played[strategy] = trial
+            for weights in asked.pop(strategy):
+                learn(weights, trial)
+
+
+class CompassSearch:
+    """Improves weights one at a time by a factor and its inverse; where none helps, by the square root of the factor.
+
+    With workers the moves of a round start from the best weights that are known when they are made.
+
+    Args:
+        weights: to start from.
+        best: their trial.
 
     References:
         Kolda et al., 2003, "Optimization by Direct Search", SIAM Review 45 (3).
+        Hough et al., 2001, "Asynchronous Parallel Pattern Search for Nonlinear Optimization", SIAM Journal on
+        Scientific Computing 23 (1).
     """
-    best, factor = play(weights), FIRST_FACTOR
-    while factor > LAST_FACTOR:
-        before = best
-        for step in range(len(weights)):
+
+    def __init__(self, weights: Weights, best: Trial) -> None:
+        self._weights, self._best = weights, best
+        self._moved: dict[Weights, int] = {}
+        self._improved: set[int] = set()
+
+    def run(self, player: WeightPlayer) -> None:
+        """Play until the factor is next to nothing, or no episode is left."""
+        factor = FIRST_FACTOR
+        while factor > LAST_FACTOR:
+            before = self._best
+            self._improved.clear()
+            player.play(self._moves(factor), self._learn)
+            if self._best is before:
+                factor = math.sqrt(factor)
+
+    def _moves(self, factor: float) -> Iterator[Weights]:
+        for step in range(len(self._weights)):
             for by in (factor, 1 / factor):
-                moved = (*weights[:step], weights[step] * by, *weights[step + 1 :])
-                trial = play(moved)
-                if quality(trial) > quality(best):
-                    best, weights = trial, moved
-                    break
-        if best is before:
-            factor = math.sqrt(factor)
+                if step not in self._improved:
+                    weights = self._weights
+                    moved = (*weights[:step], weights[step] * by, *weights[step + 1 :])
+                    self._moved[moved] = step
+                    yield moved
+
+    def _learn(self, weights: Weights, trial: Trial) -> None:
+        if quality(trial) > quality(self._best):
+            self._best, self._weights = trial, weights
+            self._improved.add(self._moved[weights])

@@ -25,6 +25,7 @@ GROUPS = {
     "data": "A data set and how it is split, or [one's own](../how-to/own_network_and_data.md).",
     "policy": "Who searches. Every policy plays on the same engine, split and budget.",
     "scoring": "How many images of the search split a trial is scored on.",
+    "workers": "Who evaluates strategies: [from laptop to cluster](../how-to/cluster.md).",
     "tracker": "Where a run is reported to [beside its folder](../how-to/trackers.md).",
     "experiment": "Several keys at once: `experiment=smoke` runs every stage in seconds, `experiment=paper/...` "
     "what the AMC paper did on CIFAR-10.",

@@ -1,7 +1,7 @@
 """Pruning a network layer by layer as a Markov decision process."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from envs.constraint import CONSTRAINTS, ResourceBudget
 from envs.engine.plugins import find, is_own
-from envs.engine.types import EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
+from envs.engine.types import EvaluatesAhead, EvaluatesMany, Evaluation, PruningEngine, RewardFn, Strategy
 from envs.observation import FEATURES, Observer
 from envs.rendering import Pixels, as_image, as_text
 from envs.rewards import REWARDS
+from envs.workers.ahead import evaluate_ahead, evaluate_all
 
 
 class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -106,7 +107,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.render_mode = self.checked_render_mode(render_mode)
         self.engine = engine
         self.budget = ResourceBudget(engine, resource, target, min_keep, units)
-        self.engine_seconds = 0.0
+        self.engine_seconds = self.waited = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self._reward = find("rewards", reward, REWARDS) if isinstance(reward, str) else reward
@@ -184,6 +185,11 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """How many strategies are worth scoring together, see ``EvaluatesMany``."""
         return self.engine.at_once if isinstance(self.engine, EvaluatesMany) else 1
 
+    @property
+    def ahead(self) -> int:
+        """How many proposals a policy should make before it knows the first one's reward, see ``EvaluatesAhead``."""
+        return self.engine.ahead if isinstance(self.engine, EvaluatesAhead) else 1
+
     def score(self, strategy: Strategy) -> tuple[float, dict[str, Any]]:
         """Evaluate a strategy as it is, beyond the target or not: the reward and information of a last step.
 
@@ -198,13 +204,18 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def score_many(self, strategies: Sequence[Strategy]) -> list[tuple[float, dict[str, Any]]]:
         """Do as ``score`` for several strategies, side by side where the engine can; ``engine_seconds`` are shared."""
         start = perf_counter()
-        engine = self.engine
-        if isinstance(engine, EvaluatesMany) and len(strategies) > 1:
-            evaluations = engine.evaluate_many(strategies)
-        else:
-            evaluations = [engine.evaluate(strategy) for strategy in strategies]
+        evaluations = evaluate_all(self.engine, list(strategies))
         self.engine_seconds = (perf_counter() - start) / max(1, len(strategies))
         return [self._outcome(*scored) for scored in zip(strategies, evaluations, strict=True)]
+
+    def score_ahead(self, strategies: Iterator[Strategy], ahead: int) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Do as ``score`` for one after the other, of which up to ``ahead`` are asked for before the first is known.
+
+        ``engine_seconds`` and ``waited`` are of the last: its part of the time spent on scoring, and what it took here.
+        """
+        for scored in evaluate_ahead(self.engine, strategies, ahead):
+            self.waited, self.engine_seconds = scored.waited, scored.seconds
+            yield self._outcome(scored.strategy, scored.evaluation)
 
     def _outcome(self, strategy: Strategy, evaluation: Evaluation) -> tuple[float, dict[str, Any]]:
         cost = self.engine.cost(strategy)

@@ -1,7 +1,8 @@
 """What searching means: one scored strategy is one trial, and every policy gets the same number of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat
 
@@ -106,11 +107,13 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
 
     def score_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
         """Do as ``score_strategy`` for several, side by side where the engine can."""
+        return self._score(list(map(self._rounded, strategies)))
+
+    def _rounded(self, strategy: Strategy) -> Strategy:
         layers = len(self.problem.engine.layers)
-        for strategy in strategies:
-            if len(strategy) != layers:
-                raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
-        return self._score([tuple(map(self.problem.budget.execute, range(layers), each)) for each in strategies])
+        if len(strategy) != layers:
+            raise ValueError(f"strategy {strategy}: needs {layers} keep ratios")
+        return tuple(map(self.problem.budget.execute, range(layers), strategy))
 
     def play_strategies(self, strategies: Sequence[Strategy]) -> list[Trial]:
         """Record the trials of episodes that want these ratios, scored side by side where the engine can.
@@ -125,6 +128,27 @@ class RecordTrials(gym.Wrapper[Observation, Action, Observation, Action]):
         if self.env is not self.problem:  # a wrapper between may change actions or rewards
             return [play_strategy(self, strategy) for strategy in strategies]
         return self._score([self.problem.execute(strategy) for strategy in strategies])
+
+    def play_ahead(self, wanted: Iterable[Strategy], ahead: int) -> Iterator[Trial]:
+        """Play episodes that want these ratios, and yield their trials one after the other.
+
+        Args:
+            wanted: taken as late as ``ahead`` allows, and no more than there are episodes left.
+            ahead: how many are taken before the trial of the first is yielded: ``problem.ahead`` where the next
+                depend on what came of those before, ``problem.at_once`` where they do not.
+        """
+        if self.env is not self.problem:  # a wrapper between may change actions or rewards
+            return (play_strategy(self, strategy) for strategy in islice(wanted, self.remaining))
+        return self._score_ahead(map(self.problem.execute, wanted), ahead)
+
+    def score_ahead(self, strategies: Iterable[Strategy], ahead: int) -> Iterator[Trial]:
+        """Do as ``play_ahead``, but score every strategy as ``score_strategy`` does, as it is."""
+        return self._score_ahead(map(self._rounded, strategies), ahead)
+
+    def _score_ahead(self, strategies: Iterator[Strategy], ahead: int) -> Iterator[Trial]:
+        for reward, info in self.problem.score_ahead(islice(strategies, self.remaining), ahead):
+            passed = perf_counter() - self._last_end
+            yield self._record(reward, info, seconds=passed - self.problem.waited + self.problem.engine_seconds)
 
     def _score(self, strategies: Sequence[Strategy]) -> list[Trial]:
         self._check_episodes(len(strategies))

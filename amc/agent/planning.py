@@ -1,11 +1,16 @@
 """Planning: the rules of the game are known, so the agent looks ahead before it plays, and learns what episodes bring.
 
+With workers several plans are made at a time: what is on the way counts as come out as expected.
+
 References:
     Chua et al., 2018, "Deep Reinforcement Learning in a Handful of Trials using Probabilistic Dynamics Models",
     arXiv 1805.12114: learn a model that knows what it does not know, plan with it, play the plan, learn from it.
+    Desautels et al., 2014, "Parallelizing Exploration-Exploitation Tradeoffs in Gaussian Process Bandit Optimization",
+    Journal of Machine Learning Research 15: expected outcomes stand in for those that are not known yet.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +22,7 @@ from baselines.least_error import as_compounded
 from envs.constraint import ResourceBudget, rescale
 from envs.costs.cost_table import FloatArray, Places
 from envs.engine.types import Strategy
-from envs.search import RecordTrials, play_strategy
+from envs.search import RecordTrials
 from envs.trial import Trial
 
 FARTHEST = 4
@@ -32,6 +37,8 @@ STARTS = 3
 """Strategies from which plans start: those that the critic takes for the best of those played."""
 SETTLED = 1.3
 """Factor on the number of episodes after which the critic's kernel is chosen anew."""
+TRIES = 20
+"""Draws for a strategy that is not on the way already."""
 NEAR = 0.2
 """Standard deviation of the logarithms of ratios of what is played where all that is near was played already."""
 
@@ -153,17 +160,35 @@ class PlanningAgent:
         self._budget = budget
         self._rng = rng
 
-    def choose(self, trials: Sequence[Trial]) -> Strategy:
-        """Return the strategy to play after some others, one of which is feasible."""
+    def choose(self, trials: Sequence[Trial], pending: Iterable[Strategy] = ()) -> Strategy:
+        """Return the strategy to play after some others, one of which is feasible.
+
+        Args:
+            trials: of those others.
+            pending: what is being evaluated. It is taken to come out as it should: so what lies near it is no news,
+                and others are tried.
+        """
         places = np.array([self._rules.places_of(trial.strategy) for trial in trials])
-        self._learn(places, np.array([trial.reward for trial in trials]))
+        rewards = np.array([trial.reward for trial in trials])
+        self._learn(places, rewards)
         feasible = places[[trial.feasible for trial in trials]]
+        awaited = [self._rules.places_of(strategy) for strategy in pending]
+        if awaited:
+            guessed = self._critic(self._planner.seen(np.array(awaited))).mean
+            places = np.concatenate([places, np.array(awaited)])
+            self._critic.fit(self._planner.seen(places), np.concatenate([rewards, guessed]), settle=False)
         starts = feasible[np.argsort(-self._critic(self._planner.seen(feasible)).mean, kind="stable")[:STARTS]]
         played = {each.tobytes() for each in places}
         found = self._planner.plan(self._critic, starts, played, self._bonus * self._rng.random())
         if found is None:
             return self._anything(self._rules.strategy_of(starts[0]))
-        return self._rules.strategy_of(self._planner.filled(self._critic, found))
+        filled = self._planner.filled(self._critic, found)
+        strategy = self._rules.strategy_of(filled)
+        for _ in range(TRIES if awaited else 0):
+            if self._rules.places_of(strategy).tobytes() not in played:
+                break
+            strategy = self._anything(strategy)
+        return strategy
 
     def _learn(self, places: Places, rewards: Array) -> None:
         settle = len(places) >= SETTLED * self._settled
@@ -175,20 +200,24 @@ class PlanningAgent:
         return rescale(self._budget, tuple(ratios.clip(self._budget.min_keep, 1).tolist()))
 
 
-def play_planned(env: RecordTrials, observation: str, bonus: float, rng: np.random.Generator) -> None:
+def play_planned(env: RecordTrials, agent: PlanningAgent, ahead: int) -> None:
     """Play the episodes that are left: learn from those before, plan, play the plan.
 
     The agent computes with one thread, as its matrices are so small that a second one only costs.
 
     Args:
         env: an episode was played.
-        observation: as for ``PlanningAgent``, like the others.
-        bonus: ...
-        rng: ...
+        agent: plans.
+        ahead: plans that are made before the first of them was played.
     """
-    agent = PlanningAgent(env.problem.budget, observation, bonus, rng)
     threads = ThreadpoolController()
-    while env.remaining:
-        with threads.limit(limits=1, user_api="blas"):
-            strategy = agent.choose(env.trials)
-        play_strategy(env, strategy)
+    pending: deque[Strategy] = deque()
+
+    def plans() -> Iterator[Strategy]:
+        while True:
+            with threads.limit(limits=1, user_api="blas"):
+                pending.append(agent.choose(env.trials, pending))
+            yield pending[-1]
+
+    for _ in env.play_ahead(plans(), ahead):
+        pending.popleft()

@@ -11,12 +11,13 @@ from amc.agent.ddpg import AMCDDPG, LearningRates, SigmoidPolicy
 from amc.agent.exploration import SPREADS, check_narrowing, narrowing
 from amc.agent.imitation import Imitation
 from amc.agent.off_policy import FRACTION, RATES, Learning, agent_settings, learn
-from amc.agent.planning import OBSERVATIONS, play_planned
+from amc.agent.planning import OBSERVATIONS, PlanningAgent, play_planned
 from amc.agent.replay import EpisodeReturnBuffer
 from baselines.known_strategies import known_strategies, most_promising_first
 from baselines.least_error import NEEDS, LeastError
 from baselines.reconstruction import strategies_nearby
 from envs.engine.fields import Interval, OneOf, setting
+from envs.engine.settings import AHEAD
 from envs.engine.types import KnowsReconstructionError, Strategy
 from envs.search import RecordTrials, play_strategy
 
@@ -38,7 +39,7 @@ class AMC(Learning):
 
     With ``planning`` a critic learns from every episode what a whole strategy brings; the rules of the game are known,
     so the agent looks for the strategy that promises most and plays it. See ``amc.agent.planning`` and
-    ``benchmarks/agent.md``, which has the figures. All fields from ``sigma`` on but ``bonus`` are of no meaning then.
+    ``benchmarks/agent.md``, which has the figures. All fields from ``sigma`` on are of no meaning then.
 
     Without it, the paper's agent learns. The paper's own is :class:`PaperAMC`, ``policy=amc_paper``. On networks in
     closed form it finds in 150 episodes what random ratios find: what one step adds to an episode's reward drowns in
@@ -60,6 +61,9 @@ class AMC(Learning):
             ``baselines.known_strategies``, and by the local search around least error, see
             ``baselines.reconstruction``, or where no errors are known by strategies near the best. To the best of these
             episodes the actor is fitted before it plays.
+        at_once: with planning, strategies that are asked for before the first of them is known, so that workers have
+            something to do; null for two a worker, 1 without any. Trials depend on it. Without planning, an episode
+            begins when the one before has ended.
         local_search: without planning, fraction of the episodes that ``known`` spends so where errors are known, if
             that is more than ``warm_up``. After 25 episodes on networks in closed form whose errors were distorted
             0.93 of the gap to the optimum was closed with 0.5, and 0.88 with 0.1 (means of three seeds).
@@ -89,6 +93,7 @@ class AMC(Learning):
     planning: bool = True
     observation: str = setting("informed", OneOf(tuple(OBSERVATIONS)))
     bonus: float = setting(3.0, Interval(0, 100))
+    at_once: int | None = setting(None, AHEAD)
     start: str = setting("known", OneOf(tuple(SIGMAS)))
     local_search: float = setting(0.5, FRACTION)
     warm_up: float = setting(0.05, FRACTION)
@@ -121,9 +126,11 @@ class AMC(Learning):
             ValueError: the start needs an engine that knows its reconstruction error.
         """
         if self.planning:
-            for strategy in islice(self._first_strategies(env), env.remaining):
-                play_strategy(env, strategy)
-            play_planned(env, self.observation, self.bonus, np.random.default_rng((self.seed, PLANS)))
+            ahead = self.at_once or env.problem.ahead
+            for _ in env.play_ahead(self._first_strategies(env), ahead):
+                pass
+            rng = np.random.default_rng((self.seed, PLANS))
+            play_planned(env, PlanningAgent(env.problem.budget, self.observation, self.bonus, rng), ahead)
         else:
             self._act(env)
 
@@ -180,12 +187,15 @@ class AMC(Learning):
                 yield least.strategy(np.exp(SPREAD * rng.standard_normal(layers)))
             return
         known = known_strategies(env.problem)
-        yield from most_promising_first(known) if self.planning else known.values()
+        first = most_promising_first(known) if self.planning else list(known.values())
+        yield from first
         if isinstance(env.problem.engine, KnowsReconstructionError) and not self.planning:
             yield from islice(strategies_nearby(env, rng), max(0, count - len(known)))
             return
         for _ in range(count - len(known)):
-            near = np.array(env.best.strategy) * np.exp(NEAR * rng.standard_normal(layers))
+            # With workers none of the first may be known yet.
+            best = env.best.strategy if env.trials else first[0]
+            near = np.array(best) * np.exp(NEAR * rng.standard_normal(layers))
             yield tuple(near.clip(env.problem.budget.min_keep, 1).tolist())
 
 

@@ -24,6 +24,7 @@ from amc.cli.help import help_text
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import run_in_own_process
+from amc.cli.submitted import is_submitted, leave_signals_to_parent, log_of_job, shared_place
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side, sweep_log
 from amc.cli.user_errors import FULL_ERROR, as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
@@ -64,7 +65,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
     hush_libraries()
     full_error = os.environ.get(FULL_ERROR) == "1"
 
-    with reporting(name, full_error), sweep_log() as sweep:
+    with reporting(name, full_error), sweep_log(shared_place(sys.argv[1:])) as sweep:
 
         @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
         def job(composed: DictConfig) -> None:
@@ -78,7 +79,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
                     validate(cfg)
                     task(share_machine(cfg) if jobs_side_by_side() > 1 else cfg)
 
-            if jobs_side_by_side() > 1:
+            if jobs_side_by_side() > 1 or is_submitted():
                 _run_beside_others(attempt, name, sweep)
             else:
                 attempt()
@@ -106,11 +107,14 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
     Raises:
         JobFailed: it failed, and said so, or was killed, and that is said here.
     """
-    # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
-    os.setpgrp()
+    if not is_submitted():
+        # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
+        os.setpgrp()
     code = run_in_own_process(partial(_exiting, attempt))
     if code < 0:
         line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
+        if is_submitted():
+            line += f"; its log: {log_of_job()}"
         sweep.note(printable_line(line))
         print(f"amc.{name}: {printable_line(line)}", file=sys.stderr)
     if code == INTERRUPTED:
@@ -120,6 +124,8 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
 
 
 def _exiting(attempt: Callable[[], None]) -> None:
+    if is_submitted():
+        leave_signals_to_parent()
     try:
         attempt()
     except JobFailed as error:

@@ -3,13 +3,10 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 
-POLL_SECONDS = 0.5
-KILLED = 137
-"""Exit code of a process that noticed the death of the one it worked for."""
+from envs.workers.lifetime import KILLED, POLL_SECONDS, end_with_parent
 
 
 def run_in_own_process(task: Callable[[], None]) -> int:
@@ -37,21 +34,6 @@ def run_in_own_process(task: Callable[[], None]) -> int:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
-
-
-def end_with_parent() -> None:
-    """End this process, from now on, soon after the one that started it has died, however it died.
-
-    Every file of a run bears that at any moment.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
-        os._exit(KILLED)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def _wait_for(child: int) -> int:

@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,12 +46,15 @@ class SweepLog:
 
 
 @contextmanager
-def sweep_log() -> Iterator[SweepLog]:
+def sweep_log(place: Path) -> Iterator[SweepLog]:
     """Keep what becomes of the jobs for as long as the block lasts.
 
     A search by itself makes no folder for it: killed, it would leave one behind each time.
+
+    Args:
+        place: folder in which that of the sweep is made.
     """
-    folder = Path(tempfile.gettempdir()) / f"amc-sweep-{secrets.token_hex(8)}"
+    folder = place / f".amc-sweep-{secrets.token_hex(8)}"
     try:
         yield SweepLog(folder)
     finally:

@@ -8,6 +8,8 @@ from amc.errors import ConfigError, StorageError, UserError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for tracebacks."""
+QUEUE = "submitit."
+"""Whose errors are of jobs that were refused, or lost: they hold what the cluster says, and where the logs are."""
 # What torch says on a CPU, and on a GPU.
 NO_MEMORY = ("can't allocate memory", "out of memory")
 
@@ -20,7 +22,7 @@ def as_user_error(error: Exception) -> UserError:
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, UserError):
         return cause
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
+    if isinstance(error, (HydraException, OmegaConfBaseException)) or type(error).__module__.startswith(QUEUE):
         return ConfigError(one_line_of(error))
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         line = one_line_of(error).partition(". ")[0] or "no memory is left"

@@ -27,6 +27,7 @@ NOT_ASKED = {
 TIMED_BY = ("device_profile", "latency")
 POLICY = "policy."
 AT_ONCE = "policy.at_once"
+SHARED = ("policy.storage", "policy.study")
 
 
 # What runs did that were made before there were these keys.
@@ -76,9 +77,16 @@ def run_settings(cfg: SearchConfig) -> dict[str, Setting]:
         # Latency is then measured behind the search.
         for name in TIMED_BY:
             del asked[name]
+    # Where trials are computed, but for how many are asked for before the first is known.
+    del asked["workers"], asked["study"]
     settings = {name: value for name, value in _flat(asked, "") if name not in NOT_ASKED}
-    if settings.get(AT_ONCE) == 1:
-        del settings[AT_ONCE]  # as in runs of before policies asked for several strategies
+    if AT_ONCE in settings:
+        settings[AT_ONCE] = settings[AT_ONCE] or cfg.workers.ahead
+        if settings[AT_ONCE] == 1:
+            del settings[AT_ONCE]  # as in runs of before policies asked for several strategies
+    for name in SHARED:
+        if settings.get(name) is None:
+            settings.pop(name, None)  # as in runs of before studies could be shared
     if cfg.model.checkpoint is not None:
         settings["model.checkpoint_sha256"] = checkpoint_digest(cfg.model.checkpoint)
     return settings

@@ -10,6 +10,7 @@ from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
 from envs.problem_settings import ProblemSettings
+from envs.workers.settings import StudySettings, WorkersSettings
 
 AUTO = "auto"
 PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
@@ -157,6 +158,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         stages: how often to search, prune and fine-tune on the way to the target, see
             ``amc.run.rounds.staged_pruning``.
         scoring: how many images of the search split a trial is scored on.
+        workers: who evaluates strategies.
+        study: where Optuna keeps its study.
         metric: one's own measure instead of top-1 accuracy: a function of class scores and class numbers, higher is
             better, as ``my_package.balanced_accuracy``; null for accuracy.
         overwrite: replace another run in the same folder, instead of going on with it or refusing.
@@ -175,6 +178,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     policy: Any = MISSING
     stages: int = setting(1, Interval(1, 16))
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    workers: WorkersSettings = field(default_factory=WorkersSettings)
+    study: StudySettings = field(default_factory=StudySettings)
     metric: str | None = None
     overwrite: bool = False
     finetune: Finetuning = MISSING
@@ -189,6 +194,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         ProblemSettings.__post_init__(self)
         if self.scoring.name == "racing" and self.reward != "accuracy":
             raise ValueError(f"scoring=racing needs reward=accuracy: reward={self.reward} is not what it races for")
+        if self.scoring.name == "racing" and self.workers.name != "none":
+            raise ValueError("scoring=racing needs workers=none: every candidate races against all before it")
         if self.metric is not None and not is_own("metrics", self.metric):
             raise ValueError(f"metric={self.metric}: must be null, or the path of a function, my_package.my_metric")
         if self.metric is not None and self.scoring.name != "full":
@@ -210,6 +217,8 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
             )
         if self.max_drop is not None and (self.stages > 1 or self.scoring.name != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
+        if self.study.storage is not None and (self.stages > 1 or self.max_drop is not None):
+            raise ValueError("study.storage: goes with stages=1, and without max_drop")
         if self.latency.table is not None and not self.needs_table:
             raise ValueError("latency.table: goes with resource=latency or round_to=auto")
 

@@ -1,10 +1,12 @@
 """The checks of a configuration that need more than its values: files, and packages that are installed."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 from amc.config.checkpoint_paths import checkpoint_file
 from amc.config.schema import SearchConfig, TrainConfig
+from amc.environment import public
 from amc.errors import ConfigError, StorageError
 from amc.names import folder_name, folder_path
 from amc.tracking.make import make_tracker
@@ -12,6 +14,8 @@ from envs.engine.errors import first_line
 from envs.engine.plugins import find, is_own
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
+PASSWORD = re.compile(r"://[^/@]*:[^/@]+@")
+"""In an address."""
 
 
 def validate(cfg: TrainConfig) -> None:
@@ -56,10 +60,28 @@ def _validate_own(cfg: SearchConfig) -> None:
             raise ConfigError(f"{key}={error}") from error
 
 
+def _validate_study(cfg: SearchConfig) -> None:
+    storage = cfg.study.storage
+    if storage is None:
+        return
+    if "storage" not in cfg.policy:
+        raise ConfigError("study.storage: goes with policy=optuna")
+    if PASSWORD.search(str(public(storage))):
+        raise ConfigError(
+            "study.storage: holds a password, which would be written down; put the address into a variable of the "
+            "environment and give '${oc.env:STUDY}', or the password into ~/.pgpass"
+        )
+    if storage.startswith("postgresql") and importlib.util.find_spec("psycopg") is None:
+        raise ConfigError("study.storage=postgresql://...: pip install 'amc-search[postgresql]'")
+
+
 def _validate_search(cfg: SearchConfig) -> None:
     _validate_own(cfg)
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if "onnx" in cfg.export and missing:
         raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+    if cfg.workers.name == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError("workers=ray needs ray: pip install 'amc-search[ray]'")
+    _validate_study(cfg)
     if cfg.tracker is not None:
         make_tracker(cfg.tracker)

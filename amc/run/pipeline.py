@@ -33,6 +33,7 @@ from amc.run.rounds.max_drop import Renumbered, search_lowest
 from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.track import Tracking, report_finished, track, tracked_run
+from amc.run.working import at_work
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder
 from amc.store.conditions import note_conditions, write_conditions
@@ -90,7 +91,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)
     if plan.latency is not None and plan.latency.known is not None:
         continuation.run.write(LATENCY_TABLE, plan.latency.known.content)
-    known = note_conditions(folder, conditions(data), trials_in(folder))
+    known = note_conditions(folder, conditions(data, cfg.workers), trials_in(folder))
     cache = NetworkCache(cache_folder(cfg.cache_dir) / "finetuned", f"{cfg.model.name}-{cfg.data.name}")
     tuner = FineTuner(cfg.finetune, cfg.train, data, plan.score, cfg.seed, dense, cache)
     header = weights_header(cfg.model, data.splits)
@@ -202,19 +203,19 @@ def search(
         tracking.begin_stage(stage.number)
     log.info(whole_in_words(stage.engine.network_layers))
     choose_images(plan, stage)
-    continuation.teach(stage.engine)
     if stage.number == 1:
         log.info(kernel_note(plan.engine.granularity, plan.engine.m, plan.data.device))
     seed_everything(plan.engine.seed)
     shown = SearchProgress(episodes, stage.original, plan.problem.resource, title=f"{title}search")
-    with shown as progress, stop:
+    with at_work(plan.workers, stage.problem) as problem, shown as progress, stop:
+        continuation.teach(problem.engine)
         sinks: list[Callable[[Trial], None]] = [
             Renumbered(continuation, before),
             progress,
             Renumbered(tracking, before),
             stop,
         ]
-        env = RecordTrials(stage.problem, episodes, sinks)
+        env = RecordTrials(problem, episodes, sinks)
         try:
             play(policy, env)
         except SearchStopped as stopped:

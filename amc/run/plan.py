@@ -32,6 +32,7 @@ from envs.engine.plugins import find, import_fault
 from envs.engine.settings import EngineSettings
 from envs.problem_settings import ProblemSettings
 from envs.search import SearchPolicy, unmet_need
+from envs.workers.settings import WorkersSettings
 
 FLOAT_COPIES = 2
 """Of images as networks see them: as they come, and in the layout of the device."""
@@ -83,6 +84,7 @@ def make_plan(cfg: SearchConfig, data: DeviceData, latency: LatencySource | None
         data=data,
         score=data.scorer(data.splits.search),
         latency=latency,
+        workers=cfg.workers,
     )
 
 
@@ -99,8 +101,8 @@ def demands(cfg: SearchConfig, data: DeviceData, network: nn.Module) -> list[Dem
     return found
 
 
-def conditions(data: DeviceData) -> Conditions:
-    """Return where this process computes, and on which data."""
+def conditions(data: DeviceData, workers: WorkersSettings) -> Conditions:
+    """Return where strategies are evaluated, and on which data."""
     device = str(data.device)
     if data.device.type == "cuda":
         device = f"{data.device.type} ({torch.cuda.get_device_name(data.device)})"
@@ -113,7 +115,7 @@ def conditions(data: DeviceData) -> Conditions:
         torch=torch.__version__,
         device=device,
         processor=torch.backends.cpu.get_cpu_capability(),
-        threads=torch.get_num_threads(),
+        threads=torch.get_num_threads() if workers.name == "none" else workers.threads,
         data=digest.hexdigest()[:LENGTH],
     )
 

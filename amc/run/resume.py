@@ -34,7 +34,9 @@ from amc.store.trial_rows import recover_trials
 from amc.weights.loading import read_header
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import PruningEngine
 from envs.search import Trial
+from envs.workers.engine import WorkersEngine
 
 log = logging.getLogger(__name__)
 SHOWN = 3
@@ -185,13 +187,14 @@ class Continuation:
             self.run.unpublish()
         self.run.ask(asked)
 
-    def teach(self, engine: TorchEngine) -> None:
+    def teach(self, engine: PruningEngine) -> None:
         """Let the engine remember the recorded evaluations."""
         if not self.recorded:
             return
         log.info("going on behind %d trials recorded before", len(self.recorded))
         trials = self.recorded.values()
-        if isinstance(engine.score, RacingScorer):
+        assert isinstance(engine, TorchEngine | WorkersEngine)  # noqa: S101  what runs search on
+        if isinstance(engine, TorchEngine) and isinstance(engine.score, RacingScorer):
             # A race knows the best so far by its answers, which are not on disk.
             engine.score_again(max(trials, key=lambda trial: trial.evaluation.metric).strategy)
         for trial in trials:

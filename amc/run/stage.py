@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from envs.engine.types import Cost
 from envs.problem_settings import ProblemSettings
 from envs.pruning_env import PruningEnv
 from envs.search import Trial, best_trial
+from envs.workers.settings import WorkersSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class SearchPlan:
         data: the data, on the device that networks run on.
         score: scores a network on all images of the search split, in float32.
         latency: where latencies are from; ``None`` where the search does not go by them.
+        workers: who evaluates strategies.
     """
 
     model: str
@@ -49,6 +51,7 @@ class SearchPlan:
     data: DeviceData
     score: Top1Scorer
     latency: LatencySource | None = None
+    workers: WorkersSettings = field(default_factory=WorkersSettings)
 
 
 @dataclass(frozen=True)

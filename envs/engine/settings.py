@@ -19,6 +19,8 @@ BATCH_NORM_IMAGES = 500
 FREELY = "auto"
 """Rounding by a table of latencies."""
 SEEDS = Interval(0, 2**32, high_open=True)
+AHEAD = Interval(1, 4096)
+"""Proposals that a policy makes before it knows the first one's reward."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -220,6 +220,23 @@ class EvaluatesMany(Protocol):
 
         Args:
             strategies: any number of them; the same one may stand there twice.
+        """
+
+
+@runtime_checkable
+class EvaluatesAhead(Protocol):
+    """What an engine may offer beside ``PruningEngine``: workers evaluate while further strategies are asked for."""
+
+    @property
+    def ahead(self) -> int:
+        """How many strategies should be asked for before the evaluation of the first is known."""
+
+    def evaluate_ahead(self, strategies: Iterator[Strategy], ahead: int) -> Iterator[Evaluation]:
+        """Yield what ``evaluate`` would for one strategy after the other, in their order.
+
+        Args:
+            strategies: taken as evaluations are yielded: never more than ``ahead`` of them are without one.
+            ahead: at least 1.
         """
 
 

@@ -9,13 +9,16 @@ import os
 import re
 import subprocess
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
 import pytest
+from postgresql_server import postgresql_server, programs
 from preloaded_python import preloaded_python
+from slurm_node import is_installed, slurm_node
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -33,6 +36,9 @@ SKIPPED = Counter(
     {
         "installs packages": 1,
         "needs Fashion-MNIST": 1,
+        "needs ray": 1,
+        "needs PostgreSQL": 1,
+        "needs SLURM": 1,
         "needs timm and a folder of photos": 1,
         "starts a server": 2,
         "needs an account": 1,
@@ -118,12 +124,20 @@ def reader(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     [*RUN_ALWAYS, *(pytest.param(page, marks=pytest.mark.slow) for page in RUN_SLOWLY)],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
-def test_the_code_blocks_of_a_page_run(page: Path) -> None:
+def test_the_code_blocks_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = parse(page)
     document.namespace["no_fashion_mnist"] = not DEBIAN_FOLDER.is_dir()
-    for example in document.examples():
-        with suppress(SkipTest):
-            example.evaluate()
+    document.namespace["no_ray"] = find_spec("ray") is None
+    document.namespace["no_postgresql"] = programs() is None
+    document.namespace["no_slurm"] = not is_installed()
+    text = page.read_text()
+    shares = "${oc.env:STUDY}" in text and programs() is not None
+    queues = "hydra/launcher=slurm" in text and is_installed()
+    with postgresql_server() if shares else nullcontext("") as study, slurm_node() if queues else nullcontext():
+        monkeypatch.setenv("STUDY", study)
+        for example in document.examples():
+            with suppress(SkipTest):
+                example.evaluate()
 
 
 def test_what_is_left_out_says_why() -> None:

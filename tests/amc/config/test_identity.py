@@ -4,6 +4,7 @@ from amc.config.identity import run_settings
 from amc.config.recipe import Finetuning, Recipe
 from amc.config.schema import DataConfig, ModelConfig, SearchConfig
 from envs.engine.settings import ScoringSettings
+from envs.workers.settings import WorkersSettings
 
 CFG = SearchConfig(
     model=ModelConfig("plain20"),
@@ -29,6 +30,18 @@ def test_where_and_with_which_seed_a_run_was_made_is_not_asked() -> None:
     elsewhere = replace(elsewhere, tracker={"_target_": "somewhere.Tracker", "mode": "online"})
     assert run_settings(elsewhere) == run_settings(CFG)
     assert "somebody" not in str(run_settings(CFG))
+
+
+def test_where_strategies_are_evaluated_is_not_asked_but_how_far_ahead_policies_ask_is() -> None:
+    local, ray = (replace(CFG, workers=WorkersSettings(name, 3, threads=2)) for name in ("local", "ray"))
+    assert run_settings(local) == run_settings(ray) == run_settings(CFG)  # its policy never asks ahead
+    asking = replace(CFG, policy=CFG.policy | {"at_once": None})
+    assert run_settings(asking) == run_settings(replace(CFG, policy=CFG.policy | {"at_once": 1})) == run_settings(CFG)
+    with_three = run_settings(replace(asking, workers=local.workers))
+    assert with_three == run_settings(replace(CFG, policy=CFG.policy | {"at_once": 6}))
+    assert with_three["policy.at_once"] == 6
+    fixed = replace(CFG, policy=CFG.policy | {"at_once": 1}, workers=local.workers)
+    assert run_settings(fixed) == run_settings(CFG)
 
 
 def test_a_run_of_one_stage_is_asked_what_runs_of_before_there_were_stages_were() -> None:

@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
+from amc.config.identity import run_settings
 from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
@@ -16,6 +17,7 @@ from amc.tracking.make import make_tracker
 from amc.zoo.data.registry import DATASETS
 from amc.zoo.models.registry import LIBRARIES, MODELS
 from envs.engine.settings import ScoringSettings
+from envs.workers.settings import WorkersSettings
 
 NEEDED = {
     "custom": ["model._target_=my_package.build_net"],
@@ -172,6 +174,37 @@ def test_a_race_is_for_accuracy(reward: str) -> None:
     searching(f"reward={reward}")
     with pytest.raises(ConfigError, match=f"scoring=racing needs reward=accuracy: reward={reward}"):
         searching(f"reward={reward}", "scoring=racing")
+
+
+def test_workers_have_what_goes_with_their_kind() -> None:
+    assert searching().workers == WorkersSettings()
+    assert searching("workers=local").workers == WorkersSettings("local", 2)
+    assert searching("workers=ray", "workers.n=8", "workers.gpus=0.25").workers == WorkersSettings("ray", 8, 1, 0.25)
+    with pytest.raises(ConfigError, match=r"^workers\.n=8: goes with workers=local or workers=ray"):
+        searching("workers.n=8")
+    with pytest.raises(ConfigError, match=r"^workers\.gpus: goes with workers=ray"):
+        searching("workers=local", "workers.gpus=1")
+    with pytest.raises(ConfigError, match="scoring=racing needs workers=none"):
+        searching("scoring=racing", "workers=local")
+
+
+def test_the_address_of_a_shared_study_holds_no_password_that_would_be_written_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STUDY", "sqlite://me:secret@host/study")
+    cfg = searching("policy=optuna", "study.storage=${oc.env:STUDY}", "study.name=mine")
+    validate(cfg)
+    assert cfg.policy["storage"] == "sqlite://me:secret@host/study"
+    asked = run_settings(cfg)
+    assert (asked["policy.storage"], asked["policy.study"]) == ("${oc.env:STUDY}", "mine")
+    assert "secret" not in str(asked)
+    with pytest.raises(ConfigError, match="holds a password"):
+        validate(searching("policy=optuna", "study.storage='sqlite://me:secret@host/study'"))
+    with pytest.raises(ConfigError, match="goes with policy=optuna"):
+        validate(searching("policy=random", "study.storage=sqlite://"))
+    with pytest.raises(ConfigError, match="goes with stages=1"):
+        searching("policy=optuna", "study.storage=sqlite://", "stages=2")
+    assert "policy.storage" not in run_settings(searching("policy=optuna"))
 
 
 def test_a_coreset_has_an_error_and_nothing_else_has() -> None:

@@ -1,0 +1,114 @@
+"""The same search with workers that are really there, on a real network; and what kills of them come to."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from amc.agent.policy import AMC
+from baselines.optuna_search import OptunaSearch
+from baselines.random_search import RandomSearch
+from baselines.reconstruction import Reconstruction
+from baselines.sensitivity import SensitivityAnalysis
+from envs.engine.analytic import AnalyticEngine
+from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation, PruningEngine, Strategy
+from envs.pruning_env import PruningEnv
+from envs.search import RecordTrials, SearchPolicy, play
+from envs.workers.crew import Crew
+from envs.workers.engine import WorkersEngine
+from envs.workers.local import LocalCrew
+
+pytestmark = pytest.mark.slow
+N = 2
+EPISODES = 12
+KILLS = 30
+POLICIES: list[Callable[[int | None], SearchPolicy]] = [
+    lambda _: RandomSearch(seed=1),
+    lambda ahead: OptunaSearch("tpe", seed=1, at_once=ahead),
+    lambda ahead: SensitivityAnalysis(at_once=ahead),
+    lambda ahead: Reconstruction(1, at_once=ahead),
+    lambda ahead: AMC(seed=1, at_once=ahead),
+]
+
+
+def make_engine() -> TorchEngine:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((1, 16), (16, 24), (24, 16)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)).eval()
+    images = torch.randn(300, 1, 8, 8)
+    with torch.no_grad():
+        labels = network(images).argmax(1)
+    score = Top1Scorer(images, labels, batch_size=50).compared_with(network)
+    return TorchEngine(network, images[:1], images[:200], score, EngineSettings(round_to=1, precision="fp32"))
+
+
+def make_crew(kind: str, engine: PruningEngine, size: int) -> Crew:
+    if kind == "local":
+        return LocalCrew(engine, size)
+    pytest.importorskip("ray")
+    from envs.workers.ray_actors import RayCrew
+
+    return RayCrew(engine, size)
+
+
+def killers(crew: Crew) -> list[Callable[[], None]]:
+    """What kills each worker that there is now."""
+    if isinstance(crew, LocalCrew):
+        return [partial(os.kill, process.pid, signal.SIGKILL) for process in crew._processes]
+    import ray
+
+    return [partial(ray.kill, actor) for actor in crew._actors.values()]  # type: ignore[attr-defined]
+
+
+def told(env: RecordTrials) -> list[str]:
+    return [f"{trial.index} {trial.strategy} {trial.reward} {trial.evaluation}" for trial in env.trials]
+
+
+def search(policy: SearchPolicy, engine: PruningEngine) -> list[str]:
+    env = RecordTrials(PruningEnv(engine, target=0.5), EPISODES)
+    play(policy, env)
+    return told(env)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_every_policy_scores_the_same_strategies_to_the_last_bit(kind: str) -> None:
+    engine = make_engine()
+    with WorkersEngine(engine, make_crew(kind, engine, N)) as working:
+        found = [search(policy(None), working) for policy in POLICIES]
+    alone = make_engine()
+    assert found == [search(policy(2 * N), alone) for policy in POLICIES]
+
+
+class Slow(AnalyticEngine):
+    """Takes a while for each strategy, another one each time."""
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        time.sleep(random.uniform(0.0, 0.2))  # noqa: S311
+        return super().evaluate(strategy)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_kills_of_random_workers_change_nothing(kind: str) -> None:
+    rng = random.Random(0)  # noqa: S311
+    wanted = [(rng.uniform(0.2, 1.0),) * 14 for _ in range(2 * KILLS)]
+    with WorkersEngine(Slow(), crew := make_crew(kind, Slow(), N)) as working:
+        env = RecordTrials(PruningEnv(working, target=0.4), 2 * KILLS)
+        for trial in env.play_ahead(wanted, 2 * N):
+            if trial.index % 2:
+                rng.choice(killers(crew))()
+    alone = RecordTrials(PruningEnv(AnalyticEngine(), target=0.4), 2 * KILLS)
+    alone.play_strategies(wanted)
+    assert told(env) == told(alone)
