@@ -106,8 +106,9 @@ def test_a_failure_comes_back_from_another_process() -> None:
 
 @pytest.mark.parametrize("job", [(0, None)], indirect=True)
 @pytest.mark.usefixtures("job")
-def test_what_is_kept_of_a_sweep_is_there_only_meanwhile() -> None:
-    with sweep_log() as log:
+def test_what_is_kept_of_a_sweep_is_there_only_meanwhile(tmp_path: Path) -> None:
+    with sweep_log(tmp_path) as log:
+        assert log.folder.parent == tmp_path
         assert not log.folder.exists()
         log.note("failed")
         assert log.folder.stat().st_mode & 0o777 == 0o700
