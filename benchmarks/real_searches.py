@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 
@@ -110,11 +111,14 @@ def _metrics(engine: TorchEngine, search: Search) -> dict[str, float]:
         return {str(search.episodes): _chance(problem, search.episodes)}
     env = RecordTrials(problem, search.episodes)
     maker(search.policy)(search.seed).search(env)
-    leaders: list[Trial] = []
-    for trial in env.trials:
-        leaders.append(better(trial, leaders[-1] if leaders else None))
+    leaders = list(accumulate(env.trials, leading))
     counts = [*(count for count in NOTED if count < search.episodes), search.episodes]
     return {str(count): leaders[min(count, len(leaders)) - 1].evaluation.metric for count in counts}
+
+
+def leading(leader: Trial, trial: Trial) -> Trial:
+    """Return the better of the best so far and a new one."""
+    return better(trial, leader) or leader
 
 
 def _chance(problem: PruningEnv, count: int) -> float:
