@@ -97,9 +97,11 @@ class WeightSearch:
     def propose(self) -> Strategy | None:
         """Return the strategy of least error, then others near the best; none where ``TRIES`` draws gave no new one."""
         tried = self._logs
-        # What is near the best is soon on the way where many are: then others are looked for farther away.
-        for attempt in range(TRIES * (1 + len(self._tried))):
-            if self._proposed:
+        # Where many are on the way, all that differs in one weight soon is: then all weights are changed.
+        for attempt in range(2 * TRIES if self._tried else TRIES):
+            if attempt >= TRIES:
+                tried = self._logs + self._step * self._rng.standard_normal(len(self._logs))
+            elif self._proposed:
                 tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)
             strategy = self._least.strategy(np.exp(tried))
             if strategy not in self._proposed:

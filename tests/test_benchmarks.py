@@ -63,6 +63,15 @@ def test_a_short_benchmark_ends_with_its_figures(script: str, arguments: list[st
     assert all(result[figure] > 0 for figure in figures)
 
 
+def test_simulated_workers_are_busy_and_no_busier_than_they_can_be() -> None:
+    arguments = ["--policies", "random", "--workers", "1", "64", "--seconds", "10", "--each", "4"]
+    result = figures_of("scale.py", *arguments)
+    one, many = result["points"]
+    assert one["efficiency"] == pytest.approx(1, abs=0.01)
+    assert 0.6 < many["efficiency"] == result["least_at_64"] <= 1
+    assert many["speed_up"] == pytest.approx(64 * many["efficiency"])
+
+
 def test_fidelity_ranks_every_reward_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     cell = ["--cell", "tiny", "model=resnet20", "data=digits", "model.width=0.5", "train.epochs=1", "data.search=200"]
     cell += ["data.calibration=50", "target=0.4", "threads=1", f"cache_dir={tmp_path}"]

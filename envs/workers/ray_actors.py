@@ -34,7 +34,7 @@ class Evaluator:
     def __init__(self, packed: Packed, threads: int) -> None:
         rest, tensors = packed
         # What lies in the object store may not be written to.
-        self._engine: PruningEngine = unpack(Parcel(rest, [bytearray(memoryview(content)) for content in tensors]))
+        self._engine: PruningEngine = unpack(Parcel(rest, [bytearray(content.data) for content in tensors]))
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(threads)
 
@@ -73,7 +73,9 @@ class RayCrew:
         if self._began:
             _connect(address or os.environ.get(ADDRESS) or HERE, size * threads)
         parcel = pack(engine)
-        self._parcel = ray.put((parcel.rest, [np.frombuffer(content, np.uint8) for content in parcel.tensors]))
+        self._parcel = ray.put(
+            (parcel.rest, [np.frombuffer(memoryview(content), np.uint8) for content in parcel.tensors])
+        )
         # Who is lost is begun anew here, and not by Ray, which would have others wait for it.
         self._kind: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=0)(Evaluator)
         self._actors: dict[int, Any] = {}
@@ -107,11 +109,11 @@ class RayCrew:
         worker = self._awaited.pop(done)
         try:
             evaluation, error = ray.get(done)
-        except RayError as error:  # the actor, its machine or its memory is gone
+        except RayError as lost:  # the actor, its machine or its memory is gone
             with suppress(RayError):
                 ray.kill(self._actors[worker])
             self._start(worker)
-            return Answer(worker, lost=" ".join(str(error).split())[:300])
+            return Answer(worker, lost=" ".join(str(lost).split())[:300])
         return Answer(worker, evaluation, error)
 
 

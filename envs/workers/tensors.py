@@ -28,7 +28,7 @@ class StorageReducer:
             return _typed, (storage, value.dtype)
         if isinstance(value, UntypedStorage):
             content = torch.empty(0, dtype=torch.uint8).set_(value.cpu())
-            return _untyped, (pickle.PickleBuffer(memoryview(content.numpy())), str(value.device))
+            return _untyped, (pickle.PickleBuffer(content.numpy().data), str(value.device))
         return None
 
 

@@ -192,3 +192,26 @@ def test_running_out_of_episodes_is_the_end_of_a_search(small_engine: AnalyticEn
 def test_a_policy_that_plays_nothing_is_told_so(small_engine: AnalyticEngine) -> None:
     with pytest.raises(NothingPlayed, match=r"Idle.search\(env\) returned without having played an episode"):
         play_policy(Idle(), RecordTrials(PruningEnv(small_engine), 3))
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 9])
+def test_no_more_is_asked_for_than_may_be_played(small_engine: AnalyticEngine, ahead: int) -> None:
+    env = RecordTrials(PruningEnv(small_engine), episodes=5)
+    layers = len(small_engine.layers)
+    play(env, 0.9)
+    wanted = [(0.1 * number,) * layers for number in range(1, 10)]
+    left = iter(wanted)
+    found = list(env.play_ahead(left, ahead))
+    assert [trial.index for trial in found] == [1, 2, 3, 4]
+    assert next(left) == wanted[4]
+    assert not list(env.play_ahead(left, ahead))
+    one_by_one = RecordTrials(PruningEnv(small_engine), episodes=5)
+    assert [trial.reward for trial in found] == [play_strategy(one_by_one, each).reward for each in wanted[:4]]
+
+
+def test_what_a_wrapper_between_makes_of_rewards_counts(small_engine: AnalyticEngine) -> None:
+    env = RecordTrials(gym.wrappers.TransformReward(PruningEnv(small_engine), lambda reward: 7 - float(reward)), 2)
+    plain = RecordTrials(PruningEnv(small_engine), 2)
+    wanted = [(0.3,) * len(small_engine.layers), (0.6,) * len(small_engine.layers)]
+    rewards = [[trial.reward for trial in each.play_ahead(wanted, 2)] for each in (env, plain)]
+    assert rewards[0] == [7 - reward for reward in rewards[1]]

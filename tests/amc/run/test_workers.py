@@ -16,6 +16,13 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
 EPISODES = 14
 KILLS = 5
+SLOW = """
+import time
+
+def accuracy(scores, labels):
+    time.sleep(0.5)
+    return (scores.argmax(1) == labels).float().mean()
+"""
 
 
 def start(folder: Path, *asked: str) -> subprocess.Popen[bytes]:
@@ -23,7 +30,7 @@ def start(folder: Path, *asked: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "amc.search", *keys, *asked],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "MPLBACKEND": "agg"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -43,15 +50,18 @@ def trials(folder: Path, name: str) -> list[bytes]:
 def test_kills_of_the_search_leave_the_record_of_one_process_that_asks_as_far_ahead(
     policy: str, tmp_path: Path
 ) -> None:
-    finish(start(tmp_path, f"policy={policy}", "policy.at_once=4", "name=alone"))
+    (tmp_path / "slow.py").write_text(SLOW)
+    asked = [f"policy={policy}", "metric=slow.accuracy"]
+    finish(start(tmp_path, *asked, "policy.at_once=4", "name=alone"))
     for kill in range(KILLS):
-        search = start(tmp_path, f"policy={policy}", "workers=local", "workers.n=2", "name=killed")
-        enough = (kill + 1) * EPISODES // (KILLS + 1)
+        search = start(tmp_path, *asked, "workers=local", "workers.n=2", "name=killed")
+        enough = (kill + 1) * EPISODES // (KILLS + 2)
         while search.poll() is None and len(recorded(tmp_path)) < enough:
             time.sleep(0.02)
-        os.kill(search.pid, signal.SIGKILL)
-        search.communicate()
-    finish(start(tmp_path, f"policy={policy}", "workers=local", "workers.n=2", "name=killed"))
+        search.kill()
+        _, err = search.communicate()
+        assert search.returncode == -signal.SIGKILL, err.decode()
+    finish(start(tmp_path, *asked, "workers=local", "workers.n=2", "name=killed"))
     alone = trials(tmp_path, "alone")
     assert trials(tmp_path, "killed") == alone
     assert [json.loads(line)["index"] for line in alone] == list(range(EPISODES))

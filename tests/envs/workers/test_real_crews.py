@@ -68,7 +68,7 @@ def killers(crew: Crew) -> list[Callable[[], None]]:
         return [partial(os.kill, process.pid, signal.SIGKILL) for process in crew._processes]
     import ray
 
-    return [partial(ray.kill, actor) for actor in crew._actors.values()]  # type: ignore[attr-defined]
+    return [partial(ray.kill, actor) for actor in crew._actors.values()]
 
 
 def told(env: RecordTrials) -> list[str]:
