@@ -8,10 +8,11 @@ from amc.tracking.make import require
 
 FOLDER = "amc-compare"
 SHOWN = ("model", "data", "policy", "granularity", "criterion", "resource", "target", "seed")
+ALWAYS = ("policy", "seed")
 
 
 def write_hparams(folder: Path, runs: Sequence[tuple[str, Any]]) -> None:
-    """Write a row a run: what was asked, and what the network found came to.
+    """Write a row a run: who searched, what else was asked otherwise than of other runs, and what came of it.
 
     Args:
         folder: to be given to ``tensorboard --logdir``; the table of before in it is replaced.
@@ -26,11 +27,13 @@ def write_hparams(folder: Path, runs: Sequence[tuple[str, Any]]) -> None:
     table = folder / FOLDER
     for earlier in table.rglob("events.out.tfevents.*"):
         earlier.unlink()
-    for name, result in runs:
-        asked = {key: getattr(result, key) for key in SHOWN} | {
-            "evaluations": result.trials,
-            "interrupted": result.stopped,
-        }
+    rows = [
+        {key: getattr(result, key) for key in SHOWN} | {"evaluations": result.trials, "interrupted": result.stopped}
+        for _, result in runs
+    ]
+    # TensorBoard shows the first five columns: what is the same in all rows need not be among them.
+    differing = [key for key in rows[0] if key in ALWAYS or len({row[key] for row in rows}) > 1]
+    for (name, result), row in zip(runs, rows, strict=True):
         found = result.pruned
         measured = {
             "test top-1": found.test_top1,
@@ -41,4 +44,4 @@ def write_hparams(folder: Path, runs: Sequence[tuple[str, Any]]) -> None:
             "search seconds": result.search_seconds,
         }
         with SummaryWriter(str(table / name)) as writer:
-            writer.add_hparams(asked, measured, run_name=".")
+            writer.add_hparams({key: row[key] for key in differing}, measured, run_name=".")
