@@ -19,11 +19,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, options_last, with_own_flags
-from amc.cli.hard_exits import hard_exits_raised
 from amc.cli.help import help_text
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
-from amc.cli.own_process import run_in_own_process
+from amc.cli.own_process import hard_exits_raised, run_in_own_process
 from amc.cli.submitted import is_submitted, leave_signals_to_parent, log_of_job, shared_place
 from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side, sweep_log
 from amc.cli.user_errors import FULL_ERROR, as_user_error

@@ -1,10 +1,13 @@
-"""A job in a process of its own: what kills it ends one job, and it never outlives the sweep that it belongs to."""
+"""Where a job ends: in a process of its own it ends alone and never outlives its sweep; ``os._exit`` ends it aloud."""
 
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from envs.workers.lifetime import KILLED, POLL_SECONDS, end_with_parent
 
@@ -58,3 +61,25 @@ def _exit_code(task: Callable[[], None]) -> int:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+@contextmanager
+def hard_exits_raised() -> Iterator[None]:
+    """Let ``os._exit`` raise ``SystemExit`` in this thread, as ``exit`` does, for as long as the block lasts.
+
+    In code of the user's it would end a run in the middle, in silence, and with 0 as if all were well. Copies
+    of this process, as a loader's workers are, and other threads end as ever. What ends a process from C, or was
+    imported from ``os`` before, is out of reach: only a second process could tell of it.
+    """
+    end, process, thread = os._exit, os.getpid(), threading.get_ident()
+
+    def raising(status: int) -> NoReturn:
+        if os.getpid() == process and threading.get_ident() == thread:
+            raise SystemExit(status)
+        end(status)
+
+    vars(os)["_exit"] = raising
+    try:
+        yield
+    finally:
+        vars(os)["_exit"] = end

@@ -12,9 +12,21 @@ from amc.store import durable_files
 
 
 def write_in_place() -> None:
-    """Break what keeps files whole: write over the old file instead of beside it, and wait for no disk."""
+    """Break what keeps files whole: write over the old file, wait for no disk, keep lines back until there are three.
+
+    A run that nobody disturbs comes to the same: it is the faults that must be noticed.
+    """
+    held: dict[Path, list[str]] = {}
+
+    def flush() -> None:
+        for path, lines in held.items():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.write(descriptor, "".join(lines).encode())
+            os.close(descriptor)
+        held.clear()
 
     def careless(path: Path, content: bytes | str) -> Path:
+        flush()
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(descriptor, content.encode() if isinstance(content, str) else content)
@@ -24,14 +36,19 @@ def write_in_place() -> None:
     def careless_lines(file: Any, content: dict[str, Any]) -> None:  # noqa: ANN401
         import json
 
-        vars(file).setdefault("held", []).append(json.dumps(content) + "\n")
-        if len(vars(file)["held"]) >= 3:  # as a buffer would
-            path = vars(file)["_path"]
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.write(descriptor, "".join(vars(file).pop("held")).encode())
-            os.close(descriptor)
+        lines = held.setdefault(vars(file)["_path"], [])
+        lines.append(json.dumps(content) + "\n")
+        if len(lines) >= 3:  # as a buffer would
+            flush()
+
+    read = durable_files.read_file
+
+    def read_behind(path: Path) -> bytes:
+        flush()
+        return read(path)
 
     _everywhere("write_file", careless)
+    _everywhere("read_file", read_behind)
     line_file: Any = durable_files.LineFile
     line_file.append = careless_lines
 

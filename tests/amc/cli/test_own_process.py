@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from amc.cli.hard_exits import hard_exits_raised
+from amc.cli.own_process import hard_exits_raised
 
 
 def test_a_hard_exit_is_raised_and_only_meanwhile() -> None:
