@@ -119,10 +119,16 @@ def lock_nothing() -> None:
 def seed_nothing() -> None:
     """Break what makes a seed count: every process draws its own numbers."""
     import numpy as np
+    import torch
 
     own = np.random.default_rng
     vars(np.random).update(default_rng=lambda _seed=None: own(os.getpid()))
-    _everywhere("seed_everything", lambda _: np.random.seed(os.getpid() % 2**32))  # noqa: NPY002
+
+    def unseeded(_: int) -> None:
+        np.random.seed(os.getpid() % 2**32)  # noqa: NPY002
+        torch.manual_seed(os.getpid())
+
+    _everywhere("seed_everything", unseeded)
 
 
 def _everywhere(name: str, replacement: object) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.faults import machine
-from benchmarks.faults.judging import differences, found
+from benchmarks.faults.judging import differences, found, runs_below
 from benchmarks.faults.killed import Row, Sabotage
 
 
@@ -28,6 +28,10 @@ def together(processes: int, workshop: Path, sabotage: Sabotage | None = None) -
             evaluated = sum(int(path.read_text()) for path in place.glob("evaluated*"))
             if not failures and evaluated > expected_evaluations:
                 failures = [f"{evaluated} evaluations instead of {expected_evaluations}"]
+            logs = [(run / "search.log").read_text() for run in runs_below(place)]
+            trained = sum(log.count("not trained yet") for log in logs)
+            if not failures and trained != 1:
+                failures = [f"the same network was trained {trained} times"]
             yield Row(f"{count} processes at once", what, count, 1, failures)
 
 
