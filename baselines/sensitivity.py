@@ -1,15 +1,16 @@
 """Sensitivity analysis: how much each layer bears by itself decides how much it keeps."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice, repeat, zip_longest
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from baselines.compass_search import CompassSearch, WeightPlayer, Weights
 from envs.constraint import ROUNDING_ERROR, ResourceBudget, fill, uniform_ratio
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.settings import AHEAD
@@ -17,13 +18,9 @@ from envs.engine.types import Evaluation, Strategy
 from envs.search import RecordTrials, Trial, quality, run_episode
 from envs.sensitivity import SensitivityPoint, sensitivity_curves
 
-Weights = tuple[float, ...]
-"""What the damage of each layer is multiplied by before the threshold is applied."""
-
 WATCHED = ("loss", "metric")
 # How far a layer's threshold grows with what pruning it saves: not at all as published, by half, and in full.
 EXPONENTS = (0.0, 0.5, 1.0)
-FIRST_FACTOR, LAST_FACTOR = 2.0, 1.05
 # Stands for a loss that overflowed.
 DESTROYED = 100.0
 
@@ -96,7 +93,7 @@ class SensitivityAnalysis:
         if points >= 2:
             score_layers(env, ratio, saved, points)
         damages = [curve.at(ratios[:-1]) for curve, ratios in zip(self._curves(env), budget.ratios, strict=True)]
-        player = WeightPlayer(env, damages, ahead, uniform)
+        player = WeightPlayer(env, partial(below_threshold, budget, damages), ahead, uniform)
         starts = [tuple(share**-exponent for share in saved) for exponent in EXPONENTS]
         found: dict[Weights, Trial] = {}
         player.play(starts if self.refine else starts[:1], found.__setitem__)
@@ -191,91 +188,3 @@ def below_threshold(budget: ResourceBudget, damages: Sequence[Sequence[float]], 
         for keep, damage in zip(budget.ratios[step], damages[step], strict=False)
     ]
     return fill(budget, [step for _, _, step in sorted(growth)])
-
-
-class WeightPlayer:
-    """Plays the strategies of weights, none of them twice.
-
-    Args:
-        env: the referee.
-        damages: as for ``below_threshold``.
-        ahead: strategies that are asked for before the first of them is known.
-        uniform: the trial of before.
-    """
-
-    def __init__(self, env: RecordTrials, damages: Sequence[Sequence[float]], ahead: int, uniform: Trial) -> None:
-        self._env, self._damages, self._ahead = env, damages, ahead
-        self._played: dict[Strategy, Trial] = {uniform.strategy: uniform}
-
-    def play(self, wanted: Iterable[Weights], learn: Callable[[Weights, Trial], None]) -> None:
-        """Play until nothing more is wanted, or no episode is left.
-
-        Args:
-            wanted: taken as late as possible.
-            learn: told the trial of each, at once where it was played before.
-        """
-        asked: dict[Strategy, list[Weights]] = {}
-        order: deque[Strategy] = deque()
-
-        def strategies() -> Iterator[Strategy]:
-            for weights in wanted:
-                strategy = below_threshold(self._env.problem.budget, self._damages, weights)
-                if strategy in self._played:
-                    learn(weights, self._played[strategy])
-                elif strategy in asked:
-                    asked[strategy].append(weights)
-                else:
-                    asked[strategy] = [weights]
-                    order.append(strategy)
-                    yield strategy
-
-        for trial in self._env.play_ahead(strategies(), self._ahead):
-            strategy = order.popleft()
-            self._played[strategy] = trial
-            for weights in asked.pop(strategy):
-                learn(weights, trial)
-
-
-class CompassSearch:
-    """Improves weights one at a time by a factor and its inverse; where none helps, by the square root of the factor.
-
-    With workers the moves of a round start from the best weights that are known when they are made.
-
-    Args:
-        weights: to start from.
-        best: their trial.
-
-    References:
-        Kolda et al., 2003, "Optimization by Direct Search", SIAM Review 45 (3).
-        Hough et al., 2001, "Asynchronous Parallel Pattern Search for Nonlinear Optimization", SIAM Journal on
-        Scientific Computing 23 (1).
-    """
-
-    def __init__(self, weights: Weights, best: Trial) -> None:
-        self._weights, self._best = weights, best
-        self._moved: dict[Weights, int] = {}
-        self._improved: set[int] = set()
-
-    def run(self, player: WeightPlayer) -> None:
-        """Play until the factor is next to nothing, or no episode is left."""
-        factor = FIRST_FACTOR
-        while factor > LAST_FACTOR:
-            before = self._best
-            self._improved.clear()
-            player.play(self._moves(factor), self._learn)
-            if self._best is before:
-                factor = math.sqrt(factor)
-
-    def _moves(self, factor: float) -> Iterator[Weights]:
-        for step in range(len(self._weights)):
-            for by in (factor, 1 / factor):
-                if step not in self._improved:
-                    weights = self._weights
-                    moved = (*weights[:step], weights[step] * by, *weights[step + 1 :])
-                    self._moved[moved] = step
-                    yield moved
-
-    def _learn(self, weights: Weights, trial: Trial) -> None:
-        if quality(trial) > quality(self._best):
-            self._best, self._weights = trial, weights
-            self._improved.add(self._moved[weights])

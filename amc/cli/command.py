@@ -23,8 +23,18 @@ from amc.cli.help import help_text
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import hard_exits_raised, run_in_own_process
-from amc.cli.submitted import is_submitted, leave_signals_to_parent, log_of_job, shared_place
-from amc.cli.sweep import SweepLog, fair_threads, in_sweep, job_label, jobs_side_by_side, sweep_log
+from amc.cli.sweep import (
+    SweepLog,
+    fair_threads,
+    in_sweep,
+    is_submitted,
+    job_label,
+    jobs_side_by_side,
+    leave_signals_to_parent,
+    log_of_job,
+    shared_place,
+    sweep_log,
+)
 from amc.cli.user_errors import FULL_ERROR, as_user_error
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF

@@ -1,11 +1,18 @@
-"""The jobs of a sweep, one after the other or side by side: what became of each, and how they share the machine."""
+"""The jobs of a sweep, one after the other or side by side: what became of each, and how they share the machine.
+
+Jobs may also be handed to a cluster's queue, by submitit (``hydra/launcher=slurm``). SLURM signals a job before its
+time is up, and when it needs the machine for another. submitit then has it queued again and ends the process; what it
+had recorded is where it goes on.
+"""
 
 import json
 import os
 import secrets
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +21,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from amc.store.durable_files import read_file, write_file
+
+LAUNCHER = "hydra/launcher="
+ON_CLUSTERS = ("slurm", "submitit")
 
 
 @dataclass(frozen=True)
@@ -91,3 +101,32 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_submitted() -> bool:
+    """Whether this process is a job that submitit started."""
+    return "SUBMITIT_FOLDER" in os.environ
+
+
+def log_of_job() -> str:
+    """Return where the queue keeps what this job writes to stderr."""
+    import submitit
+
+    return str(submitit.JobEnvironment().paths.stderr)
+
+
+def leave_signals_to_parent() -> None:
+    """Let the process that submitit started, and not this copy of it, have the job queued again."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def shared_place(arguments: Sequence[str]) -> Path:
+    """Return a folder in which all jobs of a sweep can write: the temporary one of here is not elsewhere.
+
+    Args:
+        arguments: of the command line.
+    """
+    launchers = [argument.removeprefix(LAUNCHER) for argument in arguments if argument.startswith(LAUNCHER)]
+    elsewhere = any(launcher.startswith(ON_CLUSTERS) for launcher in launchers)
+    return Path.cwd() if elsewhere else Path(tempfile.gettempdir())
