@@ -6,20 +6,23 @@ ratios within the target, timed in turn with the dense one. Weights are untraine
 benchmarks/latency.md.
 """
 
+import json
 from argparse import ArgumentParser
 from dataclasses import replace
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from amc.measurement.on_device import measure_networks, pinned
+from amc.measurement.on_device import digest, measure
+from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.prepared import OnnxFiles, on_cpu
-from amc.runtimes.profile import KnownTable, LatencySource, Profile
+from amc.runtimes.profile import LatencySource, Profile
 from amc.runtimes.request import bare, channel_pruner, random_counts
-from amc.runtimes.table import block_of
+from amc.runtimes.table import block_of, fit, parse_table
 from amc.runtimes.timed_runs import time_networks
 from amc.store.cache import cache_folder
 from amc.zoo.models.registry import build_model
@@ -47,39 +50,42 @@ def make_engine(
     source = LatencySource(profile)
     if table:
         source.attach(engine, example)
-    return Timed(engine, profile, source.known, example)
+    return Timed(engine, profile, example)
 
 
-class Timed:
-    """An engine with its table."""
+class Timed(NamedTuple):
+    """An engine, how its latency is measured, and an input."""
 
-    def __init__(self, engine: TorchEngine, profile: Profile, known: KnownTable | None, example: torch.Tensor) -> None:
-        self.engine, self.profile, self.known, self.example = engine, profile, known, example
+    engine: TorchEngine
+    profile: Profile
+    example: torch.Tensor
 
 
 def predict(name: str, size: int, width: float, batch: int) -> str:
-    """Return a row: how far predictions of networks that the table has not seen are off."""
+    """Return a row: how far predictions of networks that the table has not seen are off.
+
+    They are timed in turn with those that the table's factors are fitted to, so that both meet the same machine.
+    """
     timed = make_engine(name, size, width, "auto", batch)
-    if timed.known is None:
-        raise TypeError("no table")
     engine = timed.engine
-    kept = random_counts(engine, NETWORKS + 1, seed=7)
-    files = OnnxFiles(on_cpu(engine.pruner.for_inference(engine.model)), timed.example)
-    with pinned(1):
-        measured = np.array(
-            measure_networks(
-                files.template.described(), [files.template.shapes(bare(engine, each)) for each in kept], batch, 1
-            )
-        )
-    model = timed.known.model
-    predicted = np.array([1000 * model.seconds(channel_pruner(engine).timed_layers(each)) for each in kept])
+    request = timed.profile.request(engine, timed.example)
+    template = OnnxTemplate(on_cpu(engine.pruner.for_inference(engine.model)), timed.example)
+    unseen = random_counts(engine, NETWORKS + 1, seed=7)
+    fitted = len(request["variants"])
+    rows = [{"kept": each, "layers": [], "shapes": template.shapes(bare(engine, each))} for each in unseen]
+    table = measure({**request, "variants": request["variants"] + rows})
+    measured = np.array([row["ms"] for row in table["networks"][fitted:]])
+    content = {key: value for key, value in table.items() if key != "sha256"} | {"networks": table["networks"][:fitted]}
+    known = parse_table(json.dumps({**content, "sha256": digest(content)}), name)
+    model = fit(known)
+    predicted = np.array([1000 * model.seconds(channel_pruner(engine).timed_layers(each)) for each in unseen])
     errors = np.abs(predicted / measured - 1)[1:]
     # What targets are about: fractions of the dense network's time, which stands first.
     shares = np.abs((predicted / predicted[0]) / (measured / measured[0]) - 1)[1:]
     rank = spearmanr(predicted[1:], measured[1:]).statistic
     return (
         f"| {name} | {batch} | {median(errors):.1%} | {np.quantile(errors, 0.9):.1%} | {median(shares):.1%} | "
-        f"{rank:.3f} | {measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(timed.known.table)} |"
+        f"{rank:.3f} | {measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(known)} |"
     )
 
 

@@ -10,7 +10,8 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
-from amc.measurement.on_device import WIDEST_SPREAD, clock_for, pinned, spread, take_turns
+from amc.measurement.on_device import WIDEST_SPREAD
+from amc.measurement.turns import clock_for, pinned, spread, take_turns
 from amc.runtimes.prepared import OnnxFiles, Prepared, onnxruntime_call, prepare
 from envs.engine.threads import torch_threads
 
