@@ -18,11 +18,12 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from amc.measurement.on_device import digest, measure
+from amc.runtimes.fitting import fit
 from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.prepared import OnnxFiles, on_cpu
 from amc.runtimes.profile import LatencySource, Profile
 from amc.runtimes.request import bare, channel_pruner, random_counts
-from amc.runtimes.table import block_of, fit, parse_table
+from amc.runtimes.table import block_of, parse_table
 from amc.runtimes.timed_runs import time_networks
 from amc.store.cache import cache_folder
 from amc.zoo.models.registry import build_model
@@ -90,15 +91,16 @@ def predict(name: str, size: int, width: float, batch: int) -> str:
 
 
 def speed(name: str, size: int, width: float, target: float) -> list[str]:
-    """Return rows: uniform ratios within a fraction of the FLOPs or of the latency, by rounding."""
+    """Return rows: uniform ratios within a fraction of the FLOPs, of the latency, or of both, by rounding."""
     networks: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
     dense: nn.Module | None = None
-    for label, round_to, resource in (
-        ("FLOPs, round_to=1", 1, "flops"),
-        ("FLOPs, default", None, "flops"),
-        ("FLOPs, round_to=auto", "auto", "flops"),
-        ("latency, round_to=auto", "auto", "latency"),
+    for label, round_to, resource, limits in (
+        ("FLOPs, round_to=1", 1, "flops", {}),
+        ("FLOPs, default", None, "flops", {}),
+        ("FLOPs, round_to=auto", "auto", "flops", {}),
+        ("latency, round_to=auto", "auto", "latency", {}),
+        ("FLOPs and latency, round_to=auto", "auto", "flops", {"latency": target}),
     ):
         timed = make_engine(name, size, width, round_to, 1, table=round_to == "auto")
         engine = timed.engine
@@ -106,7 +108,7 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
             dense = engine.pruner.for_inference(engine.model)
             files = OnnxFiles(dense, timed.example)
             networks["dense"] = dense
-        env = PruningEnv(engine, resource=resource, target=target)
+        env = PruningEnv(engine, resource=resource, target=target, limits=limits)
         strategy = uniform_trial(env).strategy
         networks[label] = bare(engine, engine.kept(strategy))
         kept[label] = f"{engine.cost(strategy).flops / engine.cost(engine.dense_strategy).flops:.1%}"

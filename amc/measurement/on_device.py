@@ -27,6 +27,7 @@ from amc.measurement.turns import clock_for, lower_spread, pinned, steadied, tak
 REQUEST, TABLE = "amc latency request 1", "amc latency table 1"
 ROUNDS = 21
 WIDEST_SPREAD, WIDEST_LOWER_SPREAD, TRIES = 0.35, 0.2, 3
+CPU = ("CPUExecutionProvider",)
 LAYOUT_CHANGES = ("ReorderInput", "ReorderOutput", "Transpose")
 
 
@@ -34,16 +35,23 @@ class TooNoisy(Exception):
     """Repeated times of the same work lie too far apart to mean anything."""
 
 
-def open_session(content: bytes, threads: int, profile: Path | None = None) -> Any:  # noqa: ANN401  untyped library
-    """Return an onnxruntime session on the CPU that keeps its log lines to itself."""
+def load_onnxruntime() -> Any:  # noqa: ANN401  untyped library
+    """Return onnxruntime, which reports nothing to its makers: from 1.32 on it does so by default, over the network."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def open_session(content: bytes, threads: int, profile: Path | None = None, providers: Sequence[str] = CPU) -> Any:  # noqa: ANN401  untyped library
+    """Return an onnxruntime session, on the CPU unless told otherwise, that keeps its log lines to itself."""
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=list(providers))
 
 
 def measure_layer(
@@ -117,8 +125,6 @@ def measure(request: Mapping[str, Any], tell: Callable[[str], None] = lambda _: 
     Raises:
         TooNoisy: the machine is not quiet enough.
     """
-    import onnxruntime
-
     batch, threads = int(request["batch"]), int(request["threads"])
     graph, shapes = request["network"], [each["shapes"] for each in request["variants"]]
     with pinned(threads):
@@ -134,7 +140,9 @@ def measure(request: Mapping[str, Any], tell: Callable[[str], None] = lambda _: 
     # All layers as if the machine had been as fast as it was for the networks.
     rows = [{**layer, "ms": [each * networks[0] / meanwhile for each in ms]} for layer, ms, meanwhile in found]
     many = len(request["layers"])
-    return as_table(request, "onnxruntime-cpu", onnxruntime.__version__, (rows[:many], rows[many:], networks))
+    return as_table(
+        request, "onnxruntime-cpu", str(load_onnxruntime().__version__), (rows[:many], rows[many:], networks)
+    )
 
 
 def as_table(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from amc.errors import ConfigError
-from amc.measurement.on_device import ROUNDS, as_table, measure, timed_networks
+from amc.measurement.on_device import ROUNDS, as_table, load_onnxruntime, measure, timed_networks
 from amc.measurement.onnx_graph import layer_graph, model_bytes
 from amc.measurement.turns import clock_for, pinned, steadied, take_turns, undisturbed
 from amc.runtimes.prepared import openvino_call
@@ -35,6 +35,9 @@ def measure_table(
     """
     if runtime == "onnxruntime-cpu":
         return measure(request, tell)
+    device = next((parameter.device.type for parameter in engine.model.parameters()), "cpu")
+    if runtime == "tensorrt" or (device != "cpu" and runtime != "openvino"):
+        raise ConfigError("device_profile: layers are timed on CPUs; resource=flops, and the run's end, go on a GPU")
     if runtime == "torch-compile":
         raise ConfigError(
             "device_profile=torch-compile: compiling each layer takes too long for a table; take torch-eager"
@@ -59,9 +62,7 @@ def measure_table(
 def version_of(runtime: str) -> str:
     """Return the version of a runtime."""
     if runtime == "onnxruntime-cpu":
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
+        return str(load_onnxruntime().__version__)
     if runtime == "openvino":
         import openvino
 

@@ -89,7 +89,8 @@ def _steady(
     runtime: str, ready: Mapping[str, Prepared], images: Tensor, threads: int, rounds: int, seconds: float
 ) -> list[Latency]:
     """Measure until the times are steady; after a few tries they are marked as not."""
-    clock = clock_for(threads) if images.device.type == "cpu" else time.perf_counter
+    on_cpu = images.device.type == "cpu" and runtime != "tensorrt"
+    clock = clock_for(threads) if on_cpu else time.perf_counter
     for _ in range(TRIES):
         with torch.inference_mode():
             times = take_turns([_Pass(each, images) for each in ready.values()], rounds, seconds, clock)

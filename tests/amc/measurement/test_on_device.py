@@ -1,16 +1,20 @@
 """What is measured on other machines, where only NumPy and onnxruntime are."""
 
 import ast
+import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
+import amc
 from amc.measurement import on_device, onnx_graph, turns
 from amc.measurement.on_device import TooNoisy, digest, timed_networks
 from amc.measurement.onnx_graph import layer_graph, model_bytes
@@ -48,10 +52,16 @@ def test_it_needs_nothing_but_numpy_and_onnxruntime(module: ModuleType) -> None:
     assert {name for name in imported - allowed if name.partition(".")[0] not in sys.stdlib_module_names} == set()
 
 
+def test_onnxruntime_is_imported_where_its_telemetry_is_off() -> None:
+    sources = [path for path in Path(amc.__file__).parent.rglob("*.py") if path.name != "snippets.py"]
+    loading = [path.name for path in sources if re.search(r"^ +import onnxruntime", path.read_text(), re.M)]
+    assert loading == ["on_device.py"]
+    on_device.load_onnxruntime()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_files_compute_what_torch_does(name: str) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     layer, inputs, outputs, module = LAYERS[name]
     graph, shapes = layer_graph(layer, inputs, outputs)
     content = model_bytes(graph, shapes)
