@@ -2,12 +2,14 @@
 
 ``python -m benchmarks.latency predict mobilenet resnet20``: 40 random networks that no table has seen, drawn from what
 a search with ``round_to=auto`` chooses from; ``python -m benchmarks.latency speed resnet20``: networks of uniform
-ratios within the target, timed in turn with the dense one. Weights are untrained: no time depends on them. Results:
+ratios within the target, timed in turn with the dense one; ``python -m benchmarks.latency fastest resnet20``: how fast
+any strategy of that many FLOPs can be, by prediction. Weights are untrained: no time depends on them. Results:
 benchmarks/latency.md.
 """
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
@@ -34,6 +36,8 @@ from envs.engine.types import Evaluation
 from envs.pruning_env import PruningEnv
 
 NETWORKS = 40
+LEAST_OF_TARGET = 0.9
+"""Of the FLOPs that the target allows, for what is the fastest with nearly as many."""
 UNREPAIRED = EngineSettings(reconstruct=False, adaptive_bn=0)
 
 
@@ -120,20 +124,61 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
     ]
 
 
+def fastest(name: str, size: int, width: float, target: float) -> str:
+    """Return a row: the least predicted time of any strategy that keeps nearly as many FLOPs as the target allows.
+
+    Strategies are improved layer by layer from random ones, and with fewer FLOPs they are none.
+    """
+    timed = make_engine(name, size, width, "auto", 1)
+    engine, random = timed.engine, np.random.default_rng(0)
+    dense = engine.cost(engine.dense_strategy)
+    ratios = [[count / layer.units for count in layer.choices] for layer in engine.layers]
+
+    def badness(strategy: Sequence[float]) -> float:
+        cost = engine.cost(tuple(strategy))
+        flops = cost.flops / dense.flops
+        beyond = max(0.0, flops - target, LEAST_OF_TARGET * target - flops)
+        return (cost.latency or 0.0) / (dense.latency or 1.0) + 10 * beyond
+
+    best = min(
+        (_improved([float(random.choice(each)) for each in ratios], ratios, badness) for _ in range(12)), key=badness
+    )
+    kept = engine.cost(tuple(best))
+    return (
+        f"| {name} | fastest by prediction | {kept.flops / dense.flops:.1%} | 1 | | "
+        f"{(dense.latency or 0.0) / (kept.latency or 1.0):.2f}x |"
+    )
+
+
+def _improved(
+    strategy: list[float], ratios: Sequence[Sequence[float]], badness: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """Return a strategy that no change of one layer makes better."""
+    before = float("inf")
+    while badness(strategy) < before - 1e-9:
+        before = badness(strategy)
+        for step, choices in enumerate(ratios):
+            near = [[*strategy[:step], ratio, *strategy[step + 1 :]] for ratio in choices]
+            strategy = min(near, key=badness)
+    return strategy
+
+
 def main() -> None:
     """Print the rows that the command line asks for."""
     parser = ArgumentParser(prog="python -m benchmarks.latency")
-    parser.add_argument("what", choices=("predict", "speed"))
+    parser.add_argument("what", choices=("predict", "speed", "fastest"))
     parser.add_argument("networks", nargs="+")
     parser.add_argument("--size", type=int, default=28, help="height and width of images")
     parser.add_argument("--width", type=float, default=1.0, help="multiplier on channels")
     parser.add_argument("--batch", type=int, default=1, help="for predict")
-    parser.add_argument("--target", type=float, default=0.5, help="for speed")
+    parser.add_argument("--target", type=float, default=0.5, help="for speed and fastest")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for name in asked.networks:
         if asked.what == "predict":
             print(predict(name, asked.size, asked.width, asked.batch), flush=True)
+        elif asked.what == "fastest":
+            print(fastest(name, asked.size, asked.width, asked.target), flush=True)
         else:
             print("\n".join(speed(name, asked.size, asked.width, asked.target)), flush=True)
 
