@@ -2,24 +2,30 @@
 
 ``python -m benchmarks.latency predict mobilenet resnet20``: 40 random networks that no table has seen, drawn from what
 a search with ``round_to=auto`` chooses from; ``python -m benchmarks.latency speed resnet20``: networks of uniform
-ratios within the target, timed in turn with the dense one. Weights are untrained: no time depends on them. Results:
+ratios within the target, timed in turn with the dense one; ``python -m benchmarks.latency fastest resnet20``: how fast
+any strategy of that many FLOPs can be, by prediction. Weights are untrained: no time depends on them. Results:
 benchmarks/latency.md.
 """
 
+import json
 from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from amc.measurement.on_device import measure_networks, pinned
+from amc.measurement.on_device import digest, measure
+from amc.runtimes.fitting import fit
+from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.prepared import OnnxFiles, on_cpu
-from amc.runtimes.profile import KnownTable, LatencySource, Profile
+from amc.runtimes.profile import LatencySource, Profile
 from amc.runtimes.request import bare, channel_pruner, random_counts
-from amc.runtimes.table import block_of
+from amc.runtimes.table import block_of, parse_table
 from amc.runtimes.timed_runs import time_networks
 from amc.store.cache import cache_folder
 from amc.zoo.models.registry import build_model
@@ -30,6 +36,8 @@ from envs.engine.types import Evaluation
 from envs.pruning_env import PruningEnv
 
 NETWORKS = 40
+LEAST_OF_TARGET = 0.9
+"""Of the FLOPs that the target allows, for what is the fastest with nearly as many."""
 UNREPAIRED = EngineSettings(reconstruct=False, adaptive_bn=0)
 
 
@@ -47,52 +55,56 @@ def make_engine(
     source = LatencySource(profile)
     if table:
         source.attach(engine, example)
-    return Timed(engine, profile, source.known, example)
+    return Timed(engine, profile, example)
 
 
-class Timed:
-    """An engine with its table."""
+class Timed(NamedTuple):
+    """An engine, how its latency is measured, and an input."""
 
-    def __init__(self, engine: TorchEngine, profile: Profile, known: KnownTable | None, example: torch.Tensor) -> None:
-        self.engine, self.profile, self.known, self.example = engine, profile, known, example
+    engine: TorchEngine
+    profile: Profile
+    example: torch.Tensor
 
 
 def predict(name: str, size: int, width: float, batch: int) -> str:
-    """Return a row: how far predictions of networks that the table has not seen are off."""
+    """Return a row: how far predictions of networks that the table has not seen are off.
+
+    They are timed in turn with those that the table's factors are fitted to, so that both meet the same machine.
+    """
     timed = make_engine(name, size, width, "auto", batch)
-    if timed.known is None:
-        raise TypeError("no table")
     engine = timed.engine
-    kept = random_counts(engine, NETWORKS + 1, seed=7)
-    files = OnnxFiles(on_cpu(engine.pruner.for_inference(engine.model)), timed.example)
-    with pinned(1):
-        measured = np.array(
-            measure_networks(
-                files.template.described(), [files.template.shapes(bare(engine, each)) for each in kept], batch, 1
-            )
-        )
-    model = timed.known.model
-    predicted = np.array([1000 * model.seconds(channel_pruner(engine).timed_layers(each)) for each in kept])
+    request = timed.profile.request(engine, timed.example)
+    template = OnnxTemplate(on_cpu(engine.pruner.for_inference(engine.model)), timed.example)
+    unseen = random_counts(engine, NETWORKS + 1, seed=7)
+    fitted = len(request["variants"])
+    rows = [{"kept": each, "layers": [], "shapes": template.shapes(bare(engine, each))} for each in unseen]
+    table = measure({**request, "variants": request["variants"] + rows})
+    measured = np.array([row["ms"] for row in table["networks"][fitted:]])
+    content = {key: value for key, value in table.items() if key != "sha256"} | {"networks": table["networks"][:fitted]}
+    known = parse_table(json.dumps({**content, "sha256": digest(content)}), name)
+    model = fit(known)
+    predicted = np.array([1000 * model.seconds(channel_pruner(engine).timed_layers(each)) for each in unseen])
     errors = np.abs(predicted / measured - 1)[1:]
     # What targets are about: fractions of the dense network's time, which stands first.
     shares = np.abs((predicted / predicted[0]) / (measured / measured[0]) - 1)[1:]
     rank = spearmanr(predicted[1:], measured[1:]).statistic
     return (
         f"| {name} | {batch} | {median(errors):.1%} | {np.quantile(errors, 0.9):.1%} | {median(shares):.1%} | "
-        f"{rank:.3f} | {measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(timed.known.table)} |"
+        f"{rank:.3f} | {measured[1:].min():.3g} to {measured[1:].max():.3g} ms | {block_of(known)} |"
     )
 
 
 def speed(name: str, size: int, width: float, target: float) -> list[str]:
-    """Return rows: uniform ratios within a fraction of the FLOPs or of the latency, by rounding."""
+    """Return rows: uniform ratios within a fraction of the FLOPs, of the latency, or of both, by rounding."""
     networks: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
     dense: nn.Module | None = None
-    for label, round_to, resource in (
-        ("FLOPs, round_to=1", 1, "flops"),
-        ("FLOPs, default", None, "flops"),
-        ("FLOPs, round_to=auto", "auto", "flops"),
-        ("latency, round_to=auto", "auto", "latency"),
+    for label, round_to, resource, limits in (
+        ("FLOPs, round_to=1", 1, "flops", {}),
+        ("FLOPs, default", None, "flops", {}),
+        ("FLOPs, round_to=auto", "auto", "flops", {}),
+        ("latency, round_to=auto", "auto", "latency", {}),
+        ("FLOPs and latency, round_to=auto", "auto", "flops", {"latency": target}),
     ):
         timed = make_engine(name, size, width, round_to, 1, table=round_to == "auto")
         engine = timed.engine
@@ -100,7 +112,7 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
             dense = engine.pruner.for_inference(engine.model)
             files = OnnxFiles(dense, timed.example)
             networks["dense"] = dense
-        env = PruningEnv(engine, resource=resource, target=target)
+        env = PruningEnv(engine, resource=resource, target=target, limits=limits)
         strategy = uniform_trial(env).strategy
         networks[label] = bare(engine, engine.kept(strategy))
         kept[label] = f"{engine.cost(strategy).flops / engine.cost(engine.dense_strategy).flops:.1%}"
@@ -112,20 +124,61 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
     ]
 
 
+def fastest(name: str, size: int, width: float, target: float) -> str:
+    """Return a row: the least predicted time of any strategy that keeps nearly as many FLOPs as the target allows.
+
+    Strategies are improved layer by layer from random ones, and with fewer FLOPs they are none.
+    """
+    timed = make_engine(name, size, width, "auto", 1)
+    engine, random = timed.engine, np.random.default_rng(0)
+    dense = engine.cost(engine.dense_strategy)
+    ratios = [[count / layer.units for count in layer.choices] for layer in engine.layers]
+
+    def badness(strategy: Sequence[float]) -> float:
+        cost = engine.cost(tuple(strategy))
+        flops = cost.flops / dense.flops
+        beyond = max(0.0, flops - target, LEAST_OF_TARGET * target - flops)
+        return (cost.latency or 0.0) / (dense.latency or 1.0) + 10 * beyond
+
+    best = min(
+        (_improved([float(random.choice(each)) for each in ratios], ratios, badness) for _ in range(12)), key=badness
+    )
+    kept = engine.cost(tuple(best))
+    return (
+        f"| {name} | fastest by prediction | {kept.flops / dense.flops:.1%} | 1 | | "
+        f"{(dense.latency or 0.0) / (kept.latency or 1.0):.2f}x |"
+    )
+
+
+def _improved(
+    strategy: list[float], ratios: Sequence[Sequence[float]], badness: Callable[[Sequence[float]], float]
+) -> list[float]:
+    """Return a strategy that no change of one layer makes better."""
+    before = float("inf")
+    while badness(strategy) < before - 1e-9:
+        before = badness(strategy)
+        for step, choices in enumerate(ratios):
+            near = [[*strategy[:step], ratio, *strategy[step + 1 :]] for ratio in choices]
+            strategy = min(near, key=badness)
+    return strategy
+
+
 def main() -> None:
     """Print the rows that the command line asks for."""
     parser = ArgumentParser(prog="python -m benchmarks.latency")
-    parser.add_argument("what", choices=("predict", "speed"))
+    parser.add_argument("what", choices=("predict", "speed", "fastest"))
     parser.add_argument("networks", nargs="+")
     parser.add_argument("--size", type=int, default=28, help="height and width of images")
     parser.add_argument("--width", type=float, default=1.0, help="multiplier on channels")
     parser.add_argument("--batch", type=int, default=1, help="for predict")
-    parser.add_argument("--target", type=float, default=0.5, help="for speed")
+    parser.add_argument("--target", type=float, default=0.5, help="for speed and fastest")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for name in asked.networks:
         if asked.what == "predict":
             print(predict(name, asked.size, asked.width, asked.batch), flush=True)
+        elif asked.what == "fastest":
+            print(fastest(name, asked.size, asked.width, asked.target), flush=True)
         else:
             print("\n".join(speed(name, asked.size, asked.width, asked.target)), flush=True)
 

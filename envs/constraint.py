@@ -1,112 +1,21 @@
 """Two ways to meet a resource target exactly: bound every step, or rescale the finished strategy.
 
-Both work for any resource that does not shrink when a layer keeps more, both count after rounding, and neither
-ever exceeds the target.
+Both work for any resource that does not shrink when a layer keeps more, and for limits on several at once; both count
+after rounding, and neither ever exceeds the target.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from numbers import Real
 from typing import NamedTuple
 
+from envs.costs.budget import NEGLIGIBLE
+from envs.costs.budget import ROUNDING_ERROR as ROUNDING_ERROR
+from envs.costs.budget import ResourceBudget as ResourceBudget
+from envs.costs.budget import TargetError as TargetError
+from envs.costs.budget import minimum as minimum
 from envs.costs.resource_use import RESOURCES as RESOURCES
-from envs.costs.resource_use import use, why_unreachable
-from envs.engine.plugins import is_own
-from envs.engine.types import Layer, PruningEngine, Strategy
-
-# Guards comparisons of the form 0.3 * 10 >= 3 against the last bit.
-ROUNDING_ERROR = 1e-9
-
-# Ratios closer than this are one: actions are single precision.
-NEGLIGIBLE = 1e-6
-
-
-class TargetError(ValueError):
-    """No strategy can meet the target."""
-
-
-def minimum(layer: Layer, min_keep: float, units: int) -> int:
-    """Return the smallest number of units that is allowed and not below ``min_keep`` of ``units``, or all there are."""
-    wanted = min_keep * units - ROUNDING_ERROR
-    return next((choice for choice in layer.choices if choice >= wanted), layer.units)
-
-
-@dataclass(frozen=True)
-class ResourceBudget:
-    """A limit on one resource of the networks an engine can make.
-
-    Attributes:
-        engine: knows the cost of a strategy.
-        resource: what is limited, one of ``RESOURCES`` or one's own.
-        target: fraction of the dense network's resource that may be kept, in (0, 1].
-        min_keep: no layer keeps less than this fraction of its units, in (0, 1).
-        units: for every layer the units that ``min_keep`` is a fraction of; more than it has where some went before.
-            By default those it has.
-
-    Raises:
-        TargetError: no strategy can meet the target.
-        ValueError: the engine does not know the resource, or ``min_keep`` is no fraction.
-    """
-
-    engine: PruningEngine
-    resource: str
-    target: float
-    min_keep: float
-    units: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.resource not in RESOURCES and not is_own("resources", self.resource):
-            raise ValueError(f"resource={self.resource!r}: must be one of {', '.join(RESOURCES)}")
-        if not 0 < self.min_keep < 1 - NEGLIGIBLE:
-            raise ValueError(f"min_keep={self.min_keep}: must be above 0 and below 1, or there is nothing to choose")
-        if not _is_fraction(self.target):
-            raise TargetError(f"target={self.target}: the fraction of {self.resource} to keep must be in (0, 1]")
-        if (least := self.usage(self.floors)) > self.limit:
-            smallest = self.usage(tuple(layer.choices[0] / layer.units for layer in self.engine.layers))
-            shares = (least / self.dense, smallest / self.dense)
-            raise TargetError(why_unreachable(self.engine, self.resource, self.target, self.min_keep, *shares))
-
-    @cached_property
-    def dense(self) -> float:
-        """What the unpruned network uses."""
-        return self.usage((1.0,) * len(self.engine.layers))
-
-    @cached_property
-    def limit(self) -> float:
-        """What a pruned network may use."""
-        return self.target * self.dense
-
-    @cached_property
-    def floors(self) -> Strategy:
-        """The smallest keep ratio allowed for each layer, after rounding."""
-        layers = self.engine.layers
-        units = self.units or [layer.units for layer in layers]
-        return tuple(
-            minimum(layer, self.min_keep, count) / layer.units for layer, count in zip(layers, units, strict=True)
-        )
-
-    @cached_property
-    def ratios(self) -> tuple[Strategy, ...]:
-        """The keep ratios allowed for each layer, ascending from its floor to 1."""
-        return tuple(
-            tuple(choice / layer.units for choice in layer.choices if choice / layer.units >= floor)
-            for layer, floor in zip(self.engine.layers, self.floors, strict=True)
-        )
-
-    def usage(self, strategy: Strategy) -> float:
-        """Return how much of the resource the network pruned by ``strategy`` uses."""
-        return use(self.engine.cost(strategy), self.resource)
-
-    def fits(self, strategy: Strategy) -> bool:
-        """Tell whether the network pruned by ``strategy`` is within the limit."""
-        return self.usage(strategy) <= self.limit
-
-    def execute(self, step: int, keep: float) -> float:
-        """Return what rounding and ``min_keep`` make of the ratio wanted for layer ``step``."""
-        return max(self.engine.layers[step].executed(keep), self.floors[step])
+from envs.engine.types import Strategy
 
 
 def largest(count: int, fits: Callable[[int], bool]) -> int:
@@ -240,8 +149,3 @@ CONSTRAINTS: dict[str, Constraint] = {
     "bound": Constraint(step=bound, finish=_as_played),
     "rescale": Constraint(step=_as_wanted, finish=rescale),
 }
-
-
-def _is_fraction(target: object) -> bool:
-    """Whether a target, whatever a caller gave, is above 0 and at most 1."""
-    return isinstance(target, Real) and 0 < float(target) <= 1

@@ -1,7 +1,7 @@
 """Pruning a network layer by layer as a Markov decision process."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -73,6 +73,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         target: fraction of the dense network's resource that may be kept.
         min_keep: fraction of its units that every layer keeps at least.
         units: for every layer the units that ``min_keep`` is a fraction of, see ``ResourceBudget``.
+        limits: targets of further resources, by resource.
         constraint: a key of ``CONSTRAINTS``.
         render_mode: ``ansi`` for text or ``rgb_array`` for a picture of what every layer keeps so far.
 
@@ -95,6 +96,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         target: float = 0.5,
         min_keep: float = 0.1,
         units: tuple[int, ...] | None = None,
+        limits: Mapping[str, float] | None = None,
         constraint: str = "rescale",
         render_mode: str | None = None,
     ) -> None:
@@ -106,7 +108,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             raise ValueError("the engine has no layer to prune")
         self.render_mode = self.checked_render_mode(render_mode)
         self.engine = engine
-        self.budget = ResourceBudget(engine, resource, target, min_keep, units)
+        self.budget = ResourceBudget(engine, resource, target, min_keep, units, limits or {})
         self.engine_seconds = self.waited = 0.0
         self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)

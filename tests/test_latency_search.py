@@ -121,4 +121,6 @@ def test_a_damaged_table_is_refused_in_one_line(table: Path, cache: Path, tmp_pa
 def test_a_table_of_another_network_is_refused_in_one_line(table: Path, cache: Path, tmp_path: Path) -> None:
     process = search(tmp_path, cache, f"latency.table={table}", "model=resnet20")
     assert process.returncode == 4
-    assert "layers lacks conv 3x3 at 8x8: it was measured for another network" in process.stderr
+    assert (
+        "layers has conv 3x3 at 8x8 up to 1 to 8 channels, not 4 to 4: it was measured for a narrower" in process.stderr
+    )

@@ -28,7 +28,7 @@ RUNS = {name: FOLDER / name / "mobilenet-digits" / "amc" / "seed0" for name in (
 ASKED = ["model=mobilenet", "data=digits", "experiment=smoke", "model.width=0.0625"]
 # What was the default then, and had no key or another value.
 AS_THEN = ["finetune.distill=0", "finetune.lr_factor=0.1", "repair=independent", "policy.start=random"]
-AS_THEN += ["policy.planning=false", "policy.warm_up=0.1", "policy.local_search=0"]
+AS_THEN += ["data.finetune_epochs=30", "policy.planning=false", "policy.warm_up=0.1", "policy.local_search=0"]
 
 
 @pytest.mark.parametrize("name", RUNS)

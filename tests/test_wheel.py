@@ -24,6 +24,7 @@ def make_splits():
 """
 OWN = ["model._target_=my_pkg.build_net", "data._target_=my_pkg.make_splits"]
 FAST = ["data.calibration=50", "data.search=50", "train.epochs=0", "finetune.epochs=0", "policy=uniform", "threads=1"]
+FAST += ["device_profile=torch-eager"]
 
 
 @pytest.fixture(scope="module")

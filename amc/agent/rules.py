@@ -36,6 +36,8 @@ class Rules:
         self.ratios = padded([[count / layer.units for count in layer.choices] for layer in self.layers])
         self._steps = np.arange(len(self.layers))
         try:
+            if budget.limits:
+                raise ValueError("a table holds one resource")
             self._cost = TableCost(self.layers, cost_table(budget.engine, budget.resource))
         except ValueError:
             self.tabulated = False

@@ -11,10 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches, as_inputs, join
 from amc.api.finetuning import picking
+from amc.api.limits import know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
 from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer
 from amc.config.policies import make_policy
+from amc.config.schema import AUTO, LatencyConfig
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
@@ -41,8 +43,8 @@ def prune(
     calibration: Batches,
     validation: Iterable[Any] | None = None,
     score: UserScore | str | None = None,
-    target: float = 0.5,
-    resource: str = "flops",
+    target: float | Sequence[float] = 0.5,
+    resource: str | Sequence[str] = "flops",
     reward: str = "accuracy",
     constraint: str = "rescale",
     policy: str | SearchPolicy = "amc",
@@ -57,6 +59,8 @@ def prune(
     settings: EngineSettings | None = None,
     loss: Loss = cross_entropy,
     output: Output | None = None,
+    device_profile: str = AUTO,
+    latency: LatencyConfig | None = None,
 ) -> PruneResult:
     """Search keep ratios for ``model`` and return the best smaller network.
 
@@ -72,8 +76,9 @@ def prune(
             with ``score="agreement"`` and with ``reward="divergence"``.
         score: scores a candidate instead of ``validation``: a metric, higher is better; or ``"agreement"``, how often
             the candidate takes the class that ``model`` takes, on ``validation``.
-        target: fraction of the network's ``resource`` that may be kept.
-        resource: ``flops``, ``params`` or ``memory``.
+        target: fraction of the network's ``resource`` that may be kept; one for each where there are several.
+        resource: ``flops``, ``params``, ``memory``, ``memory_peak`` or ``latency``; or several, all of which are
+            limited, such as ``("flops", "latency")``.
         reward: ``accuracy``, ``accuracy_flops``, ``accuracy_params``, ``loss`` or ``divergence``, that of the
             candidate's class probabilities from those of ``model``.
         constraint: ``rescale`` or ``bound``.
@@ -91,6 +96,8 @@ def prune(
         loss: ``(outputs, targets) -> mean loss`` for criteria that look at gradients.
         output: picks what accuracy and loss go by from what ``model`` returns, such as ``lambda outputs: outputs[0]``;
             by default ``logits``, ``out``, the only tensor, or the first of a tuple. A ``loss`` of one's own sees all.
+        device_profile: the runtime whose time ``resource="latency"`` and ``round_to="auto"`` of ``settings`` go by.
+        latency: how it is measured: images a pass, threads, or a table from elsewhere.
 
     Raises:
         GraphError: the network cannot be traced or has nothing to prune.
@@ -101,6 +108,8 @@ def prune(
     check_precision(model)
     searcher = _make_policy(policy, seed)
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
+    limits = limits_of(resource, target)
+    first = next(iter(limits))
     asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
     if unmet := unmet_need(searcher, asked | {"scoring": "full"}):
         raise ValueError(unmet)
@@ -115,12 +124,19 @@ def prune(
         if isinstance(scorer, Top1Scorer):
             compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
             engine.score = scorer = compare(engine.model)
+        know_costs(engine, example, limits, device_profile, latency or LatencyConfig())
         problem = PruningEnv(
-            engine, reward=reward, resource=resource, target=target, min_keep=min_keep, constraint=constraint
+            engine,
+            reward=reward,
+            resource=first,
+            target=limits[first],
+            limits={name: share for name, share in limits.items() if name != first},
+            min_keep=min_keep,
+            constraint=constraint,
         )
         with running_in(engine.precision, place):
             dense = scorer(engine.model)
-        shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), resource) if progress else None
+        shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), first) if progress else None
         with shown or nullcontext():
             env = RecordTrials(problem, episodes, [shown] if shown else [])
             play(searcher, env)
@@ -130,8 +146,8 @@ def prune(
             metric,
             chosen.granularity,
             chosen.criterion,
-            resource,
-            target,
+            first,
+            limits[first],
             seed,
             episodes,
             str(reward),

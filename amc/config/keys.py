@@ -103,6 +103,8 @@ def _type(hint: Any) -> str:  # noqa: ANN401
         return " or ".join("`null`" if one is NoneType else _type(one) for one in inner)
     if origin in (list, tuple):
         return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return f"{_type(inner[1])} by name"
     return WORDS.get(origin or hint, f"`{getattr(hint, '__name__', hint)}`")
 
 

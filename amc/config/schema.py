@@ -13,7 +13,7 @@ from envs.problem_settings import ProblemSettings
 from envs.workers.settings import StudySettings, WorkersSettings
 
 AUTO = "auto"
-PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino")
+PROFILES = ("onnxruntime-cpu", "torch-eager", "torch-compile", "openvino", "cuda", "tensorrt")
 """Runtimes that networks are timed in, the first that is installed by default."""
 EXPORTS = ("onnx", "pt2")
 """Formats beside safetensors that a pruned network can be written in."""
@@ -209,9 +209,9 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
             if runtime not in PROFILES:
                 raise ValueError(f"runtimes={runtime}: must be of {', '.join(PROFILES)}")
         if self.needs_table and self.granularity != "channel":
-            asked = f"resource={self.resource}" if self.resource == "latency" else f"round_to={self.round_to}"
+            asked = "resource=latency" if self.limited("latency") else f"round_to={self.round_to}"
             raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
-        if self.resource == "memory_peak" and self.granularity != "channel":
+        if self.limited("memory_peak") and self.granularity != "channel":
             raise ValueError(
                 f"resource=memory_peak needs granularity=channel: {self.granularity} leaves activations whole"
             )
@@ -225,4 +225,4 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
     @property
     def needs_table(self) -> bool:
         """Whether the search goes by a table of latencies."""
-        return self.resource == "latency" or self.rounds_freely
+        return self.limited("latency") or self.rounds_freely

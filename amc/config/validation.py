@@ -79,7 +79,7 @@ def _validate_search(cfg: SearchConfig) -> None:
     _validate_own(cfg)
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if "onnx" in cfg.export and missing:
-        raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+        raise ConfigError(f"export=[onnx] needs {' and '.join(missing)}: pip install onnx onnxscript")
     if cfg.workers.name == "ray" and importlib.util.find_spec("ray") is None:
         raise ConfigError("workers=ray needs ray: pip install 'amc-search[ray]'")
     _validate_study(cfg)

@@ -16,7 +16,7 @@ from amc.config.overrides import with_own_choices
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
 from amc.errors import ConfigError, ModelError
-from amc.measurement import on_device, onnx_graph
+from amc.measurement import on_device, onnx_graph, turns
 from amc.run.plan import load_data, part
 from amc.runtimes.profile import Profile, in_words
 from amc.runtimes.runtime import chosen_runtime
@@ -84,7 +84,7 @@ def ask_elsewhere(keys: Sequence[str], path: Path) -> None:
         room.mkdir(parents=True)
         for package in (folder / "amc", room):
             (package / "__init__.py").touch()
-        for module in (on_device, onnx_graph):
+        for module in (on_device, onnx_graph, turns):
             source = Path(str(module.__file__))
             (room / source.name).write_bytes(source.read_bytes())
         (folder / "amc" / "request.json").write_text(json.dumps(request))

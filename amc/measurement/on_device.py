@@ -14,9 +14,7 @@ import os
 import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from amc.measurement.onnx_graph import Graph, layer_graph, model_bytes
+from amc.measurement.turns import clock_for, lower_spread, pinned, steadied, take_turns, undisturbed
 
 REQUEST, TABLE = "amc latency request 1", "amc latency table 1"
-WARMUP, ROUNDS = 3, 21
+ROUNDS = 21
 WIDEST_SPREAD, WIDEST_LOWER_SPREAD, TRIES = 0.35, 0.2, 3
+CPU = ("CPUExecutionProvider",)
 LAYOUT_CHANGES = ("ReorderInput", "ReorderOutput", "Transpose")
 
 
@@ -35,95 +35,47 @@ class TooNoisy(Exception):
     """Repeated times of the same work lie too far apart to mean anything."""
 
 
-def open_session(content: bytes, threads: int, profile: Path | None = None) -> Any:  # noqa: ANN401  untyped library
-    """Return an onnxruntime session on the CPU that keeps its log lines to itself."""
+def load_onnxruntime() -> Any:  # noqa: ANN401  untyped library
+    """Return onnxruntime, which reports nothing to its makers: from 1.32 on it does so by default, over the network."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def open_session(content: bytes, threads: int, profile: Path | None = None, providers: Sequence[str] = CPU) -> Any:  # noqa: ANN401  untyped library
+    """Return an onnxruntime session, on the CPU unless told otherwise, that keeps its log lines to itself."""
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=list(providers))
 
 
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Keep this process on as many cores as it has threads, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(sorted(before)[-threads:]))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def clock_for(threads: int) -> Callable[[], float]:
-    """Return the clock that tells what work takes: of one thread its processor time, which leaves others' work out."""
-    return time.process_time if threads == 1 else time.perf_counter
-
-
-TICK = 1e-9
-"""Seconds that a call takes at the least: a clock that stood still meanwhile must not make ratios infinite."""
-
-
-def take_turns(
-    calls: Sequence[Callable[[], object]],
-    rounds: int,
-    seconds: float = float("inf"),
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[list[float]]:
-    """Return the seconds of every call in every round; the order rotates, so none always runs behind the same rival.
+def measure_layer(
+    layer: Mapping[str, Any], batch: int, threads: int, yardstick: Callable[[], object]
+) -> tuple[list[float], float]:
+    """Return the milliseconds of a layer at every pair of counts, in their order, and those of the yardstick meanwhile.
 
     Args:
-        calls: what to time; warmed up here.
-        rounds: at most so many.
-        seconds: no further round after this long, but at least eleven.
-        clock: that tells what a call takes.
+        layer: of a request.
+        batch: images a pass.
+        threads: of the runtime.
+        yardstick: work that takes its turn in all layers' rounds: what it takes tells how fast the machine was.
     """
-    for call in calls:
-        for _ in range(WARMUP):
-            call()
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    for done in range(rounds):
-        if done >= 11 and time.perf_counter() > end:
-            break
-        for place in range(len(calls)):
-            index = (done + place) % len(calls)
-            start = clock()
-            calls[index]()
-            times[index].append(max(clock() - start, TICK))
-    return times
-
-
-def undisturbed(times: Sequence[float]) -> float:
-    """Return the mean of the faster half: whatever disturbs makes slower, and the runtime's clock ticks coarsely."""
-    ordered = sorted(times)
-    faster = ordered[: max(1, len(ordered) // 2)]
-    return sum(faster) / len(faster)
-
-
-def spread(times: Sequence[float]) -> float:
-    """Return the width of the middle half of times, relative to their median."""
-    low, high = np.quantile(times, [0.25, 0.75])
-    return float(high - low) / median(times)
-
-
-def measure_layer(layer: Mapping[str, Any], batch: int, threads: int, rounds: int = ROUNDS) -> list[float]:
-    """Return the milliseconds of a layer at every pair of counts that is asked for, in their order."""
     with tempfile.TemporaryDirectory() as folder:
-        calls, sessions = [], []
+        calls, sessions = [yardstick], []
         for index, (inputs, outputs) in enumerate(layer["counts"]):
             graph, shapes = layer_graph(layer, inputs, outputs)
             session = open_session(model_bytes(graph, shapes), threads, Path(folder) / str(index))
             sessions.append(session)
             calls.append(_runner(session, [batch, *graph["input"]["shape"]]))
-        take_turns(calls, rounds)
-        return [_kernel_ms(Path(session.end_profiling()), rounds) for session in sessions]
+        whole, *_ = take_turns(calls, ROUNDS, clock=clock_for(threads))
+        kernels = [_kernel_seconds(Path(session.end_profiling())) for session in sessions]
+        meanwhile, *found = (1000 * undisturbed(each) for each in steadied([whole, *kernels]))
+        return found, meanwhile
 
 
 def measure_networks(graph: Graph, variants: Sequence[Mapping[str, Any]], batch: int, threads: int) -> list[float]:
@@ -151,16 +103,11 @@ def timed_networks(calls: Sequence[Callable[[], object]], threads: int = 1) -> l
         times = take_turns(calls, 2 * ROUNDS, clock=clock_for(threads))
         noise = median(map(lower_spread, times))
         if noise <= WIDEST_LOWER_SPREAD:
-            return [1000 * undisturbed(each) for each in times]
+            return [1000 * undisturbed(each) for each in steadied(times)]
     raise TooNoisy(
         f"the faster half of the times of one network is {noise:.0%} of their median wide, more than "
         f"{WIDEST_LOWER_SPREAD:.0%}: the machine throttles or is busy; measure when it is quiet"
     )
-
-
-def lower_spread(times: Sequence[float]) -> float:
-    """Return how far the fastest tenth of times is from their median, relative to it."""
-    return 1 - float(np.quantile(times, 0.1)) / median(times)
 
 
 def machine() -> dict[str, Any]:
@@ -178,19 +125,24 @@ def measure(request: Mapping[str, Any], tell: Callable[[str], None] = lambda _: 
     Raises:
         TooNoisy: the machine is not quiet enough.
     """
-    import onnxruntime
-
     batch, threads = int(request["batch"]), int(request["threads"])
+    graph, shapes = request["network"], [each["shapes"] for each in request["variants"]]
     with pinned(threads):
-        layers = []
-        for number_, layer in enumerate(request["layers"], 1):
-            tell(f"layer {number_} of {len(request['layers'])}")
-            layers.append({**layer, "ms": measure_layer(layer, batch, threads)})
-        stairs = [{**each, "ms": measure_layer(each, batch, threads)} for each in request["staircases"]]
-        shapes = [each["shapes"] for each in request["variants"]]
+        whole = open_session(model_bytes(graph, shapes[0]), threads)
+        yardstick = _runner(whole, [batch, *graph["input"]["shape"]])
+        found = []
+        asked = [*request["layers"], *request["staircases"]]
+        for number_, layer in enumerate(asked, 1):
+            tell(f"layer {number_} of {len(asked)}")
+            found.append((layer, *measure_layer(layer, batch, threads, yardstick)))
         tell(f"{len(shapes)} networks")
-        networks = measure_networks(request["network"], shapes, batch, threads)
-    return as_table(request, "onnxruntime-cpu", onnxruntime.__version__, (layers, stairs, networks))
+        networks = measure_networks(graph, shapes, batch, threads)
+    # All layers as if the machine had been as fast as it was for the networks.
+    rows = [{**layer, "ms": [each * networks[0] / meanwhile for each in ms]} for layer, ms, meanwhile in found]
+    many = len(request["layers"])
+    return as_table(
+        request, "onnxruntime-cpu", str(load_onnxruntime().__version__), (rows[:many], rows[many:], networks)
+    )
 
 
 def as_table(
@@ -239,12 +191,12 @@ def _runner(session: Any, shape: Sequence[int]) -> Callable[[], object]:  # noqa
     return lambda: session.run(None, feed)
 
 
-def _kernel_ms(profile: Path, rounds: int) -> float:
-    """Return the milliseconds that the operations of a graph took, changes of layout left out."""
+def _kernel_seconds(profile: Path) -> list[float]:
+    """Return the seconds that the operations of a graph took in each round, changes of layout left out."""
     times: dict[str, list[float]] = {}
     for event in json.loads(profile.read_text()):
         inside = event.get("args", {})
         kernel = event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
         if kernel and inside.get("op_name") not in LAYOUT_CHANGES:
-            times.setdefault(event["name"], []).append(event["dur"] / 1000)
-    return sum(undisturbed(each[-rounds:]) for each in times.values())
+            times.setdefault(event["name"], []).append(event["dur"] / 1e6)
+    return [sum(each) for each in zip(*(taken[-ROUNDS:] for taken in times.values()), strict=True)]

@@ -37,6 +37,7 @@ from envs.search import Trial
 
 TEMPLATES = Path(__file__).parent / "templates"
 RESOURCE_NAMES = {"flops": "FLOPs", "params": "parameters"}
+LIMITS = "limits."
 
 
 class Tile(NamedTuple):
@@ -172,11 +173,19 @@ def facts(result: Result, trials: Sequence[Trial], splits: Mapping[str, int] | N
     return [
         ("policy", f"{result.policy}, seed {result.seed}"),
         ("granularity", f"{result.granularity}, ranked by {result.criterion}"),
-        ("target", f"{result.target:g} of the dense network's {RESOURCE_NAMES.get(result.resource, result.resource)}"),
+        ("target", _targets(result)),
         ("evaluations", f"{len(trials)}{in_stage}, of which {feasible} within the target{_ended(result)}"),
         ("search", f"{result.search_seconds:.1f} s{share_scoring}"),
         ("images by split", images or f"search {trials[-1].evaluation.n_samples}"),
     ]
+
+
+def _targets(result: Result) -> str:
+    limits = {name[len(LIMITS) :]: share for name, share in result.settings.items() if name.startswith(LIMITS)}
+    shares = {result.resource: result.target, **limits}
+    return " and ".join(
+        f"{share:g} of the dense network's {RESOURCE_NAMES.get(name, name)}" for name, share in shares.items()
+    )
 
 
 def _ended(result: Result) -> str:

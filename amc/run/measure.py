@@ -11,7 +11,7 @@ from amc.run.outcome import Outcome
 from amc.run.stage import Stage
 from amc.runtimes.prepared import OnnxFiles
 from amc.runtimes.profile import ONNX_RUNTIMES
-from amc.runtimes.runtime import EXTRA, chosen_runtime
+from amc.runtimes.runtime import chosen_runtime
 from amc.runtimes.timed_runs import time_networks
 from amc.store.results import PrunedScores, Scores
 from amc.training.finetune import Tuned
@@ -67,7 +67,7 @@ def measure_networks(data: DeviceData, outcome: Outcome, cfg: SearchConfig) -> t
     """
     first = chosen_runtime(cfg.device_profile, device=data.device.type)
     if cfg.device_profile == AUTO and data.device.type == "cpu" and first == "torch-eager":
-        log.info("latency is that of torch, for small networks most of it overhead; %s times onnxruntime", EXTRA)
+        log.info("latency is that of torch, for small networks most of it overhead; onnxruntime is not installed")
     others = [chosen_runtime(name, "runtimes") for name in cfg.runtimes]
     found: list[Latency] = []
     for runtime in dict.fromkeys((first, *others)):

@@ -13,7 +13,8 @@ from amc.report.html import About, render
 from amc.report.latency_figures import TableFacts
 from amc.report.plots import figures, png
 from amc.report.provenance import Provenance
-from amc.runtimes.table import fit, networks_of, read_table
+from amc.runtimes.fitting import fit, networks_of
+from amc.runtimes.table import read_table
 from amc.store.digests import differing, files_of
 from amc.store.results import Result, RunFolder
 from amc.store.run_folders import LATENCY_TABLE

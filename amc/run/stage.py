@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -92,7 +93,7 @@ def whole_run(plan: SearchPlan, network: nn.Module) -> Stage:
     return Stage(
         network=network,
         engine=engine,
-        problem=_pose(plan, engine, plan.problem.target),
+        problem=_pose(plan, engine, _targets(plan, plan.problem.target)),
         target=plan.problem.target,
         number=plan.stages,
         title=_title(plan, plan.stages),
@@ -131,7 +132,8 @@ def at_stage(plan: SearchPlan, stage: Stage, number: int, target: float) -> Stag
     try:
         steps = positions(stage.left, [(layer.name, layer.units) for layer in engine.layers])
         units = tuple(stage.left[step].of for step in steps)
-        problem = _pose(plan, engine, remaining(target, plan.problem.resource, stage.original, now), units)
+        targets = {name: remaining(share, name, stage.original, now) for name, share in _targets(plan, target).items()}
+        problem = _pose(plan, engine, targets, units)
     except (ModelError, ValueError) as error:
         raise ModelError(f"{title}, on what the stage before left: {error}; fewer stages may help") from error
     return replace(stage, number=number, title=title, target=target, problem=problem)
@@ -157,7 +159,7 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
     if plan.latency is not None:
         plan.latency.attach(engine, inputs[:1])
-    if plan.problem.resource == "memory_peak":
+    if plan.problem.limited("memory_peak"):
         engine.track_peak(inputs[:1])
     return engine
 
@@ -187,14 +189,22 @@ def decide(plan: SearchPlan, stage: Stage, trials: list[Trial]) -> list[Trial]:
     return decided
 
 
-def _pose(plan: SearchPlan, engine: TorchEngine, target: float, units: tuple[int, ...] | None = None) -> PruningEnv:
+def _targets(plan: SearchPlan, target: float) -> dict[str, float]:
+    """Return all targets of a stage, by resource: the further ones are in force from the first stage on."""
+    return {plan.problem.resource: target, **plan.problem.limits}
+
+
+def _pose(
+    plan: SearchPlan, engine: TorchEngine, targets: Mapping[str, float], units: tuple[int, ...] | None = None
+) -> PruningEnv:
     asked = plan.problem
     try:
         return PruningEnv(
             engine,
             reward=asked.reward,
             resource=asked.resource,
-            target=target,
+            target=targets[asked.resource],
+            limits={name: target for name, target in targets.items() if name != asked.resource},
             min_keep=asked.min_keep,
             units=units,
             constraint=asked.constraint,

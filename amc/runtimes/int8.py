@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from amc.measurement.on_device import load_onnxruntime
+
 CALIBRATION_BATCH = 50
 
 
@@ -20,6 +22,7 @@ def int8_bytes(content: bytes, images: Tensor) -> bytes:
         content: the file in float32.
         images: calibration images as the network takes them.
     """
+    load_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amc.errors import ModelError
+from amc.measurement.on_device import open_session
 from amc.weights.export import onnx_bytes
 
 Array = NDArray[Any]
@@ -170,11 +171,7 @@ def differences(content: bytes, network: nn.Module, images: Tensor) -> float:
         network: in eval mode.
         images: a batch.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content, threads=0)
     given = images.detach().cpu().contiguous().numpy()
     found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: given})[0])
     with torch.inference_mode():

@@ -7,17 +7,9 @@ import torch
 from torch import nn
 
 from amc.errors import ConfigError
-from amc.measurement.on_device import (
-    ROUNDS,
-    as_table,
-    clock_for,
-    measure,
-    pinned,
-    take_turns,
-    timed_networks,
-    undisturbed,
-)
+from amc.measurement.on_device import ROUNDS, as_table, load_onnxruntime, measure, timed_networks
 from amc.measurement.onnx_graph import layer_graph, model_bytes
+from amc.measurement.turns import clock_for, pinned, steadied, take_turns, undisturbed
 from amc.runtimes.prepared import openvino_call
 from amc.runtimes.request import bare
 from envs.engine.threads import torch_threads
@@ -43,6 +35,9 @@ def measure_table(
     """
     if runtime == "onnxruntime-cpu":
         return measure(request, tell)
+    device = next((parameter.device.type for parameter in engine.model.parameters()), "cpu")
+    if runtime == "tensorrt" or (device != "cpu" and runtime != "openvino"):
+        raise ConfigError("device_profile: layers are timed on CPUs; resource=flops, and the run's end, go on a GPU")
     if runtime == "torch-compile":
         raise ConfigError(
             "device_profile=torch-compile: compiling each layer takes too long for a table; take torch-eager"
@@ -67,9 +62,7 @@ def measure_table(
 def version_of(runtime: str) -> str:
     """Return the version of a runtime."""
     if runtime == "onnxruntime-cpu":
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
+        return str(load_onnxruntime().__version__)
     if runtime == "openvino":
         import openvino
 
@@ -79,7 +72,8 @@ def version_of(runtime: str) -> str:
 
 def _timed_layer(layer: Mapping[str, Any], call: Callable[..., Call], batch: int, threads: int) -> dict[str, Any]:
     calls = [call(layer, inputs, outputs, batch, threads) for inputs, outputs in layer["counts"]]
-    return {**layer, "ms": [1000 * undisturbed(times) for times in take_turns(calls, ROUNDS, clock=clock_for(threads))]}
+    times = steadied(take_turns(calls, ROUNDS, clock=clock_for(threads)))
+    return {**layer, "ms": [1000 * undisturbed(each) for each in times]}
 
 
 def _torch_layer(layer: Mapping[str, Any], inputs: int, outputs: int, batch: int, _: int) -> Call:

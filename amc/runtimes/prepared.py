@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from amc.errors import ModelError
 from amc.measurement.on_device import open_session
 from amc.runtimes.onnx_template import OnnxTemplate, differences
+from amc.runtimes.runtime import TENSORRT
 from amc.weights.export import onnx_bytes
 
 EQUAL = 1e-4
@@ -91,8 +92,7 @@ def prepare(
     if files is None:
         raise TypeError(f"{runtime} loads ONNX files")
     contents = {name: files.of(network) for name, network in networks.items()}
-    load = onnxruntime_call if runtime == "onnxruntime-cpu" else openvino_call
-    return {name: Prepared(load(content, threads), len(content)) for name, content in contents.items()}
+    return {name: Prepared(LOADERS[runtime](content, threads), len(content)) for name, content in contents.items()}
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], object]:
@@ -103,6 +103,13 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], object]:
 def onnxruntime_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
     """Return an ONNX file in onnxruntime on the CPU."""
     session = open_session(content, threads)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: _as_array(images)})
+
+
+def tensorrt_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
+    """Return an ONNX file in TensorRT by onnxruntime; what it cannot run stays on the GPU, by CUDA."""
+    session = open_session(content, threads, providers=(TENSORRT, "CUDAExecutionProvider"))
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: _as_array(images)})
 
@@ -120,6 +127,9 @@ def openvino_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
     compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     return lambda images: request.infer([_as_array(images)])
+
+
+LOADERS = {"onnxruntime-cpu": onnxruntime_call, "openvino": openvino_call, "tensorrt": tensorrt_call}
 
 
 def _as_array(images: Tensor) -> Any:  # noqa: ANN401  of NumPy

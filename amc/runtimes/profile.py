@@ -12,17 +12,18 @@ from torch import Tensor
 
 from amc.errors import ConfigError, ModelError, RefusedInput
 from amc.measurement.on_device import TABLE, TooNoisy, machine
+from amc.runtimes.fitting import fit
 from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.own_table import measure_table, version_of
 from amc.runtimes.prepared import on_cpu
 from amc.runtimes.request import channel_pruner, make_request
-from amc.runtimes.table import LatencyTable, check_covers, fit, machine_words, parse_table, read_table
+from amc.runtimes.table import LatencyTable, check_covers, machine_words, parse_table, read_table
 from amc.store.durable_files import write_file
 from envs.engine.latency import TableModel
 from envs.engine.torch_engine import TorchEngine
 
 log = logging.getLogger(__name__)
-ONNX_RUNTIMES = ("onnxruntime-cpu", "openvino")
+ONNX_RUNTIMES = ("onnxruntime-cpu", "openvino", "tensorrt")
 
 
 class KnownTable(NamedTuple):

@@ -4,10 +4,13 @@ import importlib.util
 import shutil
 from typing import NamedTuple
 
+import torch
+
 from amc.config.schema import AUTO, PROFILES
 from amc.errors import ConfigError
+from amc.measurement.on_device import load_onnxruntime
 
-EXTRA = "pip install 'amc-search[runtimes]'"
+INSTALL = "pip install"
 
 
 class Needs(NamedTuple):
@@ -27,7 +30,10 @@ NEEDS = {
     "torch-eager": Needs(),
     "torch-compile": Needs(programs=("c++", "g++", "clang++")),
     "openvino": Needs(("onnx", "onnxscript", "openvino")),
+    "cuda": Needs(),
+    "tensorrt": Needs(("onnx", "onnxruntime", "onnxscript")),
 }
+TENSORRT = "TensorrtExecutionProvider"
 
 
 def missing(runtime: str) -> str:
@@ -35,7 +41,11 @@ def missing(runtime: str) -> str:
     needs = NEEDS[runtime]
     absent = [name for name in needs.packages if importlib.util.find_spec(name) is None]
     if absent:
-        return f"{' and '.join(absent)}: {EXTRA}"
+        return f"{' and '.join(absent)}: {INSTALL} {' '.join(absent)}"
+    if runtime == "cuda" and not torch.cuda.is_available():
+        return "an NVIDIA GPU that torch can use, and there is none here"
+    if runtime == "tensorrt" and TENSORRT not in load_onnxruntime().get_available_providers():
+        return "an NVIDIA GPU, and onnxruntime-gpu instead of onnxruntime, beside TensorRT"
     if needs.programs and not any(map(shutil.which, needs.programs)):
         return f"a C++ compiler, {' or '.join(needs.programs)}"
     return ""
@@ -43,6 +53,8 @@ def missing(runtime: str) -> str:
 
 def chosen_runtime(name: str, key: str = "device_profile", device: str = "cpu") -> str:
     """Return the runtime of a name; ``auto`` is the first that is installed, and on an accelerator torch.
+
+    ``cuda`` is torch on the GPU that the networks are on.
 
     Args:
         name: of ``PROFILES``, or ``auto``.
@@ -59,4 +71,6 @@ def chosen_runtime(name: str, key: str = "device_profile", device: str = "cpu") 
     lack = missing(name)
     if lack:
         raise ConfigError(f"{key}={name} needs {lack}")
-    return name
+    if name == "cuda" and device != "cuda":
+        raise ConfigError(f"{key}=cuda goes with device=cuda: the networks are on the {device}")
+    return "torch-eager" if name == "cuda" else name

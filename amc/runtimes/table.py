@@ -2,21 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import gcd
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from pydantic import Field
-from scipy.optimize import nnls
 
 from amc.errors import RefusedInput
 from amc.measurement.on_device import TABLE
 from amc.store.digests import parse_sealed
 from amc.store.durable_files import read_file
 from amc.store.typed_records import parse
-from envs.engine.latency import KINDS, CountTimes, LayerShape, TableModel, TimedLayer, features_of, is_whole, monotone
+from envs.engine.latency import KINDS, LayerShape, TimedLayer
 
 _Count = Annotated[int, Field(ge=1, le=1 << 20)]
 _Axis = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -24,8 +20,6 @@ _Milliseconds = Annotated[float, Field(gt=0, lt=1e7)]
 BLOCKS = (64, 32, 16, 8, 4, 2)
 SAME_TIME, MOSTLY = 1.08, 0.85
 """Counts of one block take equally long, up to noise, in most cases."""
-PRIOR = 0.1
-"""Weight of what is expected of the factors beside the networks measured."""
 FRESH = 16
 """Counts of fewer channels than this say nothing of blocks: kernels read what is there."""
 
@@ -169,68 +163,6 @@ def _is_block(row: LayerRow, block: int) -> bool:
 def _along(row: LayerRow) -> dict[int, float]:
     side = 0 if row.axis == "inputs" else 1
     return {pair[side]: ms for pair, ms in zip(row.counts, row.ms, strict=True)}
-
-
-def fit(table: LatencyTable) -> TableModel:
-    """Return what predicts latencies from a table: its layers, and the factors that fit its networks best.
-
-    The factors are positive, so that a network which keeps more never counts as faster.
-    """
-    block = block_of(table)
-    times = {row.shape: _count_times(row, block) for row in table.layers}
-    measured = np.array([row.ms for row in table.networks])
-    features = np.array([features_of(times, layers) for layers in networks_of(table)])
-    # Relative errors count, so that small networks are not lost beside the large.
-    relative = features / measured[:, None]
-    # Layers of two families grow together in most networks: what the fit leaves open is that they take what they take
-    # by themselves, and the rest nothing.
-    prior = np.diag(PRIOR * len(measured) ** 0.5 * relative.mean(0))
-    wanted = np.array([1.0] * len(KINDS) + [0.0, 0.0])
-    coefficients, _ = nnls(np.vstack([relative, prior]), np.concatenate([np.ones(len(measured)), prior @ wanted]))
-    *factors, per_value, overhead = map(float, coefficients)
-    return TableModel(times, dict(zip(KINDS, factors, strict=True)), overhead, per_value)
-
-
-def networks_of(table: LatencyTable) -> list[list[TimedLayer]]:
-    """Return the layers of the networks that were measured, the whole network first."""
-    shapes = [row.shape for row in table.layers]
-    return [[TimedLayer(shapes[layer], i, o, n) for layer, i, o, n in row.layers] for row in table.networks]
-
-
-def _count_times(row: LayerRow, block: int) -> CountTimes:
-    times = dict(zip(row.counts, row.ms, strict=True))
-    if row.kind == "depthwise":
-        columns = _whole([pair[1] for pair in row.counts])
-        grid = np.array([[times[count, count] for count in columns]])
-        rows = [columns[-1]]
-    else:
-        rows, columns = (_whole([pair[side] for pair in row.counts]) for side in (0, 1))
-        rows = [i for i in rows if all((i, o) in times for o in columns)]
-        grid = np.array([[times[i, o] for o in columns] for i in rows])
-    smooth = CountTimes(np.array(rows, float), np.array(columns, float), monotone(grid), block, ({}, {}))
-    penalties = (
-        ({}, _penalties(row, smooth, 1))
-        if row.kind == "depthwise"
-        else tuple(_penalties(row, smooth, side) for side in (0, 1))
-    )
-    return CountTimes(smooth.inputs, smooth.outputs, smooth.milliseconds, block, (penalties[0], penalties[1]))
-
-
-def _whole(counts: Sequence[int]) -> list[int]:
-    """Return the counts of the grid, ascending."""
-    return sorted({count for count in counts if is_whole(count, max(counts))})
-
-
-def _penalties(row: LayerRow, smooth: CountTimes, side: int) -> Mapping[int, float]:
-    """Return what counts that are no multiple of the block cost more, by the power of two that divides them."""
-    found: dict[int, list[float]] = {}
-    other = 1 - side
-    axes = (smooth.inputs, smooth.outputs)
-    for pair, ms in zip(row.counts, row.ms, strict=True):
-        odd, even = not is_whole(pair[side], int(axes[side][-1])), pair[other] in axes[other]
-        if odd and (even or row.kind == "depthwise"):
-            found.setdefault(gcd(pair[side], smooth.block), []).append(ms / smooth.at(*pair))
-    return {power: max(1.0, median(ratios)) for power, ratios in found.items()}
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from scipy.stats import binom
 from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
-from amc.measurement.on_device import WIDEST_SPREAD, clock_for, pinned, spread, take_turns
+from amc.measurement.on_device import WIDEST_SPREAD
+from amc.measurement.turns import clock_for, pinned, spread, take_turns
 from amc.runtimes.prepared import OnnxFiles, Prepared, onnxruntime_call, prepare
 from envs.engine.threads import torch_threads
 
@@ -88,7 +89,8 @@ def _steady(
     runtime: str, ready: Mapping[str, Prepared], images: Tensor, threads: int, rounds: int, seconds: float
 ) -> list[Latency]:
     """Measure until the times are steady; after a few tries they are marked as not."""
-    clock = clock_for(threads) if images.device.type == "cpu" else time.perf_counter
+    on_cpu = images.device.type == "cpu" and runtime != "tensorrt"
+    clock = clock_for(threads) if on_cpu else time.perf_counter
     for _ in range(TRIES):
         with torch.inference_mode():
             times = take_turns([_Pass(each, images) for each in ready.values()], rounds, seconds, clock)

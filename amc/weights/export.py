@@ -64,7 +64,7 @@ def onnx_bytes(model: nn.Module, example: Tensor) -> bytes:
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportError(f"ONNX export needs {' and '.join(missing)}: pip install 'amc-search[onnx]'")
+        raise ExportError(f"ONNX export needs {' and '.join(missing)}: pip install onnx onnxscript")
     captured = _capture(model, example)
     with _one_line_errors(model, "torch.onnx.export"), _quiet(), warnings.catch_warnings():
         # torch's translation still uses names that torch itself deprecates.

@@ -27,7 +27,7 @@ from torch import nn
 
 import amc.cli.command
 from amc.cli.command import run_command
-from amc.measurement.on_device import take_turns
+from amc.measurement.turns import take_turns
 from amc.report import plots
 from amc.runtimes import timed_runs
 from amc.search import main
@@ -40,7 +40,7 @@ TINY = (
     *("model._target_=benchmarks.faults.tiny.net", "model.name=tiny"),
     *("data._target_=benchmarks.faults.tiny.data", "data.name=tiny", "data.calibration=32", "data.search=32"),
     *("train.epochs=1", "train.batch_size=32", "episodes=5", "finetune.epochs=0.5", "finetune.top_k=1"),
-    *("round_to=1", "threads=1", "cache_dir=cache"),
+    *("round_to=1", "threads=1", "cache_dir=cache", "device_profile=torch-eager"),
 )
 """Asks for a search of a fraction of a second; ``cache_dir`` is beside ``outputs``: its files are at stake, too."""
 PICTURE = base64.b64decode(

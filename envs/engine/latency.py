@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 FINE_BLOCK, FEW = 4, 16
 """Of few channels kernels read what is there, in finer blocks."""
+LEAST = 0.1
+"""Of what layers take by themselves: far smaller networks than those measured take some time, too."""
 KINDS = ("pointwise", "conv", "depthwise", "linear")
 
 
@@ -138,7 +140,7 @@ class TableModel:
     Attributes:
         times: of every layer shape that was measured.
         factors: of every family in ``KINDS``.
-        overhead: milliseconds of what does not depend on the layers.
+        overhead: milliseconds of what does not depend on the layers; below 0 where layers take less than by themselves.
         per_value: milliseconds of each thousand values that layers write, for what stands between them.
     """
 
@@ -155,7 +157,8 @@ class TableModel:
         """
         features = features_of(self.times, layers)
         coefficients = [*(self.factors[kind] for kind in KINDS), self.per_value, self.overhead]
-        return float(features @ np.array(coefficients)) / 1000
+        found, layered = float(features @ np.array(coefficients)), float(features[:-1] @ np.array(coefficients[:-1]))
+        return max(found, LEAST * layered) / 1000
 
 
 def features_of(times: Mapping[LayerShape, CountTimes], layers: Sequence[TimedLayer]) -> FloatArray:

@@ -1,6 +1,7 @@
 import math
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,6 +180,27 @@ def test_latency_is_limited_where_the_engine_knows_it() -> None:
     budget = ResourceBudget(engine, "latency", 0.5, 0.1)
     strategy = rescale(budget, (1.0,) * len(engine.layers))
     assert 0.45 < budget.usage(strategy) / budget.dense <= 0.5
+
+
+@pytest.mark.parametrize(("flops", "params"), [(0.5, 0.3), (0.3, 0.9), (0.5, 0.5)])
+def test_several_limits_are_all_met_and_one_of_them_is_used(flops: float, params: float) -> None:
+    engine = AnalyticEngine()
+    budget = ResourceBudget(engine, "flops", flops, 0.1, limits={"params": params})
+    dense, random = engine.cost((1.0,) * len(engine.layers)), np.random.default_rng(0)
+    for _ in range(20):
+        wanted = tuple(random.uniform(0.1, 1.0, len(engine.layers)))
+        strategy = rescale(budget, wanted)
+        cost = engine.cost(strategy)
+        assert cost.flops <= flops * dense.flops
+        assert cost.params <= params * dense.params
+        largest = [ResourceBudget(engine, name, target, 0.1) for name, target in (("flops", flops), ("params", params))]
+        assert strategy == min((rescale(each, wanted) for each in largest), key=sum)
+    assert budget.dense == dense.flops
+
+
+def test_a_further_limit_that_cannot_be_met_is_named() -> None:
+    with pytest.raises(TargetError, match=r"target=0\.001: the smallest that can be reached is .* of the params"):
+        ResourceBudget(AnalyticEngine(), "flops", 0.5, 0.1, limits={"params": 0.001})
 
 
 def test_min_keep_is_not_lost_to_floating_point() -> None:

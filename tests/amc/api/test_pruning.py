@@ -47,6 +47,41 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def test_several_resources_are_limited_at_once(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    asked = ("flops", "params", "memory_peak")
+    shares = (0.6, 0.3, 0.7)
+    result = amc.prune(
+        model, batches[0][0][:1], calibration=batches, validation=batches, policy="random", episodes=3,
+        resource=asked, target=shares,
+    )  # fmt: skip
+    for trial in result.trials:
+        for name, share in zip(asked, shares, strict=True):
+            assert getattr(trial.cost, name) <= share * getattr(result.dense.cost, name)
+    assert parameters(result.model) <= 0.3 * parameters(model)
+
+
+@pytest.mark.parametrize(("resource", "target"), [(("flops", "params"), 0.5), ("flops", (0.5, 0.6)), ((), ())])
+def test_every_resource_has_its_target(
+    model: nn.Module,
+    batches: list[tuple[Tensor, Tensor]],
+    resource: str | tuple[str, ...],
+    target: float | tuple[float, ...],
+) -> None:
+    with pytest.raises(ValueError, match="must be a target for each of some resources"):
+        amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, resource=resource, target=target)
+
+
+@pytest.mark.slow
+def test_latency_is_limited_and_rounded_by(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    result = amc.prune(
+        model, batches[0][0][:1], calibration=batches, validation=batches, policy="random", episodes=3,
+        resource="latency", target=0.9, device_profile="onnxruntime-cpu", settings=EngineSettings(round_to="auto"),
+    )  # fmt: skip
+    dense = result.dense.cost.latency
+    assert dense is not None
+    assert all(trial.cost.latency is not None and trial.cost.latency <= 0.9 * dense for trial in result.trials)
+
+
 def test_the_network_gets_smaller_and_the_one_given_is_untouched(
     model: nn.Module, batches: list[tuple[Tensor, Tensor]]
 ) -> None:

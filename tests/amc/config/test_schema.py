@@ -8,6 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from amc.config.composing import SCHEMAS, configured, register_schemas
 from amc.config.conf_folder import CONF
 from amc.config.identity import run_settings
+from amc.config.overrides import with_own_choices
 from amc.config.policies import policy_names
 from amc.config.schema import SearchConfig, TrainConfig
 from amc.config.validation import validate
@@ -50,6 +51,34 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (cfg.model.name, cfg.data.name, cfg.target, cfg.episodes, cfg.seed) == ("mobilenet", "digits", 0.5, 150, 0)
     assert cfg.policy["_target_"] == "amc.agent.policy.AMC"
     validate(cfg)
+
+
+def test_a_list_of_resources_is_a_target_and_further_limits() -> None:
+    cfg = searching(*with_own_choices(["resource=[flops,latency]", "target=[0.5, 0.6]"]))
+    assert (cfg.resource, cfg.target, cfg.limits, cfg.needs_table) == ("flops", 0.5, {"latency": 0.6}, True)
+    validate(cfg)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["resource=[flops,latency]", "resource=[flops,latency] target=[0.5]", "target=[0.5,0.6]", "resource=[] target=[]"],
+)
+def test_as_many_targets_as_resources(asked: str) -> None:
+    with pytest.raises(ConfigError, match="must be a target for each of some resources"):
+        with_own_choices(asked.split())
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("latency=1.5", "limits.latency=1.5: must be above 0"),
+        ("flops=0.5", "another than resource=flops"),
+        ("time=0.5", "limits.time: must be one of"),
+    ],
+)
+def test_a_limit_is_checked(limit: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        searching(f"+limits.{limit}")
 
 
 @pytest.mark.parametrize("model", choices("model"))

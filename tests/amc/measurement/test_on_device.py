@@ -1,18 +1,24 @@
 """What is measured on other machines, where only NumPy and onnxruntime are."""
 
 import ast
+import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
-from amc.measurement import on_device, onnx_graph
-from amc.measurement.on_device import TooNoisy, digest, lower_spread, spread, take_turns, timed_networks, undisturbed
+import amc
+from amc.measurement import on_device, onnx_graph, turns
+from amc.measurement.on_device import TooNoisy, digest, timed_networks
 from amc.measurement.onnx_graph import layer_graph, model_bytes
+from amc.measurement.turns import lower_spread, spread, steadied, take_turns, undisturbed
 from amc.store.digests import parse_sealed
 
 CONV = {
@@ -33,7 +39,7 @@ LAYERS: dict[str, tuple[dict[str, Any], int, int, nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("module", [on_device, onnx_graph], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [on_device, onnx_graph, turns], ids=lambda module: module.__name__)
 def test_it_needs_nothing_but_numpy_and_onnxruntime(module: ModuleType) -> None:
     tree = ast.parse(Path(str(module.__file__)).read_text())
     imported = set()
@@ -42,14 +48,20 @@ def test_it_needs_nothing_but_numpy_and_onnxruntime(module: ModuleType) -> None:
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(str(node.module))
-    allowed = {"numpy", "numpy.typing", "onnxruntime", "amc.measurement.onnx_graph"}
+    allowed = {"numpy", "numpy.typing", "onnxruntime", "amc.measurement.onnx_graph", "amc.measurement.turns"}
     assert {name for name in imported - allowed if name.partition(".")[0] not in sys.stdlib_module_names} == set()
+
+
+def test_onnxruntime_is_imported_where_its_telemetry_is_off() -> None:
+    sources = [path for path in Path(amc.__file__).parent.rglob("*.py") if path.name != "snippets.py"]
+    loading = [path.name for path in sources if re.search(r"^ +import onnxruntime", path.read_text(), re.M)]
+    assert loading == ["on_device.py"]
+    on_device.load_onnxruntime()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_files_compute_what_torch_does(name: str) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     layer, inputs, outputs, module = LAYERS[name]
     graph, shapes = layer_graph(layer, inputs, outputs)
     content = model_bytes(graph, shapes)
@@ -75,7 +87,7 @@ def test_calls_take_turns() -> None:
     order: list[int] = []
     times = take_turns([lambda: order.append(0), lambda: order.append(1)], rounds=12)
     assert [len(each) for each in times] == [12, 12]
-    timed = order[2 * on_device.WARMUP :]
+    timed = order[2 * turns.WARMUP :]
     assert timed[:6] == [0, 1, 1, 0, 0, 1]
 
 
@@ -96,6 +108,15 @@ def test_statistics_of_times() -> None:
     assert lower_spread([10.0] * 2 + [5.0] * 4 + [10.0] * 14) == 0.5
     assert undisturbed(times) == pytest.approx((1.0 + 1.5 + 2.0 + 2.5) / 4)
     assert spread([1.0, 1.0, 1.0]) == 0
+
+
+def test_what_slows_all_of_a_round_alike_is_taken_out() -> None:
+    rng = np.random.default_rng(0)
+    work, pace = np.array([1.0, 2.0, 5.0, 0.5]), rng.uniform(0.8, 1.3, 40)
+    seconds = work[:, None] * pace * rng.normal(1, 0.001, (4, 40))
+    found = np.array(steadied(seconds.tolist()))
+    assert (found.std(1) / found.mean(1)).max() < 0.003
+    assert found.mean(1) / found.mean(1)[0] == pytest.approx(work, rel=0.01)
 
 
 def test_a_clock_that_stands_still_leaves_numbers_to_divide_by() -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from amc.measurement.on_device import open_session
 from amc.measurement.onnx_graph import model_bytes
 from amc.runtimes.onnx_template import OnnxTemplate, differences
 from amc.runtimes.request import bare, make_request, random_counts
@@ -27,8 +28,6 @@ def engine(request: pytest.FixtureRequest) -> TorchEngine:
 
 @pytest.fixture(scope="module")
 def template(engine: TorchEngine) -> OnnxTemplate:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     return OnnxTemplate(engine.pruner.for_inference(engine.model), torch.randn(1, 1, 16, 16))
 
 
@@ -39,10 +38,9 @@ def test_a_filled_graph_computes_what_the_pruned_network_does(engine: TorchEngin
 
 
 def test_a_described_graph_runs_and_has_the_shapes_of_the_network(engine: TorchEngine, template: OnnxTemplate) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
     request = make_request(engine, template, torch.zeros(1, 1, 16, 16), batch=2, threads=1)
     content = model_bytes(request["network"], request["variants"][3]["shapes"])
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = open_session(content, 1)
     (found,) = session.run(None, {session.get_inputs()[0].name: torch.randn(2, 1, 16, 16).numpy()})
     assert found.shape == (2, 10)
     small = bare(engine, request["variants"][3]["kept"])

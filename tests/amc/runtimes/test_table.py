@@ -8,8 +8,9 @@ import pytest
 
 from amc.errors import RefusedInput
 from amc.measurement.on_device import TABLE, digest
+from amc.runtimes.fitting import fit
 from amc.runtimes.request import as_dict, layers_of
-from amc.runtimes.table import block_of, check_covers, fit, parse_table, read_table
+from amc.runtimes.table import block_of, check_covers, parse_table, read_table
 from envs.engine.latency import LayerShape, TimedLayer
 
 CONV = LayerShape("conv", (3, 3), (1, 1), (1, 1), (1, 1), (8, 8))
@@ -77,6 +78,14 @@ def test_a_table_predicts_the_machine_it_was_measured_on() -> None:
 
 def test_without_a_staircase_there_are_no_blocks() -> None:
     assert block_of(parse_table(as_file(make_table(staircases=[])), "table.json")) == 1
+
+
+def test_a_network_that_was_disturbed_draws_no_others_with_it() -> None:
+    table = make_table()
+    whole = fit(parse_table(as_file(table), "phone.json"))
+    table["networks"][5]["ms"] *= 3
+    disturbed = fit(parse_table(as_file(table), "phone.json"))
+    assert disturbed.seconds(WHOLE) == pytest.approx(whole.seconds(WHOLE), rel=0.02)
 
 
 def test_odd_counts_are_known_to_be_slow() -> None:

@@ -66,3 +66,17 @@ def test_runtimes_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match="runtimes=torch-compile needs a C"):
         chosen_runtime("torch-compile", "runtimes")
     assert chosen_runtime("auto", device="cuda") == "torch-eager"
+
+
+@pytest.mark.parametrize(("name", "lack"), [("cuda", "an NVIDIA GPU that torch"), ("tensorrt", "an NVIDIA GPU, and")])
+def test_a_gpu_that_is_not_there_is_named(name: str, lack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=f"^device_profile={name} needs {lack}"):
+        chosen_runtime(name)
+
+
+def test_cuda_is_torch_where_the_networks_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert chosen_runtime("cuda", device="cuda") == "torch-eager"
+    with pytest.raises(ConfigError, match="goes with device=cuda: the networks are on the cpu"):
+        chosen_runtime("cuda", device="cpu")

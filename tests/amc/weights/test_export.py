@@ -77,7 +77,6 @@ def test_what_cannot_be_captured_is_refused_in_one_line() -> None:
 
 @pytest.mark.slow
 def test_an_onnx_graph_takes_any_batch(model: nn.Module) -> None:
-    pytest.importorskip("onnxscript")
     reference = pytest.importorskip("onnx.reference")
     graph = pytest.importorskip("onnx").load_from_string(onnx_bytes(model, EXAMPLE))
     images = torch.randn(3, 1, 8, 8)
