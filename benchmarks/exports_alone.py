@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,10 @@ def pruned(name: str, granularity: str, images: torch.Tensor) -> nn.Module:
     return without_masks(engine.prune(tuple(map(float, ratios))))
 
 
-def exported(folder: Path, images: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+def exported(folder: Path, images: torch.Tensor, asked: Namespace) -> Iterator[tuple[str, torch.Tensor]]:
     """Write every network's file, and yield its name with what it computes in torch."""
-    for name in MODELS:
-        for granularity in GRANULARITIES:
+    for name in asked.networks:
+        for granularity in asked.granularities:
             network = pruned(name, granularity, images)
             (folder / f"{name}-{granularity}.onnx").write_bytes(
                 export_network(network, "onnx", images[:8]).files["pruned.onnx"]
@@ -71,13 +71,16 @@ def exported(folder: Path, images: torch.Tensor) -> Iterator[tuple[str, torch.Te
 
 def main() -> None:
     """Print a row for every network, and how many predict alike."""
-    ArgumentParser(prog="python -m benchmarks.exports_alone", description=__doc__).parse_args()
+    parser = ArgumentParser(prog="python -m benchmarks.exports_alone")
+    parser.add_argument("--networks", nargs="+", default=list(MODELS))
+    parser.add_argument("--granularities", nargs="+", default=GRANULARITIES)
+    asked = parser.parse_args()
     torch.set_num_threads(1)
     images = torch.randn(IMAGES, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "images.npy", images.numpy())
-        expected = dict(exported(folder, images))
+        expected = dict(exported(folder, images, asked))
         venv.create(folder / "alone", with_pip=True)
         python = folder / "alone" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         alone: dict[str, Any] = {"cwd": folder, "env": os.environ | {"ORT_DISABLE_TELEMETRY": "1"}, "check": True}

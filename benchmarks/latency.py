@@ -102,6 +102,7 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
     for label, round_to, resource, limits in (
         ("FLOPs, round_to=1", 1, "flops", {}),
         ("FLOPs, default", None, "flops", {}),
+        ("FLOPs, round_to=16", 16, "flops", {}),
         ("FLOPs, round_to=auto", "auto", "flops", {}),
         ("latency, round_to=auto", "auto", "latency", {}),
         ("FLOPs and latency, round_to=auto", "auto", "flops", {"latency": target}),
