@@ -29,6 +29,7 @@ AS_THEY_ARE = {
     "benchmarks/latency.md": "results/latency.md",
     "benchmarks/reliability.md": "results/reliability.md",
     "benchmarks/repair.md": "results/repair.md",
+    "benchmarks/scale.png": "results/scale.png",
     "benchmarks/study.md": "results/equal_minutes.md",
     "benchmarks/zoo.md": "results/zoo.md",
     "examples/resnet20-fashion_mnist-channels.png": "examples/resnet20-fashion_mnist-channels.png",

@@ -22,8 +22,9 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
-SlurmctldPort=26817
-SlurmdPort=26818
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmdParameters=config_overrides
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/linuxproc
@@ -48,6 +49,14 @@ def is_installed() -> bool:
     return programs and os.getuid() == 0 and find_spec("submitit") is not None
 
 
+def free_ports() -> tuple[int, int]:
+    """Return two ports that nobody listens to."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("", 0))
+        other.bind(("", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
 @contextmanager
 def slurm_node() -> Iterator[None]:
     """Run SLURM on this machine for as long as the context lasts, for this process and those that it starts."""
@@ -63,7 +72,7 @@ def slurm_node() -> Iterator[None]:
         (folder / "munge/key").write_bytes(os.urandom(1024))
         (folder / "munge/key").chmod(0o400)
         host = socket.gethostname().partition(".")[0]
-        (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder))
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, folder=folder, ports=free_ports()))
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         files = {"key": "key", "socket": "socket", "pid": "munged.pid", "log": "log", "seed": "seed"}
         options = [
