@@ -27,7 +27,7 @@ def check_choices(arguments: Sequence[str]) -> None:
         group, equals, value = argument.lstrip("+").partition("=")
         if equals and not group:
             raise ConfigError(f"cannot read {argument!r}: no key is before the equals sign")
-        if not equals or not (CONF / group).is_dir():
+        if not equals or group.startswith("hydra/") or not (CONF / group).is_dir():
             continue
         if any(_NO_NAME.fullmatch(part.strip()) for part in value.split(",")):
             names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))

@@ -27,7 +27,7 @@ def in_our_words(error: BaseException) -> str:
     if found := UNKNOWN_CHOICE.search(message):
         group, name = found["group"], found["name"]
         names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        if not names:  # of Hydra, which knows what is installed
+        if not names or group.startswith("hydra/"):  # of Hydra, which knows what else is installed
             return ""
         return f"{group}={name}: must be one of {', '.join(names)}{nearest(name, tuple(names))}"
     if found := UNKNOWN_KEY.search(message):
