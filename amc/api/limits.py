@@ -19,7 +19,7 @@ def limits_of(resource: str | Sequence[str], target: float | Sequence[float]) ->
         ValueError: there is not one target for each.
     """
     names = [resource] if isinstance(resource, str) else list(resource)
-    targets = [target] if isinstance(target, int | float) else list(target)
+    targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target]
     if not names or len(names) != len(targets) or len(set(names)) != len(names):
         raise ValueError(f"resource={resource!r}, target={target!r}: must be a target for each of some resources")
     return dict(zip(names, targets, strict=True))

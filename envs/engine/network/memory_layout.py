@@ -41,7 +41,7 @@ def layout_of(model: nn.Module, inputs: Inputs) -> Layout:
     with random_state_kept(), torch.no_grad():
         try:
             forward(model, one)
-        except RuntimeError:
+        except Exception:  # of the user's forward; what is no matter of layouts is raised again where it is called
             return Tensor.contiguous
     return channels_last
 

@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_with_another_torch_says_so(tmp_path: Path, monkeypat
     assert (only.torch, only.device, only.threads, only.since) == (torch.__version__, "cpu", 1, 0)
     cut_short(run, 2)
     here = vars(pipeline)["conditions"]
-    monkeypatch.setattr(pipeline, "conditions", lambda data: replace(here(data), torch="2.99"))
+    monkeypatch.setattr(pipeline, "conditions", lambda *about: replace(here(*about), torch="2.99"))
     search(run)
     assert (run / "trials.jsonl").read_bytes() == trials
     assert read_result(run).conditions == (only, replace(only, torch="2.99", since=2))
@@ -111,7 +111,7 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path, monkeypatch: pytes
     search(run)
     cut_short(run, 2)
     here = vars(pipeline)["conditions"]
-    monkeypatch.setattr(pipeline, "conditions", lambda data: replace(here(data), data="other"))
+    monkeypatch.setattr(pipeline, "conditions", lambda *about: replace(here(*about), data="other"))
     with pytest.raises(ConfigError, match=r"other data: .*data\.folder"):
         search(run)
     search(run, "overwrite=true")
