@@ -1,6 +1,7 @@
 """What a Python call limits, and what an engine has to know for it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def limits_of(resource: str | Sequence[str], target: float | Sequence[float]) ->
         ValueError: there is not one target for each.
     """
     names = [resource] if isinstance(resource, str) else list(resource)
-    targets = list(target) if isinstance(target, Sequence) and not isinstance(target, str) else [target]
+    targets: list[Any] = list(target) if isinstance(target, list | tuple) else [target]  # checked with the budget
     if not names or len(names) != len(targets) or len(set(names)) != len(names):
         raise ValueError(f"resource={resource!r}, target={target!r}: must be a target for each of some resources")
     return dict(zip(names, targets, strict=True))
