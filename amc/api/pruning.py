@@ -108,8 +108,9 @@ def prune(
     check_precision(model)
     searcher = _make_policy(policy, seed)
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
-    limits = limits_of(resource, target)
-    first = next(iter(limits))
+    wanted = limits_of(resource, target)
+    (first, share), *others = wanted.items()
+    limits = dict(others)
     asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
     if unmet := unmet_need(searcher, asked | {"scoring": "full"}):
         raise ValueError(unmet)
@@ -124,13 +125,13 @@ def prune(
         if isinstance(scorer, Top1Scorer):
             compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
             engine.score = scorer = compare(engine.model)
-        know_costs(engine, example, limits, device_profile, latency or LatencyConfig())
+        know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
         problem = PruningEnv(
             engine,
             reward=reward,
             resource=first,
-            target=limits[first],
-            limits={name: share for name, share in limits.items() if name != first},
+            target=share,
+            limits=limits,
             min_keep=min_keep,
             constraint=constraint,
         )
@@ -147,10 +148,11 @@ def prune(
             chosen.granularity,
             chosen.criterion,
             first,
-            limits[first],
+            share,
             seed,
             episodes,
             str(reward),
+            limits,
         )
         return replace(_result(engine, env, dense, request, example), output=output)
 

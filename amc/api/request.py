@@ -1,6 +1,7 @@
 """What one Python call was asked, and the networks that it compares."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amc.store.kept_layers import LayerKept
@@ -37,6 +38,7 @@ class PruneRequest:
         seed: of the search.
         episodes: strategies that could be scored.
         reward: what they were worth.
+        limits: targets of further resources, by resource.
     """
 
     name: str
@@ -49,3 +51,9 @@ class PruneRequest:
     seed: int
     episodes: int
     reward: str
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Every target, by resource, the first one first."""
+        return {self.resource: self.target, **self.limits}

@@ -199,7 +199,7 @@ class PruneResult:
     @property
     def _title(self) -> str:
         asked = self.request
-        return f"{asked.name} at {asked.target:g} of its {asked.resource}"
+        return f"{asked.name} at {_shares(asked, 'its')}"
 
     def _rows(self) -> list[Row]:
         """Return the comparison; what was not measured is left out."""
@@ -238,8 +238,12 @@ class PruneResult:
         return [
             ("policy", f"{asked.policy}, seed {asked.seed}"),
             ("granularity", f"{asked.granularity}, ranked by {asked.criterion}"),
-            ("target", f"{asked.target:g} of the dense network's {asked.resource}"),
+            ("target", _shares(asked, "the dense network's")),
             ("trials", f"{len(self.trials)}, of which {feasible} within the target"),
             ("best", f"trial {self.best.index + 1}, reward {self.best.reward:.4f}"),
             ("search", f"{sum(trial.seconds for trial in self.trials):.1f} s"),
         ]
+
+
+def _shares(asked: PruneRequest, whose: str) -> str:
+    return " and ".join(f"{share:g} of {whose} {name}" for name, share in asked.targets.items())

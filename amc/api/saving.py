@@ -151,7 +151,9 @@ def as_result(found: Found, latencies: tuple[Latency, ...]) -> Result:
 
 def asked(request: PruneRequest) -> dict[str, str | int | float | bool | None]:
     """Return what was asked, as a run writes it down; the metric by its name."""
-    return {key: value for key, value in vars(request).items() if key not in ("name", "policy", "seed")}
+    limits = {f"limits.{name}": share for name, share in request.limits.items()}
+    said = {key: value for key, value in vars(request).items() if key not in ("name", "policy", "seed", "limits")}
+    return said | limits
 
 
 def _pruned(network: Network, before: Network, latency_ms: float) -> PrunedScores:

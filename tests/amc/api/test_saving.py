@@ -83,3 +83,26 @@ def test_networks_that_are_called_by_name_are_saved_too(tmp_path: Path) -> None:
     assert read_result(result.save(tmp_path)).pruned.latency_ms > 0
     again = amc.load(tmp_path, model=model)
     assert torch.equal(again(images=IMAGES)["logits"], result.model(images=IMAGES)["logits"])
+
+
+def test_several_targets_are_met_and_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(64, 4))
+    result = amc.prune(
+        model,
+        IMAGES[:1],
+        calibration=IMAGES,
+        validation=(IMAGES, LABELS),
+        resource=("flops", "params"),
+        target=(0.7, 0.4),
+        policy="random",
+        episodes=3,
+        progress=False,
+    )
+    assert result.found.cost.flops <= 0.7 * result.dense.cost.flops
+    assert result.found.cost.params <= 0.4 * result.dense.cost.params
+    folder = result.save(tmp_path / "run")
+    settings = read_result(folder).settings
+    assert (settings["resource"], settings["target"], settings["limits.params"]) == ("flops", 0.7, 0.4)
+    said = "0.7 of the dense network's flops and 0.4 of the dense network's params"
+    assert said in Page((folder / "report.html").read_text()).text
