@@ -24,7 +24,6 @@ from amc.weights.tensor_file import read_metadata, read_tensors, tensor_bytes
 from amc.zoo.data.dataset import Splits
 from amc.zoo.data.device_data import DeviceData
 from amc.zoo.models.building import new_network
-from envs.engine.network.memory_layout import lay_out
 
 log = logging.getLogger(__name__)
 # Part of every key: it counts up when the code of training comes to other weights.
@@ -48,9 +47,7 @@ def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
     else:
         load_checkpoint(model, cfg.model.checkpoint)
         log.info("%s: trained before, from %s", cfg.model.name, cfg.model.checkpoint)
-    model.to(device).eval()
-    lay_out(model, data.example())
-    return model
+    return data.place(model)
 
 
 def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.device) -> None:

@@ -14,7 +14,6 @@ from amc.training.distillation import Distillation
 from amc.training.network_cache import NetworkCache, digest_of
 from amc.training.sgd import Progress, fit, steps_of
 from amc.zoo.data.device_data import DeviceData
-from envs.engine.network.memory_layout import lay_out
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
@@ -110,8 +109,7 @@ class FineTuner:
         """
         recipe = finetuning_recipe(self.training, self.settings, times)
         # As training lays it out, so that it scores the same to the last bit before no step, and from the cache.
-        model = engine.finish(strategy)
-        lay_out(model, self.data.example())
+        model = self.data.place(engine.finish(strategy))
         before = self.score(model)
 
         def train() -> None:

@@ -36,7 +36,6 @@ from amc.weights.export import weights_bytes
 from amc.weights.loading import load
 from amc.weights.metadata import Header
 from amc.zoo.data.device_data import DeviceData
-from envs.engine.network.memory_layout import lay_out
 from envs.engine.types import Cost
 from envs.search import Trial
 
@@ -140,9 +139,7 @@ def restored(stage: Stage, kept: StageKept, folder: Path, data: DeviceData) -> n
     network = stage.engine.prune(tuple(row.keep for row in kept.strategy))
     # Copied into place, so that layers which share a weight go on sharing it.
     network.load_state_dict(load(folder / NETWORK, model=network).state_dict())
-    network.to(data.device).eval()
-    lay_out(network, data.example())
-    return network
+    return data.place(network)
 
 
 def in_words(kept: StageKept, original: Cost) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from amc.zoo.data.dataset import Split, Splits
+from envs.engine.network.memory_layout import lay_out
 from envs.engine.scoring.top1 import Metric, Top1Scorer
 
 
@@ -30,6 +31,12 @@ class DeviceData:
     def example(self) -> Tensor:
         """Return one image as a network's input, ``(1, channels, height, width)``."""
         return self.splits.example().to(self.device)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Put a network where it runs, in place and in eval mode, laid out as it reads images fastest."""
+        network.to(self.device).eval()
+        lay_out(network, self.example())
+        return network
 
     def scorer(self, split: Split) -> Top1Scorer:
         """Return what scores a network on a split."""
