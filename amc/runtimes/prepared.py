@@ -1,7 +1,8 @@
 """Networks made ready in a runtime: something to call, and the bytes that would be shipped."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from amc.errors import ModelError
-from amc.measurement.on_device import open_session
+from amc.measurement.on_device import CPU, open_session
 from amc.runtimes.onnx_template import OnnxTemplate, differences
 from amc.runtimes.runtime import TENSORRT
 from amc.weights.export import onnx_bytes
@@ -100,16 +101,9 @@ def _compiled(network: nn.Module) -> Callable[[Tensor], object]:
     return compiled
 
 
-def onnxruntime_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
-    """Return an ONNX file in onnxruntime on the CPU."""
-    session = open_session(content, threads)
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: _as_array(images)})
-
-
-def tensorrt_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
-    """Return an ONNX file in TensorRT by onnxruntime; what it cannot run stays on the GPU, by CUDA."""
-    session = open_session(content, threads, providers=(TENSORRT, "CUDAExecutionProvider"))
+def onnxruntime_call(content: bytes, threads: int, providers: Sequence[str] = CPU) -> Callable[[Tensor], object]:
+    """Return an ONNX file in onnxruntime, on the CPU unless told otherwise."""
+    session = open_session(content, threads, providers=providers)
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: _as_array(images)})
 
@@ -129,7 +123,12 @@ def openvino_call(content: bytes, threads: int) -> Callable[[Tensor], object]:
     return lambda images: request.infer([_as_array(images)])
 
 
-LOADERS = {"onnxruntime-cpu": onnxruntime_call, "openvino": openvino_call, "tensorrt": tensorrt_call}
+# What TensorRT cannot run stays on the GPU, by CUDA.
+LOADERS: Mapping[str, Callable[[bytes, int], Callable[[Tensor], object]]] = {
+    "onnxruntime-cpu": onnxruntime_call,
+    "openvino": openvino_call,
+    "tensorrt": partial(onnxruntime_call, providers=(TENSORRT, "CUDAExecutionProvider")),
+}
 
 
 def _as_array(images: Tensor) -> Any:  # noqa: ANN401  of NumPy
