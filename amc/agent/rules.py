@@ -24,7 +24,6 @@ class Rules:
     Attributes:
         lowest: the first place that each layer may take.
         highest: the last.
-        tabulated: whether costs of many strategies take no time.
     """
 
     def __init__(self, budget: ResourceBudget) -> None:
@@ -35,14 +34,12 @@ class Rules:
         self.highest: Places = counts - 1
         self.ratios = padded([[count / layer.units for count in layer.choices] for layer in self.layers])
         self._steps = np.arange(len(self.layers))
-        try:
-            if budget.limits:
-                raise ValueError("a table holds one resource")
-            self._cost = TableCost(self.layers, cost_table(budget.engine, budget.resource))
-        except ValueError:
-            self.tabulated = False
-        else:
-            self.tabulated = True
+        self._cost = tabulated_cost(budget)
+
+    @property
+    def tabulated(self) -> bool:
+        """Whether costs of many strategies take no time."""
+        return self._cost is not None
 
     def places_of(self, strategy: Strategy) -> Places:
         """Return the places of an executed strategy, ``(layers,)``."""
@@ -56,7 +53,7 @@ class Rules:
 
     def usage(self, places: Places) -> FloatArray:
         """Return how much of the resource strategies ``(n, layers)`` use."""
-        if self.tabulated:
+        if self._cost is not None:
             return self._cost(places)
         return np.array([self._budget.usage(self.strategy_of(each)) for each in places])
 
@@ -81,3 +78,13 @@ class Rules:
         """Return the entries of a table ``(layers, places)`` for strategies ``(n, layers)``, ``(n, layers)``."""
         found: FloatArray = table[self._steps, places]
         return found
+
+
+def tabulated_cost(budget: ResourceBudget) -> TableCost | None:
+    """Return what strategies cost, off a table; none where a table cannot hold it: a measured time, several limits."""
+    if budget.limits:
+        return None
+    try:
+        return TableCost(budget.engine.layers, cost_table(budget.engine, budget.resource))
+    except ValueError:
+        return None
