@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from coreset_ranking import agreement, choose
 from reference_procedure import ReferenceProcedure
@@ -23,8 +22,8 @@ from setting import Clock, Setting, clocked, make_setting, print_json
 from torch import Tensor, nn
 
 from amc.agent.policy import AMC
-from envs.constraint import ResourceBudget, rescale
-from envs.coreset_scoring import score_finalists
+from envs.constraint import ResourceBudget
+from envs.coreset_scoring import pilot_strategies, score_finalists
 from envs.engine.network.memory_layout import channels_last
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.scoring.coreset import CoresetScorer
@@ -48,9 +47,7 @@ CPU = torch.device("cpu")
 
 def random_strategies(engine: TorchEngine, target: float, count: int) -> list[Strategy]:
     """Return random strategies that meet the target."""
-    rng = np.random.default_rng(0)
-    budget = ResourceBudget(engine, "flops", target, MIN_KEEP)
-    return [rescale(budget, tuple(rng.uniform(MIN_KEEP, 1, len(engine.layers)))) for _ in range(count)]
+    return pilot_strategies(ResourceBudget(engine, "flops", target, MIN_KEEP), count, seed=0)
 
 
 class Stages:

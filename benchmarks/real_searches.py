@@ -13,25 +13,23 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.landscapes.catalog import COMMON, NETWORKS, TARGETS, Keys
-from benchmarks.landscapes.playing import NOTED, maker
+from benchmarks.landscapes.playing import NOTED, leaders_of, maker
 from benchmarks.landscapes.recording import open_engine
 from benchmarks.landscapes.regrets import summary
 from benchmarks.landscapes.rivals import POLICIES, SAME_FOR_ALL_SEEDS, VARIANTS
 from benchmarks.record import Record, Row
 from benchmarks.setting import machine
-from envs.constraint import rescale
+from envs.coreset_scoring import pilot_strategies
 from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, Trial, better, unmet_need
+from envs.search import RecordTrials, unmet_need
 
 CHANCE = "random strategies"
 """Not a policy: the mean of many, which a regret of 1 is."""
@@ -111,20 +109,13 @@ def _metrics(engine: TorchEngine, search: Search) -> dict[str, float]:
         return {str(search.episodes): _chance(problem, search.episodes)}
     env = RecordTrials(problem, search.episodes)
     maker(search.policy)(search.seed).search(env)
-    leaders = list(accumulate(env.trials, leading))
+    leaders = leaders_of(env.trials)
     counts = [*(count for count in NOTED if count < search.episodes), search.episodes]
     return {str(count): leaders[min(count, len(leaders)) - 1].evaluation.metric for count in counts}
 
 
-def leading(leader: Trial, trial: Trial) -> Trial:
-    """Return the better of the best so far and a new one."""
-    return better(trial, leader) or leader
-
-
 def _chance(problem: PruningEnv, count: int) -> float:
-    budget, rng = problem.budget, np.random.default_rng(0)
-    layers = len(problem.engine.layers)
-    drawn = [rescale(budget, tuple(rng.uniform(budget.min_keep, 1, layers).tolist())) for _ in range(count)]
+    drawn = pilot_strategies(problem.budget, count, seed=0)
     return mean(problem.engine.evaluate(strategy).metric for strategy in drawn)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from multiprocessing import get_context
 from time import process_time
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 
 from benchmarks.landscapes.rivals import POLICIES, VARIANTS, entrant
 from benchmarks.record import Record, Row
-from envs.constraint import rescale
+from envs.coreset_scoring import pilot_strategies
 from envs.engine.types import KnowsReconstructionError, KnowsUnitScores
 from envs.landscapes.engine import LandscapeEngine
 from envs.landscapes.files import Landscape, read_landscape
@@ -62,8 +63,7 @@ def yardstick(name: str, target: float) -> tuple[float, float]:
     landscape = landscape_of(name)
     engine = LandscapeEngine(landscape.description, landscape.surrogate)
     budget = PruningEnv(engine, target=target).budget
-    rng, layers = np.random.default_rng(0), len(engine.layers)
-    drawn = [rescale(budget, tuple(rng.uniform(budget.min_keep, 1, layers).tolist())) for _ in range(RANDOM)]
+    drawn = pilot_strategies(budget, RANDOM, seed=0)
     best = engine.evaluate(landscape.best[target]).metric
     return best, float(np.mean([engine.evaluate(strategy).metric for strategy in drawn]))
 
@@ -88,17 +88,23 @@ def play(game: Game) -> Row:
     maker(game.policy)(game.seed).search(env)
     seconds = process_time() - start
     best, chance = yardstick(game.landscape, game.target)
-    leaders: list[Trial | None] = [None]
-    for trial in env.trials:
-        leaders.append(better(trial, leaders[-1]))
+    leaders = leaders_of(env.trials)
 
     def regret(evaluations: int) -> float:
-        leader = leaders[min(evaluations, len(env.trials))]
-        metric = chance if leader is None else silent.evaluate(leader.strategy).metric
+        metric = silent.evaluate(leaders[min(evaluations, len(leaders)) - 1].strategy).metric if leaders else chance
         return (best - metric) / (best - chance)
 
     noted = {str(count): round(regret(count), 6) for count in NOTED if count <= game.episodes}
     return {"game": vars(game), "regret": noted, "seconds": round(seconds, 3), "trials": len(env.trials)}
+
+
+def leaders_of(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the best so far, after each trial."""
+
+    def leading(leader: Trial, trial: Trial) -> Trial:
+        return better(trial, leader) or leader
+
+    return list(accumulate(trials, leading))
 
 
 def maker(name: str) -> Callable[[int], Any]:
