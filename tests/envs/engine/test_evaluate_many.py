@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from small_engine import make_engine
 from torch import nn
 
 from baselines.optuna_search import OptunaSearch
@@ -14,24 +15,10 @@ from envs.coreset_scoring import pilot_strategies
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.scoring.racing import RacingScorer
 from envs.engine.scoring.top1 import Top1Scorer, metric_scorer
-from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import EvaluatesMany, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import EpisodesExhausted, RecordTrials, SearchPolicy, Trial, play_strategy
-
-
-def make_engine() -> TorchEngine:
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((1, 16), (16, 24), (24, 16)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)).eval()
-    images = torch.randn(300, 1, 8, 8)
-    with torch.no_grad():
-        labels = network(images).argmax(1)
-    score = Top1Scorer(images, labels, batch_size=50).compared_with(network)
-    return TorchEngine(network, images[:1], images[:200], score, EngineSettings(round_to=1, precision="fp32"))
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -82,7 +69,7 @@ def test_as_many_are_scored_side_by_side_as_there_are_threads(threads: int) -> N
                 inside[0] -= 1
             return found
 
-    engine.score = Counting()  # type: ignore[assignment]
+    engine.score = Counting()
     engine.evaluate_many(strategies(engine, 6))
     assert most[0] <= threads
     assert (most[0] > 1) == (threads > 1)
@@ -107,7 +94,7 @@ def test_an_error_in_one_of_them_comes_out(threads: int) -> None:
     def refuse(_: nn.Module) -> None:
         raise ValueError("of the network")
 
-    engine.score = refuse  # type: ignore[assignment]
+    engine.score = refuse
     with pytest.raises(ValueError, match="of the network"):
         engine.evaluate_many(strategies(engine, 3))
     assert torch.get_num_threads() == threads

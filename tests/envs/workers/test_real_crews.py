@@ -8,8 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-import torch
-from torch import nn
+from small_engine import make_engine
 
 from amc.agent.policy import AMC
 from baselines.optuna_search import OptunaSearch
@@ -17,9 +16,6 @@ from baselines.random_search import RandomSearch
 from baselines.reconstruction import Reconstruction
 from baselines.sensitivity import SensitivityAnalysis
 from envs.engine.analytic import AnalyticEngine
-from envs.engine.scoring.top1 import Top1Scorer
-from envs.engine.settings import EngineSettings
-from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, PruningEngine, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, play
@@ -38,19 +34,6 @@ POLICIES: list[Callable[[int | None], SearchPolicy]] = [
     lambda ahead: Reconstruction(1, at_once=ahead),
     lambda ahead: AMC(seed=1, at_once=ahead),
 ]
-
-
-def make_engine() -> TorchEngine:
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((1, 16), (16, 24), (24, 16)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)).eval()
-    images = torch.randn(300, 1, 8, 8)
-    with torch.no_grad():
-        labels = network(images).argmax(1)
-    score = Top1Scorer(images, labels, batch_size=50).compared_with(network)
-    return TorchEngine(network, images[:1], images[:200], score, EngineSettings(round_to=1, precision="fp32"))
 
 
 def make_crew(kind: str, engine: PruningEngine, size: int) -> Crew:
