@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from time import process_time
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch._dynamo  # noqa: F401  tracing imports it, for more than a second that is none of a method's time
@@ -19,6 +20,7 @@ from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from baselines.global_threshold import global_threshold
 from baselines.least_error import LeastError
+from benchmarks import cpu_clock
 from benchmarks.cpu_clock import Clock
 from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
@@ -79,12 +81,13 @@ def make_cell(keys: Sequence[str]) -> Cell:
 
 
 def seconds_a_step(tuner: FineTuner, network: nn.Module) -> float:
-    """Train a copy for a few steps and return how long one takes; the first makes caches and does not count."""
-    copied = copy.deepcopy(network)
-    tuner.train_steps(copied, 1)
-    start = process_time()
-    tuner.train_steps(copied, TIMED)
-    return (process_time() - start) / TIMED
+    """Train a copy for a few steps and return how long one takes; the first makes caches and does not count.
+
+    The median: whatever else the machine does takes time from a few of them.
+    """
+    ends: list[float] = []
+    tuner.train_steps(copy.deepcopy(network), 1 + TIMED, lambda *_: ends.append(cpu_clock.cpu_seconds()))
+    return median(end - start for start, end in pairwise(ends))
 
 
 def tune(tuner: FineTuner, network: nn.Module, clock: Clock) -> int:

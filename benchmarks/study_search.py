@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from time import process_time
 from typing import NamedTuple
 
 from torch import nn
@@ -11,6 +10,7 @@ from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
+from benchmarks import cpu_clock
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
 from envs.engine.types import Evaluation, Strategy
@@ -82,9 +82,9 @@ def affordable(stage: Stage, clock: Clock) -> int:
     """Return how many episodes the search's share of the time is enough for."""
     ratios = uniform_strategy(stage.problem.budget)
     stage.engine.evaluate(ratios)  # makes caches
-    start = process_time()
+    start = cpu_clock.cpu_seconds()
     stage.engine.score_again(ratios)
-    return max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / (process_time() - start))))
+    return max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / (cpu_clock.cpu_seconds() - start))))
 
 
 def _finished(stage: Stage, strategies: list[Strategy], clock: Clock) -> list[Finished]:

@@ -4,13 +4,20 @@ import importlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from preloaded_python import preloaded_python
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from benchmarks import cpu_clock, study
 
 ROOT = Path(__file__).parents[1]
+SECONDS_A_LAYER = 3e-4
 
 
 def figures_of(script: str, *arguments: str, timeout: float = 300) -> dict[str, Any]:
@@ -92,21 +99,41 @@ def test_fidelity_ranks_every_reward_and_goes_on_where_it_stopped(tmp_path: Path
     assert result["mean"]["accuracy"]["all"] == result["cells"]["tiny"]["accuracy"]["all"]
 
 
-def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.fixture
+def clock_of_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the study's seconds be what an undisturbed machine would take: so much for each layer that runs."""
+    layers = count()
+
+    def ticks(*_: object) -> None:
+        next(layers)
+
+    hook = register_module_forward_pre_hook(ticks)
+    monkeypatch.setattr(cpu_clock, "cpu_seconds", lambda: SECONDS_A_LAYER * next(layers))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    hook.remove()
+
+
+@pytest.mark.usefixtures("clock_of_work")
+def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cell = ["--cell", "tiny", "model=resnet20", "data=digits", "model.width=0.5", "train.epochs=1", "data.search=200"]
     cell += ["data.calibration=100", "target=0.4", f"cache_dir={tmp_path}"]
     options = ["--output", str(tmp_path), "--minutes", "0.1", "--methods", "amc", "uniform", "torch-pruning taylor"]
-    figures_of("study.py", *options, "--seeds", "0", *cell)
+    study.main([*options, "--seeds", "0", *cell])
     record = tmp_path / "tiny.jsonl"
     first = record.read_text()
-    result = figures_of("study.py", *options, "--seeds", "0", "1", *cell)
+    study.main([*options, "--seeds", "0", "1", *cell])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record.read_text().startswith(first)
     rows = [json.loads(line) for line in record.read_text().splitlines()[1:]]
     assert [(row["seed"], row["method"]) for row in rows] == [
         (seed, method) for seed in (0, 1) for method in ("amc", "uniform", "torch-pruning taylor")
     ]
     for row in rows:
-        assert row["search_seconds"] < row["seconds"]
+        assert row["search_seconds"] < row["seconds"] == pytest.approx(6, rel=0.1)
         # Counted by torch-pruning, which has batch norms among the FLOPs.
         assert row["flops"] < 0.43
     methods = result["cells"]["tiny"]["0.1"]
