@@ -12,6 +12,9 @@ from amc.store.cache import cache_folder
 from envs.engine.network.calls import Inputs
 from envs.engine.torch_engine import TorchEngine
 
+DEFAULT_TARGET = 0.5
+"""Of the one resource of a call that names no target."""
+
 
 def limits_of(resource: str | Sequence[str], target: float | Sequence[float]) -> dict[str, float]:
     """Return the target of every resource, in the order they were named.
@@ -24,6 +27,20 @@ def limits_of(resource: str | Sequence[str], target: float | Sequence[float]) ->
     if not names or len(names) != len(targets) or len(set(names)) != len(names):
         raise ValueError(f"resource={resource!r}, target={target!r}: must be a target for each of some resources")
     return dict(zip(names, targets, strict=True))
+
+
+def check_max_drop(max_drop: float | None, target: float, limits: Mapping[str, float]) -> None:
+    """See that what may be lost is a fraction, and the only limit.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if max_drop is None:
+        return
+    if not 0 <= max_drop <= 1:
+        raise ValueError(f"max_drop={max_drop!r}: must be a fraction of the metric, from 0 to 1")
+    if target != DEFAULT_TARGET or limits:
+        raise ValueError(f"max_drop={max_drop}: goes without a target, and with one resource, which it makes small")
 
 
 def know_costs(

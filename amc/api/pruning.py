@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from amc.api.batches import Batches, as_inputs, join
 from amc.api.finetuning import picking
-from amc.api.limits import know_costs, limits_of
+from amc.api.limits import DEFAULT_TARGET, check_max_drop, know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
 from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer
+from amc.api.searching import Searched, search_lowest, search_within
 from amc.config.policies import make_policy
 from amc.config.schema import AUTO, LatencyConfig
 from amc.progress import SearchProgress
@@ -22,6 +24,7 @@ from amc.seeding import seed_everything
 from amc.store.kept_layers import layers_kept
 from amc.weights.wrappers import bare, check_precision
 from baselines.uniform import uniform_trial
+from envs.costs.max_drop import Floor
 from envs.engine.network.batches import to_device
 from envs.engine.network.calls import Inputs
 from envs.engine.network.isolation import copy_network, random_state_kept
@@ -33,7 +36,7 @@ from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
-from envs.search import RecordTrials, SearchPolicy, play, unmet_need
+from envs.search import SearchPolicy, unmet_need
 
 
 def prune(
@@ -43,7 +46,7 @@ def prune(
     calibration: Batches,
     validation: Iterable[Any] | None = None,
     score: UserScore | str | None = None,
-    target: float | Sequence[float] = 0.5,
+    target: float | Sequence[float] = DEFAULT_TARGET,
     resource: str | Sequence[str] = "flops",
     reward: str = "accuracy",
     constraint: str = "rescale",
@@ -53,6 +56,7 @@ def prune(
     episodes: int = 150,
     ignore: Sequence[str] = (),
     min_keep: float = 0.1,
+    max_drop: float | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -89,6 +93,8 @@ def prune(
         episodes: strategies that may be scored; the dense network and uniform ratios are scored besides.
         ignore: names of modules that keep everything.
         min_keep: smallest keep ratio of a layer.
+        max_drop: how much of the metric may be lost, instead of a ``target``: the smallest network, by ``resource``,
+            that loses no more. A ``policy`` that is an object then searches several times.
         seed: the same seed gives the same trials.
         device: where candidates run and the smaller network is; by default where ``model`` is.
         progress: show a bar.
@@ -101,16 +107,18 @@ def prune(
 
     Raises:
         GraphError: the network cannot be traced or has nothing to prune.
-        TargetError: no strategy can meet the target.
+        TargetError: no strategy can meet the target, or loses as little as ``max_drop``.
         ValueError: an argument is unknown or out of range, or no trial is within the target.
     """
     model = bare(model)
     check_precision(model)
-    searcher = _make_policy(policy, seed)
+    find_policy = partial(_make_policy, policy, seed)
+    searcher = find_policy()
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
     wanted = limits_of(resource, target)
     (first, share), *others = wanted.items()
     limits = dict(others)
+    check_max_drop(max_drop, share, limits)
     asked = {"granularity": chosen.granularity, "reconstruct": chosen.reconstruct, "constraint": constraint}
     if unmet := unmet_need(searcher, asked | {"scoring": "full"}):
         raise ValueError(unmet)
@@ -126,21 +134,29 @@ def prune(
             compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
             engine.score = scorer = compare(engine.model)
         know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
-        problem = PruningEnv(
-            engine,
-            reward=reward,
-            resource=first,
-            target=share,
-            limits=limits,
-            min_keep=min_keep,
-            constraint=constraint,
-        )
+
+        def pose(target: float) -> PruningEnv:
+            return PruningEnv(
+                engine,
+                reward=reward,
+                resource=first,
+                target=target,
+                limits=limits,
+                min_keep=min_keep,
+                constraint=constraint,
+            )
+
+        problem = pose(share if max_drop is None else 1.0)
         with running_in(engine.precision, place):
             dense = scorer(engine.model)
         shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), first) if progress else None
+        sinks = [shown] if shown else []
         with shown or nullcontext():
-            env = RecordTrials(problem, episodes, [shown] if shown else [])
-            play(searcher, env)
+            if max_drop is None:
+                searched = search_within(problem, searcher, episodes, sinks)
+            else:
+                floor = Floor(dense.metric, max_drop, first)
+                searched = search_lowest(pose, floor, problem.budget, find_policy, episodes, sinks)
         request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,
@@ -148,13 +164,14 @@ def prune(
             chosen.granularity,
             chosen.criterion,
             first,
-            share,
+            searched.problem.budget.target,
             seed,
             episodes,
             str(reward),
             limits,
+            max_drop,
         )
-        return replace(_result(engine, env, dense, request, example), output=output)
+        return replace(_result(engine, searched, dense, request, example), output=output)
 
 
 def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
@@ -195,9 +212,9 @@ def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _result(
-    engine: TorchEngine, env: RecordTrials, dense: Evaluation, request: PruneRequest, example: Inputs
+    engine: TorchEngine, searched: Searched, dense: Evaluation, request: PruneRequest, example: Inputs
 ) -> PruneResult:
-    best, uniform = env.best, uniform_trial(env.problem)
+    best, uniform = searched.best, uniform_trial(searched.problem)
     found, reference = best.evaluation, uniform.evaluation
     # What comes out is what was scored, unless another repair is asked for: then it is scored again.
     if engine.settings.repair == "finalists":
@@ -210,7 +227,7 @@ def _result(
         model=model,
         strategy={layer.name: keep for layer, keep in zip(engine.layers, best.strategy, strict=True)},
         best=best,
-        trials=env.trials,
+        trials=searched.trials,
         input_shape=shape,
         dense=_network(engine, engine.dense_strategy, dense),
         uniform=_network(engine, uniform.strategy, reference),

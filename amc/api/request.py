@@ -39,6 +39,7 @@ class PruneRequest:
         episodes: strategies that could be scored.
         reward: what they were worth.
         limits: targets of further resources, by resource.
+        max_drop: how much of the metric could be lost; then ``target`` is what that came to. None if it was asked for.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PruneRequest:
     episodes: int
     reward: str
     limits: Mapping[str, float] = field(default_factory=dict)
+    max_drop: float | None = None
 
     @property
     def targets(self) -> dict[str, float]:

@@ -29,7 +29,7 @@ from amc.run.plan import conditions, demands, latency_source, load_data, make_pl
 from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished, weights_header
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before, forget_later_stages
-from amc.run.rounds.max_drop import Renumbered, search_lowest
+from amc.run.rounds.max_drop import search_lowest
 from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.track import Tracking, report_finished, track, tracked_run
@@ -47,6 +47,7 @@ from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import load
+from envs.costs.max_drop import Renumbered
 from envs.search import NothingPlayed, RecordTrials, SearchPolicy, Trial, play
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,5 @@
 import io
+import json
 import random
 from html.parser import HTMLParser
 from pathlib import Path
@@ -58,6 +59,47 @@ def test_several_resources_are_limited_at_once(model: nn.Module, batches: list[t
         for name, share in zip(asked, shares, strict=True):
             assert getattr(trial.cost, name) <= share * getattr(result.dense.cost, name)
     assert parameters(result.model) <= 0.3 * parameters(model)
+
+
+def test_the_smallest_network_that_loses_no_more_than_max_drop(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]], tmp_path: Path
+) -> None:
+    def weights(network: nn.Module) -> int:  # candidates have their batch norms folded
+        return sum(parameter.numel() for parameter in network.parameters() if parameter.ndim > 1)
+
+    def kept(network: nn.Module) -> float:
+        return weights(network) / weights(model)
+
+    result = amc.prune(model, batches[0][0][:1], calibration=batches, score=kept, max_drop=0.4, episodes=60)
+    assert [trial.index for trial in result.trials] == list(range(60))
+    assert kept(result.model) == result.found.evaluation.metric >= 0.6
+    smaller = [trial for trial in result.trials if trial.cost.flops < result.best.cost.flops]
+    assert smaller
+    assert all(trial.evaluation.metric < 0.6 for trial in smaller)
+    dense, found, uniform = (each.cost.flops for each in (result.dense, result.found, result.uniform))
+    assert found <= result.request.target * dense < dense
+    assert uniform <= result.request.target * dense
+    assert json.loads((result.save(tmp_path) / "result.json").read_text())["settings"]["max_drop"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": 1.5}, "from 0 to 1"),
+        ({"max_drop": 0.1, "target": 0.3}, "goes without a target"),
+        ({"max_drop": 0.1, "target": (0.5, 0.5), "resource": ("flops", "params")}, "with one resource"),
+        ({"max_drop": 0.0, "episodes": 6, "policy": "uniform"}, "no strategy loses so little"),
+    ],
+)
+def test_what_max_drop_does_not_go_with(
+    model: nn.Module, batches: list[tuple[Tensor, Tensor]], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        amc.prune(model, batches[0][0][:1], calibration=batches, score=parameters_less_dense(model), **options)
+
+
+def parameters_less_dense(model: nn.Module) -> Any:  # noqa: ANN401  a metric
+    return lambda network: float(parameters(network) - parameters(model))
 
 
 @pytest.mark.parametrize(("resource", "target"), [(("flops", "params"), 0.5), ("flops", (0.5, 0.6)), ((), ())])

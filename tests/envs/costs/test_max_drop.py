@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from amc.errors import ModelError
-from amc.run.rounds.max_drop import Floor, Renumbered, lowest_target, shares, within
 from baselines.random_search import RandomSearch
 from baselines.uniform import uniform_trial
+from envs.costs.budget import TargetError
+from envs.costs.max_drop import Floor, Renumbered, lowest_target, shares, within
 from envs.engine.analytic import AnalyticEngine
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, Trial
@@ -52,7 +52,7 @@ def test_any_policy_finds_a_network_that_holds_and_is_smaller_than_uniform_ratio
 
 
 def test_what_cannot_hold_is_said() -> None:
-    with pytest.raises(ModelError, match=r"max_drop=0\.0: no strategy loses so little"):
+    with pytest.raises(TargetError, match=r"max_drop=0\.0: no strategy loses so little"):
         lowest_target(lambda target, _: uniform(min(target, 0.4), 1), Floor(1.0, 0.0, "flops"), FLOPS, 0.03, 6)
 
 
