@@ -6,7 +6,8 @@
 
 A cell is a network, data and a target on FLOPs. Every method prunes the same dense network and spends what it leaves of
 the time on fine-tuning by the same recipe, so that ``uniform`` trains longest; ``torch-pruning`` stands for its global
-rankings, one shot. Minutes are of CPU time of one thread. The test split is read once a row, at the end. Every row is
+rankings, one shot. Minutes are of CPU time of one thread, at the pace at which the machine trained when a cell was
+begun: it is measured on the way, and counts for no method. The test split is read once a row, at the end. Every row is
 a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again. The last line of the output is JSON.
 """
 
@@ -66,7 +67,8 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
     wanted = list(product(args.minutes, args.seeds, args.methods))
     done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
     missing = [each for each in wanted if each not in done]
-    cell = make_cell((*keys, "threads=1")) if missing else None
+    reference = record.rows[0]["yardstick"] if record.rows else None
+    cell = make_cell((*keys, "threads=1"), reference) if missing else None
     for minutes, seed, method in missing:
         assert cell is not None
         row = {"minutes": minutes, "seed": seed, "method": method} | cell.measure(method, minutes, seed)

@@ -3,8 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import torch._dynamo  # noqa: F401  tracing imports it, for more than a second that is none of a method's time
@@ -18,10 +16,10 @@ from amc.store.cache import cache_folder
 from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
+from amc.training.sgd import Fitting
 from baselines.global_threshold import global_threshold
 from baselines.least_error import LeastError
-from benchmarks import cpu_clock
-from benchmarks.cpu_clock import Clock
+from benchmarks.cpu_clock import Clock, Pace
 from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
 from benchmarks.study_search import on_few_images, search_and_choose
@@ -30,8 +28,10 @@ from envs.engine.types import Strategy
 
 PLAIN = "uniform, plain"
 """Neither repaired by least squares nor distilled."""
-TIMED = 4
+TIMED = 7
 """Steps by which it is known how long one takes."""
+FEW = 32
+"""Images a step of the yardstick."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,26 @@ class Cell:
         cfg: the configuration.
         plan: data, settings and scoring, as a run's.
         dense: the trained network.
+        pace: the machine's, by steps of training the dense network.
     """
 
     cfg: SearchConfig
     plan: SearchPlan
     dense: nn.Module
+    pace: Pace
 
     def measure(self, method: str, minutes: float, seed: int) -> dict[str, Any]:
         """Prune and fine-tune by a method within so many minutes of CPU time, and score what comes out on test."""
-        clock = Clock(60 * minutes)
+        clock = Clock(60 * minutes, self.pace)
         tuner = self._tuner(seed, plain=method == PLAIN)
         network, about = METHODS[method](self, clock, tuner, seed)
         about["search_seconds"] = round(clock.spent, 1)
         before = copy.deepcopy(network)
-        about["steps"] = tune(tuner, network, clock)
-        about["seconds"] = round(clock.spent, 1)
+        left = clock.left()
+        step = seconds_a_step(tuner, network, self.pace)  # for the study's sake, so that it counts for no method
+        steps = max(1, int(left / step))
+        tuner.train_steps(network, steps)
+        about |= {"steps": steps, "step_seconds": round(step, 4), "yardstick": self.pace.reference}
         score = self.plan.data.scorer(self.plan.data.splits.test)
         example = self.plan.data.inputs(self.plan.data.splits.calibration.images[:1])
         about["flops"] = macs(network, example) / macs(self.dense, example)
@@ -73,29 +78,25 @@ class Cell:
         return FineTuner(settings, self.cfg.train, self.plan.data, self.plan.score, seed, self.dense, cache)
 
 
-def make_cell(keys: Sequence[str]) -> Cell:
-    """Load data and network of a configuration; that takes none of a method's time."""
+def make_cell(keys: Sequence[str], reference: float | None = None) -> Cell:
+    """Load data and network of a configuration; that takes none of a method's time.
+
+    Args:
+        keys: of the configuration.
+        reference: seconds of the yardstick in measurements that these belong to, see ``Pace``.
+    """
     cfg = make_config(*keys)
     data = load_data(cfg)
-    return Cell(cfg, make_plan(cfg, data), trained_network(cfg, data))
+    dense = trained_network(cfg, data)
+    recipe = replace(cfg.train, epochs=10**6, batch_size=FEW)
+    fitting = Fitting(copy.deepcopy(dense), data.splits, recipe, 0, str(data.device))
+    return Cell(cfg, make_plan(cfg, data), dense, Pace(lambda: fitting.advance(fitting.done + 1), reference))
 
 
-def seconds_a_step(tuner: FineTuner, network: nn.Module) -> float:
-    """Train a copy for a few steps and return how long one takes; the first makes caches and does not count.
-
-    The median: whatever else the machine does takes time from a few of them.
-    """
-    ends: list[float] = []
-    tuner.train_steps(copy.deepcopy(network), 1 + TIMED, lambda *_: ends.append(cpu_clock.cpu_seconds()))
-    return median(end - start for start, end in pairwise(ends))
-
-
-def tune(tuner: FineTuner, network: nn.Module, clock: Clock) -> int:
-    """Fine-tune in place for the time that is left, on one schedule, and return in how many steps."""
-    step = seconds_a_step(tuner, network)
-    steps = max(1, int(clock.left() / step))
-    tuner.train_steps(network, steps)
-    return steps
+def seconds_a_step(tuner: FineTuner, network: nn.Module, pace: Pace) -> float:
+    """Train a copy for a few steps and return how long one takes on the reference machine."""
+    fitting = tuner.fitting(copy.deepcopy(network), tuner.recipe_of(10**6))
+    return pace.ratio(lambda: fitting.advance(fitting.done + 1), TIMED)
 
 
 def searched(policy: str) -> "Method":

@@ -10,15 +10,14 @@ from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
-from benchmarks import cpu_clock
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
 from envs.engine.types import Evaluation, Strategy
 from envs.search import RecordTrials, Trial
 
-SEARCH = 0.12
+SEARCH = 0.09
 """Share of the time by which a search ends, start-up included."""
-CHOICE = 0.2
+CHOICE = 0.12
 """Share of the time by which the best of it are repaired as for fine-tuning, and compared."""
 FINALISTS = 3
 SCORED = 1000
@@ -82,9 +81,10 @@ def affordable(stage: Stage, clock: Clock) -> int:
     """Return how many episodes the search's share of the time is enough for."""
     ratios = uniform_strategy(stage.problem.budget)
     stage.engine.evaluate(ratios)  # makes caches
-    start = cpu_clock.cpu_seconds()
+    left = clock.left(SEARCH)
     stage.engine.score_again(ratios)
-    return max(1, min(MOST_EPISODES, int(clock.left(SEARCH) / (cpu_clock.cpu_seconds() - start))))
+    after = clock.left(SEARCH)
+    return max(1, min(MOST_EPISODES, int(after / (left - after))))
 
 
 def _finished(stage: Stage, strategies: list[Strategy], clock: Clock) -> list[Finished]:

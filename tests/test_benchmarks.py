@@ -133,7 +133,7 @@ def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_sto
         (seed, method) for seed in (0, 1) for method in ("amc", "uniform", "torch-pruning taylor")
     ]
     for row in rows:
-        assert row["search_seconds"] < row["seconds"] == pytest.approx(6, rel=0.1)
+        assert row["search_seconds"] + row["steps"] * row["step_seconds"] == pytest.approx(6, rel=0.05)
         # Counted by torch-pruning, which has batch norms among the FLOPs.
         assert row["flops"] < 0.43
     methods = result["cells"]["tiny"]["0.1"]

@@ -12,7 +12,7 @@ from amc.progress import TrainingProgress
 from amc.training.dense import cache_key
 from amc.training.distillation import Distillation
 from amc.training.network_cache import NetworkCache, digest_of
-from amc.training.sgd import Progress, fit, steps_of
+from amc.training.sgd import Fitting, Progress, steps_of
 from amc.zoo.data.device_data import DeviceData
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
@@ -82,15 +82,23 @@ class FineTuner:
             progress: called after every step with the step, the number of steps and the loss.
             part: one of several trainings of the same network, which see other images.
         """
+        fitting = self.fitting(model, recipe, part)
+        fitting.advance(fitting.steps, progress)
+
+    def fitting(self, model: nn.Module, recipe: Recipe, part: int = 0) -> Fitting:
+        """Return a training that has not begun, which may pause; for its arguments see ``train``."""
         settings, data = self.settings, self.data
         distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
-        fit(model, data.splits, recipe, (self.seed + part) % 2**32, str(data.device), progress, distillation)
+        return Fitting(model, data.splits, recipe, (self.seed + part) % 2**32, str(data.device), distillation)
+
+    def recipe_of(self, steps: int) -> Recipe:
+        """Return the recipe of so many steps on a schedule of their own."""
+        an_epoch = len(self.data.splits.train.labels) // self.training.batch_size
+        return replace(finetuning_recipe(self.training, self.settings), epochs=steps / an_epoch)
 
     def train_steps(self, model: nn.Module, steps: int, progress: Progress | None = None, part: int = 0) -> None:
         """Train in place for some steps on a schedule of their own; for the rest see ``train``."""
-        an_epoch = len(self.data.splits.train.labels) // self.training.batch_size
-        recipe = replace(finetuning_recipe(self.training, self.settings), epochs=steps / an_epoch)
-        self.train(model, recipe, progress, part)
+        self.train(model, self.recipe_of(steps), progress, part)
 
     def train_briefly(self, model: nn.Module, steps: int, part: int, progress: Progress | None = None) -> Evaluation:
         """Train in place for some steps, and return how good the network is, on the search split."""
