@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.landscapes.catalog import COMMON, NETWORKS, TARGETS, Keys
-from benchmarks.landscapes.playing import NOTED, leaders_of, maker
+from benchmarks.landscapes.playing import leaders_of, maker, noted_of
 from benchmarks.landscapes.recording import open_engine
 from benchmarks.landscapes.regrets import summary
 from benchmarks.landscapes.rivals import POLICIES, SAME_FOR_ALL_SEEDS, VARIANTS
@@ -110,8 +110,7 @@ def _metrics(engine: TorchEngine, search: Search) -> dict[str, float]:
     env = RecordTrials(problem, search.episodes)
     maker(search.policy)(search.seed).search(env)
     leaders = leaders_of(env.trials)
-    counts = [*(count for count in NOTED if count < search.episodes), search.episodes]
-    return {str(count): leaders[min(count, len(leaders)) - 1].evaluation.metric for count in counts}
+    return {str(n): leaders[min(n, len(leaders)) - 1].evaluation.metric for n in noted_of(search.episodes)}
 
 
 def _chance(problem: PruningEnv, count: int) -> float:

@@ -94,8 +94,13 @@ def play(game: Game) -> Row:
         metric = silent.evaluate(leaders[min(evaluations, len(leaders)) - 1].strategy).metric if leaders else chance
         return (best - metric) / (best - chance)
 
-    noted = {str(count): round(regret(count), 6) for count in NOTED if count <= game.episodes}
+    noted = {str(count): round(regret(count), 6) for count in noted_of(game.episodes)}
     return {"game": vars(game), "regret": noted, "seconds": round(seconds, 3), "trials": len(env.trials)}
+
+
+def noted_of(episodes: int) -> list[int]:
+    """Return after how many evaluations of a search it is noted where it is: at its end in any case."""
+    return [*(count for count in NOTED if count < episodes), episodes]
 
 
 def leaders_of(trials: Sequence[Trial]) -> list[Trial]:
