@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.names import printable, printable_line
     from amc.store.digests import CHECKSUMS
+    from amc.store.run_folders import is_finished
     from amc.weights.verification import verify_run
 
     files = verify_run(folder)
@@ -35,8 +36,12 @@ def main(arguments: Sequence[str]) -> None:
             f"{folder}: {', '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} not what was written; "
             "the command that made the run, given again, makes anew what it can"
         )
-    finished = (folder / CHECKSUMS).exists()
-    print("finished, and whole" if finished else "whole as far as it goes; the same command goes on from it")
+    if (folder / CHECKSUMS).exists():
+        print("finished, and whole")
+    elif is_finished(folder):
+        print(f"no {CHECKSUMS}: cut short behind its result, or deleted; the same command makes what is missing")
+    else:
+        print("whole as far as it goes; the same command goes on from it")
 
 
 def run() -> None:

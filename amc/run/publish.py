@@ -15,7 +15,7 @@ from amc.report.plots import figures, png
 from amc.report.provenance import Provenance
 from amc.runtimes.fitting import fit, networks_of
 from amc.runtimes.table import read_table
-from amc.store.digests import differing, files_of
+from amc.store.digests import CHECKSUMS, differing, files_of
 from amc.store.results import Result, RunFolder
 from amc.store.run_folders import LATENCY_TABLE
 from amc.weights.export import ONNX_FILE, PT2_FILE, onnx_bytes, pt2_bytes
@@ -91,6 +91,7 @@ def unpublished(folder: Path, formats: Sequence[str]) -> frozenset[str] | None:
         log.warning("%s; it is made again", error)
         return None
     if damaged is None:
+        log.warning("%s: is missing; pictures and report are made again, and it is written", folder / CHECKSUMS)
         return None
     for name, reason in damaged.items():
         log.warning("%s: %s; it is made again", folder / name, reason)

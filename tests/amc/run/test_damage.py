@@ -15,6 +15,7 @@ from amc.config.conf_folder import CONF
 from amc.config.schema import SearchConfig
 from amc.errors import ConfigError, RefusedInput
 from amc.run.pipeline import run_search
+from amc.run.publish import unpublished
 from amc.store.digests import CHECKSUMS, differing
 from amc.store.results import read_asked, read_result, read_trials
 from amc.verify import main as verify
@@ -83,6 +84,16 @@ def test_a_finished_run_is_whole(finished: Path, capsys: pytest.CaptureFixture[s
     assert not any(file.damage or not file.vouched for file in verify_run(finished))
     verify([str(finished)])
     assert capsys.readouterr().out.splitlines()[-1] == "finished, and whole"
+
+
+def test_deleted_checksums_are_named(
+    run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / CHECKSUMS).unlink()
+    verify([str(run)])
+    assert f"no {CHECKSUMS}" in capsys.readouterr().out.splitlines()[-1]
+    unpublished(run, [])
+    assert f"{CHECKSUMS}: is missing" in caplog.text
 
 
 @pytest.mark.parametrize("name", [*FILES, CHECKSUMS])
