@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from baselines.known_strategies import known_strategies
 from envs.engine.fields import OneOf, check_settings, setting
 from envs.engine.settings import AHEAD, SEEDS
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     Ratios = Mapping[str, FloatDistribution]
 
 POPULATION = 10
+AROUND = 1
+"""Tells the random numbers of what is near from the sampler's."""
+NEAR, FARTHER, TRIES = 0.05, 1.1, 50
+"""Standard deviation of the logarithms of ratios near a proposal, how it grows, and how often it may."""
 STARTS = ("random", "known")
 SAMPLERS = ("tpe", "cmaes", "gp", "nsga2", "random")
 
@@ -39,8 +45,9 @@ class OptunaSearch:
             network in closed form that helped TPE with ``rescale``, made no clear difference to CMA-ES with ``bound``,
             and hurt in the other cases: most of all the Gaussian process with ``bound``.
         at_once: proposals made before the first of them is known, so that workers have something to do; null for two a
-            worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, and takes those on the way for
-            bad (TPE's constant liar).
+            worker, 1 without any. Trials depend on it: from 2 on the sampler knows less, takes those on the way for bad
+            (TPE's constant liar), and what is near is played in place of a proposal that comes to a strategy asked for
+            before, which would keep no worker busy. It is told what was played.
         storage: address of a database with a study that several searches share, each with a seed of its own, such as
             ``postgresql://host/name``; null for a study of this search alone. ``episodes`` are then those of the study.
         study: its name there.
@@ -81,18 +88,24 @@ class OptunaSearch:
                 for strategy in known_strategies(env.problem).values():
                     lowest = (max(keep, space[name].low) for name, keep in zip(space, strategy, strict=True))
                     study.enqueue_trial(dict(zip(space, lowest, strict=True)))
-            asked: deque[optuna.Trial] = deque()
+            asked: deque[tuple[int, bool]] = deque()
+            ahead = self.at_once or env.problem.ahead
+            unlike = _Unlike(env, np.random.default_rng((self.seed, AROUND)))
 
             def proposals() -> Iterator[Strategy]:
                 while True:
-                    asked.append(study.ask(dict(space)))
-                    yield tuple(asked[-1].params[name] for name in space)
+                    proposed = study.ask(dict(space))
+                    ratios = tuple(proposed.params[name] for name in space)
+                    new = unlike(ratios) if ahead > 1 else ratios
+                    asked.append((proposed.number, self.tell_executed or new is not ratios))
+                    yield new
 
-            for trial in env.play_ahead(proposals(), self.at_once or env.problem.ahead):
-                if self.tell_executed:
-                    _replace(study, asked.popleft().number, trial, space)
+            for trial in env.play_ahead(proposals(), ahead):
+                number, replace = asked.popleft()
+                if replace:
+                    _replace(study, number, trial, space)
                 else:
-                    study.tell(asked.popleft(), trial.reward)
+                    study.tell(number, trial.reward)
 
     def _share(self, env: RecordTrials, space: "Ratios") -> None:
         from baselines.shared_study import SharedStudy
@@ -108,6 +121,31 @@ class OptunaSearch:
                 self.seed,
             )
             shared.search(env, space)
+
+
+class _Unlike:
+    """Has no strategy asked for twice.
+
+    Args:
+        env: tells what proposals come to.
+        rng: draws what is near.
+    """
+
+    def __init__(self, env: RecordTrials, rng: np.random.Generator) -> None:
+        self._problem, self._rng = env.problem, rng
+        self._asked: set[Strategy] = set()
+
+    def __call__(self, ratios: Strategy) -> Strategy:
+        """Return ratios, or some near them, that come to a strategy that none came to before; the same if none do."""
+        low, new = self._problem.budget.min_keep, ratios
+        for attempt in range(TRIES):
+            strategy = self._problem.execute(new)
+            if strategy not in self._asked:
+                self._asked.add(strategy)
+                return new
+            near = np.array(ratios) * np.exp(NEAR * FARTHER**attempt * self._rng.standard_normal(len(ratios)))
+            new = tuple(near.clip(low, 1).tolist())
+        return ratios
 
 
 def make_sampler(name: str, seed: int) -> "BaseSampler":

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from baselines.known_strategies import known_strategies
 from baselines.optuna_search import SAMPLERS, OptunaSearch, _replace, make_sampler, quiet_optuna, ratio_space
-from envs.engine.analytic import AnalyticEngine
+from envs.engine.analytic import BLOCKS, AnalyticEngine
 from envs.pruning_env import CONSTRAINTS, PruningEnv
 from envs.search import RecordTrials, play_strategy
 
@@ -82,6 +82,15 @@ def test_telling_what_was_executed_changes_the_search(tell_executed: bool) -> No
     OptunaSearch().search(default)
     OptunaSearch(tell_executed=tell_executed).search(other)
     assert (default.trials[-1].strategy == other.trials[-1].strategy) is not tell_executed
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_with_several_on_the_way_nothing_is_asked_for_twice(sampler: str) -> None:
+    alone, ahead = (RecordTrials(PruningEnv(AnalyticEngine(BLOCKS[:4], round_to=8)), 24) for _ in range(2))
+    OptunaSearch(sampler).search(alone)
+    OptunaSearch(sampler, at_once=2).search(ahead)
+    assert len({trial.strategy for trial in alone.trials}) < len({trial.strategy for trial in ahead.trials}) == 24
+    assert all(trial.feasible for trial in ahead.trials)
 
 
 def fail_quietly() -> None:
