@@ -1,25 +1,35 @@
-"""One process at a time: a lock that the operating system lets go when its holder dies, however it dies."""
+"""One process at a time: a lock that the operating system lets go when its holder dies, however it dies.
+
+Where a file system has none, as a network's may, a lease stands in: a file that only one process can make, which its
+holder touches while it lives, and which another takes over once it was not touched for a while.
+"""
 
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
+from errno import ENOENT, ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from amc.errors import StorageError
 
 log = logging.getLogger(__name__)
+LEASE_SECONDS = 60.0
+"""After which a lease that nobody touched is taken over."""
 # What file systems without locks answer.
 NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 
 
 @contextmanager
 def alone(path: Path, what: str) -> Iterator[None]:
-    """Keep other processes of this machine that ask for the same lock waiting for as long as the context lasts.
+    """Keep other processes that ask for the same lock waiting for as long as the context lasts.
 
-    It saves doing work twice, and no more: on a file system without locks a warning says so, and nobody waits.
+    They may be on other machines, where the file system hands locks on to its server, as NFS does unless it is mounted
+    with ``nolock`` or ``local_lock``. It saves doing work twice, and no more: a holder that was stopped for a minute
+    comes back to a lease that another has.
 
     Args:
         path: of the lock's file, which is there only while somebody holds it, or died with it.
@@ -28,29 +38,61 @@ def alone(path: Path, what: str) -> Iterator[None]:
     Raises:
         StorageError: the file cannot be written.
     """
-    # Without locks filelock would wait for the file to go, which a killed holder never removes.
-    lock = FileLock(path, fallback_to_soft=False)
-    _acquire(lock, path, what)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _acquired(path, what)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         yield
     finally:
-        if lock.is_locked:
-            # filelock leaves the file. Removed while it is held: who waits for it then sees that it is gone.
-            with suppress(OSError):
-                path.unlink()
-            lock.release()
+        # filelock leaves the file. Removed while it is held: who waits for it then sees that it is gone.
+        with suppress(OSError):
+            path.unlink()
+        lock.release()
 
 
-def _acquire(lock: FileLock, path: Path, what: str) -> None:
-    """Wait for the lock; it is not held on return where there are no locks."""
+def is_held(path: Path) -> bool:
+    """Tell whether some process, maybe of another machine, holds the lock: for who looks on, and does not want it."""
+    if sys.platform == "win32":
+        return path.exists()
+    import fcntl
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.info("%s: another process is at it, waiting", what)
-            lock.acquire()
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in (ENOENT, *NO_LOCKS):
+            return True  # it may not be opened: another user's
+        lease = _lease(path)
+        with suppress(OSError):
+            return time.time() - lease.stat().st_mtime < LEASE_SECONDS
+    return False
+
+
+def _lease(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lease")
+
+
+def _acquired(path: Path, what: str) -> BaseFileLock:
+    # Without locks filelock would wait for the file to go, which a killed holder on another machine never removes.
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    try:
+        _acquire(lock, what)
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
-        log.warning("%s: cannot be locked (%s); another process may do the same work", path, error.strerror)
+            raise
+        log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
+        lock = SoftFileLease(_lease(path), lease_duration=LEASE_SECONDS)
+        _acquire(lock, what)
+    return lock
+
+
+def _acquire(lock: BaseFileLock, what: str) -> None:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("%s: another process is at it, waiting", what)
+        lock.acquire()
