@@ -17,6 +17,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = Parser("compare", "Which search policy is best, from finished runs.")
     parser.add_argument("study", type=Path, help="folder that holds run folders, at any depth")
+    parser.add_argument("--watch", action="store_true", help="show how far its runs are, until they are finished")
     parser.add_argument("--output", type=Path, help="where the page and pictures go; default: the study")
     parser.add_argument("--optuna", type=Path, help="file to write all trials to, as studies for optuna-dashboard")
     parser.add_argument("--tensorboard", type=Path, help="folder to write one HParams table of all runs to")
@@ -24,6 +25,11 @@ def main(arguments: Sequence[str]) -> None:
     if not asked.study.is_dir():
         raise ConfigError(f"{asked.study}: no such folder; runs are left in outputs/<name>")
     # Imported late: a typo on the command line is answered before torch is there.
+    if asked.watch:
+        from amc.watching import watch
+
+        if not watch(asked.study):
+            return
     from amc.comparison.publish import compare
 
     compare(asked.study, asked.output or asked.study, asked.optuna, asked.tensorboard)

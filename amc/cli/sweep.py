@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from amc.store.durable_files import read_file, write_file
+from amc.watching.failures import note_outcome
 
 LAUNCHER = "hydra/launcher="
 ON_CLUSTERS = ("slurm", "submitit")
@@ -37,15 +38,20 @@ class SweepLog:
     folder: Path
 
     def note(self, failure: str | None) -> None:
-        """Note that the running job is done, or what it failed of; outside a sweep nothing.
+        """Note that the running job is done, or what it failed of, also beside its run; outside a sweep nothing.
 
         Raises:
             StorageError: the folder cannot be written.
         """
         if in_sweep():
-            number: int = HydraConfig.get().job.num
+            hydra = HydraConfig.get()
+            number: int = hydra.job.num
             self.folder.mkdir(mode=0o700, exist_ok=True)
             write_file(self.folder / f"{number:08}.json", json.dumps(failure))
+            run = Path(hydra.runtime.output_dir)
+            log = log_of_job() if is_submitted() else str(run / f"{hydra.job.name}.log")
+            study = Path(hydra.sweep.dir).absolute()
+            note_outcome(study, run, failure, log if Path(log).exists() else "")
 
     def report(self, command: str) -> None:
         """List the failed jobs on stderr, a line each, if there are any."""
