@@ -1,6 +1,7 @@
 """How a search grows with its workers: a simulation with stated evaluation times on recorded networks.
 
     python benchmarks/scale.py --picture benchmarks/scale.png
+    python benchmarks/scale.py --known points.jsonl    # keeps every search, and goes on from those that are there
     python benchmarks/scale.py --quality
 
 The driver is the real one: policy, referee and ``WorkersEngine`` run as in a search, and the time they take is counted
@@ -13,6 +14,8 @@ without knowing: how far the best of a fixed number of episodes stays behind the
 
 import argparse
 import heapq
+import itertools
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.console import Console
 from rich.table import Table
 from setting import print_json
@@ -134,6 +138,12 @@ def regret(landscape: Landscape, policy: str, ahead: int, seed: int, episodes: i
     return 100 * (best - clean.evaluate(env.best.strategy).metric)
 
 
+def read_points(path: Path) -> dict[tuple[str, int, float], Point]:
+    """Return the searches that an earlier call kept, by what was asked."""
+    points = [Point(*json.loads(line)) for line in path.read_text().splitlines()]
+    return {(point.policy, point.workers, point.seconds): point for point in points}
+
+
 def print_efficiency(points: Sequence[Point], console: Console) -> None:
     """Print a line for each policy and number of workers, a column for each evaluation time."""
     times = sorted({point.seconds for point in points})
@@ -166,6 +176,10 @@ def draw(points: Sequence[Point], path: Path) -> None:
         line = [(point.workers, point.speed_up) for point in shown if point.policy == policy]
         axes.plot(*zip(*line, strict=True), marker="o", markersize=3, label=policy)
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="speed-up", title=f"{longest:g} s an evaluation")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator(counts))
+        axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
+        axis.set_minor_locator(NullLocator())
     axes.legend(fontsize=8)
     figure.savefig(path)
 
@@ -185,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--episodes", type=int, default=100, help="of --quality")
     parser.add_argument("--seeds", type=int, default=3, help="of --quality")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--known", type=Path, help="file of searches, of the same other arguments")
     args = parser.parse_args(arguments)
     landscape, console = read_landscape(args.landscape), Console()
     if args.quality:
@@ -199,12 +214,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(table)
         print_json({"workers": args.workers, "episodes": args.episodes, "seeds": args.seeds, "points_behind": found})
         return
-    points = [
-        simulate(landscape, policy, workers, seconds, args)
-        for policy in args.policies
-        for workers in args.workers
-        for seconds in args.seconds
-    ]
+    points = []
+    known = {} if args.known is None or not args.known.exists() else read_points(args.known)
+    for asked in itertools.product(args.policies, args.workers, args.seconds):
+        if asked not in known:
+            policy, workers, seconds = asked
+            known[asked] = simulate(landscape, policy, workers, seconds, args)
+            if args.known is not None:
+                with args.known.open("a") as file:
+                    file.write(json.dumps(known[asked]) + "\n")
+        points.append(known[asked])
     print_efficiency(points, console)
     if args.picture is not None:
         draw(points, args.picture)

@@ -129,20 +129,24 @@ def random_kills(numbers: range, workshop: Path, sabotage: Sabotage | None = Non
             base.mkdir()
             machine.warm_up(SETTINGS[setting])
             began = time.monotonic()
-            machine.run(base, SETTINGS[setting])
-            beginnings[setting] = (found(base), time.monotonic() - began)
-        expected, seconds = beginnings[setting]
+            undisturbed = machine.run(base, SETTINGS[setting])
+            beginnings[setting] = (found(base), time.monotonic() - began, undisturbed.evaluations)
+        expected, seconds, evaluations = beginnings[setting]
         place = workshop / str(number)
         place.mkdir()
         _kill_after(place, SETTINGS[setting], np.random.default_rng(number).random() * seconds, sabotage)
+        before = int.from_bytes(machine.so_far, "little")
         ended = machine.run(place, SETTINGS[setting], sabotage)
         wrong = differences(place, expected) if ended.code == 0 else f"exit code {ended.code}: {ended.errors[-300:]}"
+        repeated = before + ended.evaluations - evaluations
+        wrong = wrong or (f"{repeated} episodes repeated" if repeated > 1 else "")
         failures += [f"{setting}, kill {number}: {wrong}"] if wrong else []
         shutil.rmtree(place)
     yield Row("SIGKILL at a random moment", f"{len(names)} settings", len(numbers), len(numbers), failures)
 
 
 def _kill_after(place: Path, arguments: Sequence[str], seconds: float, sabotage: Sabotage | None) -> None:
+    machine.so_far[:] = bytes(8)
     child = os.fork()
     if child == 0:
         os.setpgrp()

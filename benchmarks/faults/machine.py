@@ -6,12 +6,13 @@ import copy
 import gc
 import logging
 import math
+import mmap
 import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -34,7 +35,7 @@ from amc.search import main
 from envs.engine import plugins
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation
-from envs.search import RecordTrials
+from envs.search import RecordTrials, Trial
 
 TINY = (
     *("model._target_=benchmarks.faults.tiny.net", "model.name=tiny"),
@@ -54,6 +55,8 @@ peak_bytes = 0
 """Memory that the latest process took at most, what it shared with this one included."""
 evaluations = 0
 """Networks that were evaluated in the episodes of this process."""
+so_far = mmap.mmap(-1, 8)
+"""The same of the latest process, in memory that all share: it is known of one that was killed, too."""
 
 
 class Ended(NamedTuple):
@@ -80,6 +83,7 @@ def prepare() -> None:
         global evaluations
         # Those of a policy's episodes. Uniform ratios, evaluated for comparison and not recorded, are none.
         evaluations += in_episode
+        so_far[:] = evaluations.to_bytes(8, "little")
         return evaluate(engine, pruned)
 
     def in_an_episode(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,9 +97,18 @@ def prepare() -> None:
 
         return played
 
+    def ahead(env: Any, *arguments: Any) -> Iterator[Trial]:  # noqa: ANN401  handed on
+        # A generator evaluates, and records, while it is asked for its next one.
+        trials = score_ahead(env, *arguments)
+        following = in_an_episode(lambda _: next(trials, None))
+        while (trial := following(env)) is not None:
+            yield trial
+
     engine_class: Any = TorchEngine
     engine_class.score_network = counted
     env_class: Any = RecordTrials
+    score_ahead = env_class._score_ahead
+    env_class._score_ahead = ahead
     env_class.play_strategies = in_an_episode(RecordTrials.play_strategies)
     env_class.step = in_an_episode(RecordTrials.step)
     env_class.score_strategy = in_an_episode(RecordTrials.score_strategy)
@@ -169,6 +182,7 @@ def run(
         def task() -> int:
             global evaluations
             evaluations = 0
+            so_far[:] = bytes(8)
             os.chdir(place)
             if before is not None:
                 before()
