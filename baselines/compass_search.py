@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from envs.engine.types import Strategy
 from envs.search import RecordTrials, Trial, quality
@@ -21,12 +22,15 @@ class WeightPlayer:
         strategy_of: of some weights.
         ahead: strategies that are asked for before the first of them is known.
         uniform: the trial of before.
+
+    Attributes:
+        ahead: as above.
     """
 
     def __init__(
         self, env: RecordTrials, strategy_of: Callable[[Weights], Strategy], ahead: int, uniform: Trial
     ) -> None:
-        self._env, self._strategy_of, self._ahead = env, strategy_of, ahead
+        self._env, self._strategy_of, self.ahead = env, strategy_of, ahead
         self._played: dict[Strategy, Trial] = {uniform.strategy: uniform}
 
     def play(self, wanted: Iterable[Weights], learn: Callable[[Weights, Trial], None]) -> None:
@@ -51,7 +55,7 @@ class WeightPlayer:
                     order.append(strategy)
                     yield strategy
 
-        for trial in self._env.play_ahead(strategies(), self._ahead):
+        for trial in self._env.play_ahead(strategies(), self.ahead):
             strategy = order.popleft()
             self._played[strategy] = trial
             for weights in asked.pop(strategy):
@@ -61,7 +65,8 @@ class WeightPlayer:
 class CompassSearch:
     """Improves weights one at a time by a factor and its inverse; where none helps, by the square root of the factor.
 
-    With workers the moves of a round start from the best weights that are known when they are made.
+    With workers the moves of a round start from the best weights that are known when they are made, and a round goes on
+    to smaller factors, before it is known that the larger ones do not help, for as long as a worker has nothing to do.
 
     Args:
         weights: to start from.
@@ -84,9 +89,17 @@ class CompassSearch:
         while factor > LAST_FACTOR:
             before = self._best
             self._improved.clear()
-            player.play(self._moves(factor), self._learn)
+            factors = self._factors(factor, player.ahead)
+            player.play(chain.from_iterable(map(self._moves, factors)), self._learn)
             if self._best is before:
-                factor = math.sqrt(factor)
+                factor = math.sqrt(factors[-1])
+
+    def _factors(self, factor: float, ahead: int) -> list[float]:
+        """Return the factors of a round: as many as it takes for so many moves."""
+        factors = [factor]
+        while 2 * len(self._weights) * len(factors) < ahead and (factor := math.sqrt(factor)) > LAST_FACTOR:
+            factors.append(factor)
+        return factors
 
     def _moves(self, factor: float) -> Iterator[Weights]:
         for step in range(len(self._weights)):

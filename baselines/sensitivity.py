@@ -15,7 +15,7 @@ from envs.constraint import ROUNDING_ERROR, ResourceBudget, fill, uniform_ratio
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.settings import AHEAD
 from envs.engine.types import Evaluation, Strategy
-from envs.search import RecordTrials, Trial, quality, run_episode
+from envs.search import RecordTrials, Trial, quality
 from envs.sensitivity import SensitivityPoint, sensitivity_curves
 
 WATCHED = ("loss", "metric")
@@ -88,10 +88,13 @@ class SensitivityAnalysis:
         budget, ahead = env.problem.budget, self.at_once or env.problem.ahead
         points = min(int(self.probing * env.remaining), env.remaining - 2)
         ratio = uniform_ratio(budget)
-        uniform = run_episode(env, lambda _: ratio)
         saved = savings(budget)
-        if points >= 2:
-            score_layers(env, ratio, saved, points)
+        # Side by side, as neither depends on the other.
+        first = [
+            env.problem.execute((ratio,) * len(saved)),
+            *(probes(budget, ratio, saved, points) if points >= 2 else ()),
+        ]
+        uniform, *_ = env.score_ahead(first, env.problem.at_once)
         damages = [curve.at(ratios[:-1]) for curve, ratios in zip(self._curves(env), budget.ratios, strict=True)]
         player = WeightPlayer(env, partial(below_threshold, budget, damages), ahead, uniform)
         starts = [tuple(share**-exponent for share in saved) for exponent in EXPONENTS]
@@ -142,22 +145,20 @@ def savings(budget: ResourceBudget) -> Weights:
     return tuple(max(1 - usage / budget.dense, ROUNDING_ERROR) for usage in used)
 
 
-def score_layers(env: RecordTrials, ratio: float, saved: Weights, count: int) -> None:
-    """SensitivityPoint the dense network and ``count - 1`` networks with one layer pruned, or as many as there are.
+def probes(budget: ResourceBudget, ratio: float, saved: Weights, count: int) -> list[Strategy]:
+    """Return the dense network's strategy and ``count - 1`` with one layer pruned, or as many as there are.
 
     Args:
-        env: the referee.
+        budget: knows the ratios of every layer.
         ratio: where each layer is tried first.
         saved: what pruning a layer saves; layers that save more come first in every round.
         count: how many points may be made.
     """
     whole = (1.0,) * len(saved)
     costly_first = sorted(range(len(saved)), key=lambda step: -saved[step])
-    orders = [zip(repeat(step), probing_order(env.problem.budget.ratios[step][:-1], ratio)) for step in costly_first]
+    orders = [zip(repeat(step), probing_order(budget.ratios[step][:-1], ratio)) for step in costly_first]
     rounds = filter(None, chain.from_iterable(zip_longest(*orders)))
-    probes = [(*whole[:step], keep, *whole[step + 1 :]) for step, keep in islice(rounds, count - 1)]
-    for _ in env.score_ahead([whole, *probes], env.problem.at_once):
-        pass
+    return [whole, *((*whole[:step], keep, *whole[step + 1 :]) for step, keep in islice(rounds, count - 1))]
 
 
 def probing_order(ratios: Sequence[float], first: float) -> Iterator[float]:
