@@ -34,9 +34,11 @@ from envs.engine.scoring.precision import running_in
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Evaluation, Strategy
+from envs.engine.types import Evaluation, PruningEngine, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import SearchPolicy, unmet_need
+from envs.workers.settings import WorkersSettings, workers_of
+from envs.workers.working import engine_at_work
 
 
 def prune(
@@ -65,6 +67,7 @@ def prune(
     output: Output | None = None,
     device_profile: str = AUTO,
     latency: LatencyConfig | None = None,
+    workers: int | WorkersSettings = 0,
 ) -> PruneResult:
     """Search keep ratios for ``model`` and return the best smaller network.
 
@@ -104,11 +107,14 @@ def prune(
             by default ``logits``, ``out``, the only tensor, or the first of a tuple. A ``loss`` of one's own sees all.
         device_profile: the runtime whose time ``resource="latency"`` and ``round_to="auto"`` of ``settings`` go by.
         latency: how it is measured: images a pass, threads, or a table from elsewhere.
+        workers: who evaluates candidates: so many processes of this machine with one torch thread each, 0 for this
+            process alone, or settings, such as those of actors of Ray.
 
     Raises:
         GraphError: the network cannot be traced or has nothing to prune.
         TargetError: no strategy can meet the target, or loses as little as ``max_drop``.
         ValueError: an argument is unknown or out of range, or no trial is within the target.
+        WorkersLost: workers die of what they are to do.
     """
     model = bare(model)
     check_precision(model)
@@ -135,9 +141,9 @@ def prune(
             engine.score = scorer = compare(engine.model)
         know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
 
-        def pose(target: float) -> PruningEnv:
+        def pose(target: float, by: PruningEngine = engine) -> PruningEnv:
             return PruningEnv(
-                engine,
+                by,
                 reward=reward,
                 resource=first,
                 target=target,
@@ -151,12 +157,13 @@ def prune(
             dense = scorer(engine.model)
         shown = SearchProgress(episodes, engine.cost(engine.dense_strategy), first) if progress else None
         sinks = [shown] if shown else []
-        with shown or nullcontext():
+        with shown or nullcontext(), engine_at_work(workers_of(workers), engine) as working:
             if max_drop is None:
-                searched = search_within(problem, searcher, episodes, sinks)
+                searched = search_within(pose(share, working), searcher, episodes, sinks)
             else:
                 floor = Floor(dense.metric, max_drop, first)
-                searched = search_lowest(pose, floor, problem.budget, find_policy, episodes, sinks)
+                searched = search_lowest(partial(pose, by=working), floor, problem.budget, find_policy, episodes, sinks)
+        searched.problem.engine = engine  # the workers have gone
         request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,

@@ -16,6 +16,7 @@ from amc.config.schema import SearchConfig, TrainConfig
 from amc.environment import as_written, marked
 from amc.errors import ConfigError
 from amc.names import folder_name, folder_path
+from envs.workers.job_size import job_cores, job_memory_gb
 
 Config = TypeVar("Config", bound=TrainConfig)
 Written = dict[str, Any]
@@ -24,7 +25,7 @@ SCHEMAS: dict[str, type[TrainConfig]] = {"search": SearchConfig, "train": TrainC
 
 def register_schemas() -> None:
     """Make the schemas known to Hydra under the names that conf/search.yaml and conf/train.yaml list."""
-    for resolver in (last_part, policy_name, folder_name, folder_path):
+    for resolver in (last_part, policy_name, folder_name, folder_path, job_cores, job_memory_gb):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     for name, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{name}_schema", node=editable(schema))

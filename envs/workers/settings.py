@@ -44,6 +44,13 @@ class WorkersSettings:
         return 1 if self.name == "none" else EACH * self.n
 
 
+def workers_of(asked: int | WorkersSettings) -> WorkersSettings:
+    """Return who works: so many processes of this machine, nobody beside this one with 0, or what is asked."""
+    if isinstance(asked, WorkersSettings):
+        return asked
+    return WorkersSettings("local", asked) if asked else WorkersSettings()
+
+
 @dataclass(frozen=True)
 class StudySettings:
     """A study of Optuna that several searches work on.

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import amc
 from amc.store.results import read_trials
+from baselines.optuna_search import OptunaSearch
 from envs.constraint import TargetError
 from envs.engine.choices import UNITS
 from envs.engine.errors import GraphError
@@ -541,3 +542,21 @@ def test_batches_without_labels_are_told_from_those_that_forgot_them(model: nn.M
         amc.prune(model, example, calibration=batches, validation=[images, batches[0]], reward="divergence")
     with pytest.raises(ValueError, match="reward=divergence: scoring gave no divergence"):
         amc.prune(model, example, calibration=batches, score=lambda _: 1.0, reward="divergence", policy="uniform")
+
+
+@pytest.mark.slow
+def test_workers_score_what_one_process_scores(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    def pruned(workers: int) -> amc.PruneResult:
+        return amc.prune(
+            model, batches[0][0][:1], calibration=batches, validation=batches, policy=OptunaSearch(at_once=4), episodes=8,
+            workers=workers,
+        )  # fmt: skip
+
+    alone, beside = pruned(0), pruned(2)
+    assert [trial.strategy for trial in beside.trials] == [trial.strategy for trial in alone.trials]
+    assert beside.uniform == alone.uniform
+
+
+def test_fewer_workers_than_none_are_refused(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
+    with pytest.raises(ValueError, match="n=-1"):
+        amc.prune(model, batches[0][0][:1], calibration=batches, validation=batches, episodes=1, workers=-1)

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -95,3 +96,26 @@ def test_kills_of_random_workers_change_nothing(kind: str) -> None:
     alone = RecordTrials(PruningEnv(AnalyticEngine(), target=0.4), 2 * KILLS)
     alone.play_strategies(wanted)
     assert told(env) == told(alone)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_actors_are_placed_by_the_gpus_that_they_are_given() -> None:
+    """Ray counts GPUs that it is told of: here are none."""
+    ray = pytest.importorskip("ray")
+    from envs.workers.ray_actors import RayCrew
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address="local", num_cpus=8, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        crew = RayCrew(AnalyticEngine(), 3, gpus=0.5)
+        ready = crew.wait(60) + crew.wait(60)
+        assert len({answer.worker for answer in ready}) == 2
+        assert crew.wait(5) == []  # the third has no place
+        assert ray.available_resources().get("GPU", 0.0) == 0.0
+        with suppress(ray.exceptions.RayError):
+            ray.kill(crew._actors[ready[0].worker])
+        assert [answer.lost for answer in crew.wait(60)] == [""]
+        crew.close()
+        assert ray.is_initialized()  # it was not begun by the crew
+    finally:
+        ray.shutdown()
