@@ -5,11 +5,12 @@ holder touches while it lives, and which another takes over once it was not touc
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOENT, ENOLCK, ENOSYS, EOPNOTSUPP
+from errno import ENOENT, ENOLCK, ENOSYS, EOPNOTSUPP, ESTALE
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
@@ -77,17 +78,26 @@ def _lease(path: Path) -> Path:
 
 
 def _acquired(path: Path, what: str) -> BaseFileLock:
+    held: list[os.stat_result] = []
     # Without locks filelock would wait for the file to go, which a killed holder on another machine never removes.
-    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
-    try:
-        _acquire(lock, what)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
-        lock = SoftFileLease(_lease(path), lease_duration=LEASE_SECONDS)
-        _acquire(lock, what)
-    return lock
+    lock = FileLock(path, fallback_to_soft=False, on_acquired=lambda file: held.append(os.fstat(file)))
+    while True:
+        try:
+            _acquire(lock, what)
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
+                lease = SoftFileLease(_lease(path), lease_duration=LEASE_SECONDS)
+                _acquire(lease, what)
+                return lease
+            if error.errno != ESTALE:  # removed by its holder on another machine
+                raise
+        else:
+            # NFS keeps a file that is removed while others have it open, under another name.
+            with suppress(OSError):
+                if os.path.samestat(held[-1], path.stat()):
+                    return lock
+        lock.release()
 
 
 def _acquire(lock: BaseFileLock, what: str) -> None:

@@ -38,7 +38,7 @@ SKIPPED = Counter(
         "needs Fashion-MNIST": 1,
         "needs ray": 1,
         "needs PostgreSQL": 1,
-        "needs SLURM": 1,
+        "needs SLURM": 2,
         "needs timm and a folder of photos": 1,
         "starts a server": 2,
         "needs an account": 1,
