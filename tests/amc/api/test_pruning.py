@@ -548,8 +548,8 @@ def test_batches_without_labels_are_told_from_those_that_forgot_them(model: nn.M
 def test_workers_score_what_one_process_scores(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
     def pruned(workers: int) -> amc.PruneResult:
         return amc.prune(
-            model, batches[0][0][:1], calibration=batches, validation=batches, policy=OptunaSearch(at_once=4), episodes=8,
-            workers=workers,
+            model, batches[0][0][:1], calibration=batches, validation=batches, policy=OptunaSearch(at_once=4),
+            episodes=8, workers=workers,
         )  # fmt: skip
 
     alone, beside = pruned(0), pruned(2)
