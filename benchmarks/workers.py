@@ -1,15 +1,17 @@
 """What a second worker is worth on this machine, in wall seconds.
 
     taskset -c 0,1 python benchmarks/workers.py local
-    taskset -c 0,1 python benchmarks/workers.py ray
+    taskset -c 0,1 python benchmarks/workers.py ray --repeats 3
 
 Random strategies of an untrained ResNet-20 at half of its FLOPs are scored on 1,000 made-up images, by one worker and
-by two with a torch thread each, all of them ready beforehand. The machine has to be quiet.
+by two with a torch thread each, all of them ready beforehand. The machine has to be quiet; the share is the median of
+those of every repetition, in each of which one and two take turns.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from statistics import median
 
 import torch
 from setting import print_json
@@ -54,10 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["local", "ray"])
     parser.add_argument("--episodes", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    one, two = (seconds_of(args.kind, workers, args.episodes) for workers in (1, 2))
-    print_json({"kind": args.kind, "one": round(one, 2), "two": round(two, 2), "share": round(two / one, 3)})
+    pairs = [tuple(seconds_of(args.kind, workers, args.episodes) for workers in (1, 2)) for _ in range(args.repeats)]
+    shares = [two / one for one, two in pairs]
+    print_json({
+        "kind": args.kind,
+        "seconds": [[round(each, 2) for each in pair] for pair in pairs],
+        "shares": [round(share, 3) for share in shares],
+        "share": round(median(shares), 3),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 A, B, SERVED = Path("/run/a"), Path("/run/b"), Path("/run/served")
@@ -21,7 +22,7 @@ MODULES = Path("/usr/lib/uml/modules")
 UP_AND_RUNNING = 0x41
 SET_FLAGS = 0x8914
 POWER_OFF = 0x4321FEDC
-REPLACED = 100
+REPLACED = 60
 
 
 def main() -> None:
@@ -159,14 +160,17 @@ def looked_at(version: str) -> dict[str, object]:
     options = f"nosharecache,proto=tcp,vers={version}"
     for place in (A, B):
         do("mount", "-t", "nfs", "-o", options, f"127.0.0.1:{'/' if version > '4' else SERVED}", str(place))
-    found = {
-        "counted with locks": counted("20"),
-        "counted with leases": counted("3", "30"),
-        "lock of the dead": taken_over(),
-        "lease of the dead": taken_over("1"),
-        "trained": trained(),
-        "replaced": replaced(),
-    }
+    found: dict[str, object] = {}
+    for what, look in (
+        ("counted with locks", partial(counted, "20")),
+        ("counted with leases", partial(counted, "3", "30")),
+        ("lock of the dead", taken_over),
+        ("lease of the dead", partial(taken_over, "3")),
+        ("trained", trained),
+        ("replaced", replaced),
+    ):
+        found[what] = look()
+        print(f"NFS {version}, {what}: {found[what]}", flush=True)
     for place in (A, B):
         do("umount", str(place))
     return found

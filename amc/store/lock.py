@@ -6,6 +6,7 @@ holder touches while it lives, and which another takes over once it was not touc
 
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -87,9 +88,7 @@ def _acquired(path: Path, what: str) -> BaseFileLock:
         except OSError as error:
             if error.errno in NO_LOCKS:
                 log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
-                lease = SoftFileLease(_lease(path), lease_duration=LEASE_SECONDS)
-                _acquire(lease, what)
-                return lease
+                return _leased(_lease(path), what)
             if error.errno != ESTALE:  # removed by its holder on another machine
                 raise
         else:
@@ -106,3 +105,43 @@ def _acquire(lock: BaseFileLock, what: str) -> None:
     except Timeout:
         log.info("%s: another process is at it, waiting", what)
         lock.acquire()
+
+
+def _leased(path: Path, what: str) -> BaseFileLock:
+    lease = SoftFileLease(path, lease_duration=LEASE_SECONDS)
+    seen, since, waiting = None, time.monotonic(), False
+    while True:
+        try:
+            lease.acquire(timeout=LEASE_SECONDS / 10)
+        except Timeout:
+            if not waiting:
+                log.info("%s: another process is at it, waiting", what)
+            waiting = True
+        else:
+            return lease
+        touched = _touched(path)
+        if touched != seen:
+            seen, since = touched, time.monotonic()
+        elif seen is not None and time.monotonic() - since >= LEASE_SECONDS:
+            _take_away(path, seen)
+
+
+def _touched(path: Path) -> tuple[int, int] | None:
+    """Return which file there is and when it was touched, by the clock of its machine; opened, NFS asks its server."""
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _take_away(path: Path, seen: tuple[int, int]) -> None:
+    """Remove a lease that its holder does not touch: filelock does so where names can be exchanged, not on NFS."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with suppress(OSError):
+        path.rename(aside)
+        if _touched(aside) != seen:  # another process was faster, and this is its own
+            os.link(aside, path)
+    with suppress(OSError):
+        aside.unlink()
