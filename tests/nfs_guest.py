@@ -97,11 +97,13 @@ def replace(folder: Path) -> None:
 
 def read(folder: Path) -> None:
     """Read a file that is written anew meanwhile, and print what was wrong."""
+    from amc.store.durable_files import read_file
+
     wrong: list[str] = []
     reads = 0
     while not (folder / "done").exists():
         try:
-            content = (folder / "file").read_text()
+            content = read_file(folder / "file").decode()
         except OSError as error:
             wrong.append(str(error))
             continue

@@ -6,15 +6,19 @@ import logging
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from errno import ESTALE
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from amc.errors import RefusedInput, StorageError
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 30
+STALE_READS = 20
+Content = TypeVar("Content")
 
 
 def write_file(path: Path, content: bytes | str) -> Path:
@@ -167,8 +171,12 @@ def _is_alive(process: int) -> bool:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits, read in parts."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def digest() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return _not_stale(digest)
 
 
 def read_file(path: Path) -> bytes:
@@ -181,7 +189,18 @@ def read_file(path: Path) -> bytes:
         raise RefusedInput(f"{path}: no such file; is this the folder of a finished run?")
     if path.stat().st_size > MAX_BYTES:
         raise RefusedInput(f"{path}: larger than {MAX_BYTES} bytes, no file of a run is")
-    return path.read_bytes()
+    return _not_stale(path.read_bytes)
+
+
+def _not_stale(read: Callable[[], Content]) -> Content:
+    """Read once more what another machine replaced while it was being read: NFS 3 forgets the old file."""
+    for _ in range(STALE_READS):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != ESTALE:
+                raise
+    return read()
 
 
 def sync_folder(folder: Path) -> None:
