@@ -18,8 +18,8 @@ from envs.search import RecordTrials, Trial, quality
 Logs = NDArray[np.float64]
 """Logarithm of every layer's weight."""
 
-TRIES = 50
-"""Draws for a strategy that was not played yet."""
+TRIES, FEW_TRIES = 50, 10
+"""Draws for a strategy that was not played yet; for one that differs in one weight, while others are on the way."""
 GROWTH = 1.05
 """How much further each of them strays than the one before."""
 LARGEST = 30.0
@@ -98,8 +98,9 @@ class WeightSearch:
         """Return the strategy of least error, then others near the best; none where ``TRIES`` draws gave no new one."""
         tried = self._logs
         # Where many are on the way, all that differs in one weight soon is: then all weights are changed.
-        for attempt in range(2 * TRIES if self._tried else TRIES):
-            if attempt >= TRIES:
+        alone = FEW_TRIES if self._tried else TRIES
+        for attempt in range(alone + TRIES if self._tried else TRIES):
+            if attempt >= alone:
                 tried = self._logs + self._step * self._rng.standard_normal(len(self._logs))
             elif self._proposed:
                 tried = perturbed(self._logs, self._step * GROWTH**attempt, self._rng)

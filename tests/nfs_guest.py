@@ -1,7 +1,7 @@
 """The first process of a Linux that runs as a process of this one: serves a folder by NFS, mounts it twice, and looks.
 
-Started by ``tests.nfs_in_uml``; with arguments it is one of the processes that it starts itself. Two mounts that share
-no cache stand for two machines.
+Started by ``tests.nfs_in_uml``; with arguments it is one of the processes that it starts itself. Two mounts stand for
+two machines: they share no cache, and the server takes them for two clients, by their names and its addresses.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from pathlib import Path
 
 A, B, SERVED = Path("/run/a"), Path("/run/b"), Path("/run/served")
 MODULES = Path("/usr/lib/uml/modules")
+CLIENT_NAME = Path("/sys/module/nfs/parameters/nfs4_unique_id")
 UP_AND_RUNNING = 0x41
 SET_FLAGS = 0x8914
 POWER_OFF = 0x4321FEDC
@@ -130,7 +131,7 @@ def begin() -> None:
 def set_up() -> None:
     """Mount what the server needs, and start it."""
     os.environ |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/run"}
-    for kind, where in (("proc", "/proc"), ("tmpfs", "/run"), ("tmpfs", "/var/lib/nfs")):
+    for kind, where in (("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run"), ("tmpfs", "/var/lib/nfs")):
         do("mount", "-t", kind, kind, where)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh", b"lo", UP_AND_RUNNING))
@@ -152,7 +153,7 @@ def set_up() -> None:
     do("mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd")
     do("rpcbind", "-w")
     do("rpc.statd", "--no-notify")
-    do("exportfs", "-o", "rw,no_root_squash,fsid=0,insecure,no_subtree_check", f"127.0.0.1:{SERVED}")
+    do("exportfs", "-o", "rw,no_root_squash,fsid=0,insecure,no_subtree_check", f"127.0.0.0/8:{SERVED}")
     do("rpc.nfsd")
     do("rpc.mountd")
 
@@ -160,8 +161,9 @@ def set_up() -> None:
 def looked_at(version: str) -> dict[str, object]:
     """Mount a version of NFS twice, and return what processes on both mounts came to."""
     options = f"nosharecache,proto=tcp,vers={version}"
-    for place in (A, B):
-        do("mount", "-t", "nfs", "-o", options, f"127.0.0.1:{'/' if version > '4' else SERVED}", str(place))
+    for address, place in (("127.0.0.1", A), ("127.0.0.2", B)):
+        CLIENT_NAME.write_text(place.name)
+        do("mount", "-t", "nfs", "-o", options, f"{address}:{'/' if version > '4' else SERVED}", str(place))
     found: dict[str, object] = {}
     for what, look in (
         ("counted with locks", partial(counted, "20")),

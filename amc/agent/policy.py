@@ -179,11 +179,11 @@ class AMC(Learning):
             settings["learning_starts"] = 0
         return settings
 
-    def _first_strategies(self, env: RecordTrials, least: int = 0) -> Iterator[Strategy]:
+    def _first_strategies(self, env: RecordTrials, fewest: int = 0) -> Iterator[Strategy]:
         """Yield what the warm-up plays; which of it was best is known by the time the next is asked for."""
         rng = np.random.default_rng(self.seed)
         layers = len(env.problem.engine.layers)
-        count = max(self._episodes_before_it_plays(env), least)
+        count = max(self._episodes_before_it_plays(env), fewest)
         if self.start == "random":
             for _ in range(max(count, 1)):
                 yield tuple(rng.uniform(env.problem.budget.min_keep, 1, layers).tolist())

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOENT, ENOLCK, ENOSYS, EOPNOTSUPP, ESTALE
+from errno import ENOENT, ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
@@ -21,6 +21,11 @@ from amc.errors import StorageError
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 """After which a lease that nobody touched is taken over."""
+SHARED = (
+    *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.", "gfs", "glusterfs", "gpfs", "lustre", "nfs", "ocfs", "orangefs"),
+    *("panfs", "smb", "wekafs"),
+)
+"""How the kinds of file systems begin that several machines see."""
 # What file systems without locks answer.
 NO_LOCKS = {ENOLCK, ENOSYS, EOPNOTSUPP}
 
@@ -34,7 +39,8 @@ def alone(path: Path, what: str) -> Iterator[None]:
     comes back to a lease that another has.
 
     Args:
-        path: of the lock's file, which is there only while somebody holds it, or died with it.
+        path: of the lock's file, which is there only while somebody holds it, or died with it. On the file system of a
+            network it stays: others would not see that it is gone, lock what once was it, and work at the same time.
         what: is done meanwhile, for the line that says that another process does it.
 
     Raises:
@@ -49,8 +55,9 @@ def alone(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         # filelock leaves the file. Removed while it is held: who waits for it then sees that it is gone.
-        with suppress(OSError):
-            path.unlink()
+        if not _is_shared(path.parent):
+            with suppress(OSError):
+                path.unlink()
         lock.release()
 
 
@@ -74,29 +81,33 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def _is_shared(folder: Path) -> bool:
+    """Tell whether a folder is on the file system of a network, where it is known."""
+    try:
+        device = folder.stat().st_dev
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    mounted = f" {os.major(device)}:{os.minor(device)} "
+    kinds = {line.rpartition(" - ")[2].split()[0] for line in lines if mounted in line}
+    return any(kind.startswith(SHARED) for kind in kinds)
+
+
 def _lease(path: Path) -> Path:
     return path.with_name(f"{path.name}.lease")
 
 
 def _acquired(path: Path, what: str) -> BaseFileLock:
-    held: list[os.stat_result] = []
     # Without locks filelock would wait for the file to go, which a killed holder on another machine never removes.
-    lock = FileLock(path, fallback_to_soft=False, on_acquired=lambda file: held.append(os.fstat(file)))
-    while True:
-        try:
-            _acquire(lock, what)
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
-                return _leased(_lease(path), what)
-            if error.errno != ESTALE:  # removed by its holder on another machine
-                raise
-        else:
-            # NFS keeps a file that is removed while others have it open, under another name.
-            with suppress(OSError):
-                if os.path.samestat(held[-1], path.stat()):
-                    return lock
-        lock.release()
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        _acquire(lock, what)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.info("%s: cannot be locked (%s); a lease stands in", path, error.strerror)
+        return _leased(_lease(path), what)
+    return lock
 
 
 def _acquire(lock: BaseFileLock, what: str) -> None:

@@ -81,7 +81,12 @@ def test_what_grows_is_seen_and_what_does_not_is_read_once(study: Path, monkeypa
     from amc.watching import states
 
     read, reader = list[Path](), states._read
-    monkeypatch.setattr(states, "_read", lambda path: [read.append(path), reader(path)][1])
+
+    def counted(path: Path) -> states.Progress:
+        read.append(path)
+        return reader(path)
+
+    monkeypatch.setattr(states, "_read", counted)
     watcher = Watcher(study)
     watcher.look()
     assert len(read) == 4
