@@ -48,10 +48,10 @@ class SweepLog:
             number: int = hydra.job.num
             self.folder.mkdir(mode=0o700, exist_ok=True)
             write_file(self.folder / f"{number:08}.json", json.dumps(failure))
-            run = Path(hydra.runtime.output_dir)
+            study, run = Path(hydra.sweep.dir).absolute(), Path(hydra.runtime.output_dir).absolute()
             log = log_of_job() if is_submitted() else str(run / f"{hydra.job.name}.log")
-            study = Path(hydra.sweep.dir).absolute()
-            note_outcome(study, run, failure, log if Path(log).exists() else "")
+            if study in run.parents:
+                note_outcome(study, run, failure, log if Path(log).exists() else "")
 
     def report(self, command: str) -> None:
         """List the failed jobs on stderr, a line each, if there are any."""

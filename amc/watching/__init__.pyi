@@ -1,1 +1,1 @@
-from .watch import watch as watch
+from .loop import watch as watch

@@ -14,8 +14,8 @@ from amc.errors import ConfigError
 from amc.store.lock import alone
 from amc.store.results import Result, RunFolder
 from amc.watching.failures import note_outcome
+from amc.watching.loop import watch
 from amc.watching.states import Watcher, jobs_of
-from amc.watching.watch import watch
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
