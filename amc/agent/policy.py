@@ -28,7 +28,7 @@ SPREAD = 0.5
 """Standard deviation of the logarithms of the layers' weights in the episodes that a reconstruction start plays."""
 NEAR = 0.2
 """Standard deviation of the logarithms of the layers' ratios around the best known strategy."""
-MOST_TO_BUSY = 0.25
+MOST_TO_BUSY = 0.125
 """Fraction of the episodes that the warm-up may take to give every worker something to do."""
 PLANS = 1
 """Tells the random numbers of planning from those of the warm-up."""
@@ -66,7 +66,7 @@ class AMC(Learning):
             episodes the actor is fitted before it plays.
         at_once: with planning, strategies that are asked for before the first of them is known, so that workers have
             something to do; null for two a worker, 1 without any. Trials depend on it, and the warm-up gives every
-            worker one where that takes no more than a quarter of the episodes. Without planning, an episode begins
+            worker one where that takes no more than an eighth of the episodes. Without planning, an episode begins
             when the one before has ended.
         local_search: without planning, fraction of the episodes that ``known`` spends so where errors are known, if
             that is more than ``warm_up``. After 25 episodes on networks in closed form whose errors were distorted
