@@ -141,16 +141,12 @@ def prune(
             engine.score = scorer = compare(engine.model)
         know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
 
+        posed = partial(
+            PruningEnv, reward=reward, resource=first, limits=limits, min_keep=min_keep, constraint=constraint
+        )
+
         def pose(target: float, by: PruningEngine = engine) -> PruningEnv:
-            return PruningEnv(
-                by,
-                reward=reward,
-                resource=first,
-                target=target,
-                limits=limits,
-                min_keep=min_keep,
-                constraint=constraint,
-            )
+            return posed(by, target=target)
 
         problem = pose(share if max_drop is None else 1.0)
         with running_in(engine.precision, place):
