@@ -58,7 +58,7 @@ def _ask(key: str, answers: Answers) -> Answers:
     while True:
         try:
             answer = Prompt.ask(escape(QUESTIONS[key]), default=default)
-            return answers if answer == "none" else with_answer(answers, key, answer)
+            return answers if (key, answer) == ("model.checkpoint", "none") else with_answer(answers, key, answer)
         except EOFError as error:
             raise ConfigError(f"no answer to {QUESTIONS[key]!r}; nothing is written") from error
         except (ConfigError, ValueError) as error:
