@@ -69,6 +69,9 @@ def test_the_command_that_it_prints_runs_what_was_answered(tmp_path: Path) -> No
     assert result["trials"] == 2
     assert (result["resource"], result["target"], result["seed"]) == ("params", 0.6, 3)
     assert result["pruned"]["params"] <= 0.6 * result["dense"]["params"]
+    # What the report says to give again is what was given.
+    given = json.loads((folder / "made.json").read_text())["command"]
+    assert given.startswith("python -m amc.search --config-dir conf experiment=mine train.epochs=0")
 
 
 def test_answers_that_end_too_early_leave_nothing(tmp_path: Path) -> None:
