@@ -11,7 +11,6 @@ from amc.cli.help import choices
 from amc.config.composing import composed_search
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
-from amc.names import folder_name
 from envs.engine.plugins import find
 
 Answers = Mapping[str, str]
@@ -36,8 +35,9 @@ def with_answer(answers: Answers, key: str, answer: str) -> Answers:
         key = f"{key}._target_"
     values = [value.strip() for value in answer.split(",")] if key in SWEPT else [answer]
     for value in values:
-        if key == "name" and (folder_name(key, value) in choices("experiment") or _file(value).exists()):
-            raise ValueError(f"name={value}: an experiment has that name; choose another")
+        there = value in choices("experiment") or (value.isidentifier() and _file(value).exists())
+        if key == "name" and (there or not (value.isascii() and value.isidentifier())):
+            raise ValueError(f"name={value}: must be letters, digits and _, and no name of an experiment that is there")
         if key in CHOSEN and value not in names_of(key):
             raise ValueError(f"{key}={value}: must be one of {', '.join(names_of(key))}")
         if key == "data.folder" and not Path(value).expanduser().is_dir():

@@ -114,9 +114,11 @@ def test_several_policies_and_seeds_are_a_sweep_with_ones_own_among_them(here: P
 @pytest.mark.parametrize(
     ("key", "answer", "said"),
     [
-        ("name", "../../escape", "without slashes"),
-        ("name", "smoke", "an experiment has that name"),
-        ("name", "it's, {odd}", ""),
+        ("name", "../../escape", "must be letters, digits and _"),
+        ("name", "smoke", "no name of an experiment that is there"),
+        ("name", "it's, {odd}", "must be letters"),
+        ("name", "größe", "must be letters"),
+        ("data.folder", "it's, {odd}", ""),
         ("model", "mobilnet", "must be one of mobilenet"),
         ("policy", "amc,rnadom", "policy=rnadom: must be one of"),
         ("policy", "my_agents.MyPPO,amc", "'my_agents.MyPPO,amc' is not among"),
@@ -130,6 +132,7 @@ def test_several_policies_and_seeds_are_a_sweep_with_ones_own_among_them(here: P
 @pytest.mark.usefixtures("here")
 def test_an_answer_is_refused_as_the_command_line_refuses_it(key: str, answer: str, said: str) -> None:
     if not said:
+        Path(answer).mkdir()
         assert with_answer({}, key, answer) == {key: answer}
         return
     with pytest.raises((ConfigError, ValueError)) as refused:

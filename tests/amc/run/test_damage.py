@@ -164,20 +164,36 @@ def test_the_same_command_makes_damage_good(name: str, damage: str, run: Path, f
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()}
 
 
+STAGED = ("stages=2", "episodes=2")
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("staged") / "run"
+    assert search(folder, *STAGED, f"cache_dir={cache}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"asked.json": b"", "timings.jsonl": b"\xff\n"},
+        pytest.param({"trials.jsonl": None}, marks=pytest.mark.slow),
+    ],
+    ids=["what was asked, and the times", "trials that are not all there"],
+)
 def test_the_same_command_makes_damage_in_earlier_stages_good(
-    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+    damage: dict[str, bytes | None], staged: Path, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run, staged = tmp_path / "run", ("stages=2", f"cache_dir={cache}", "episodes=2")
-    assert search(run, *staged)
-    before, first = found(run), (run / "stage1/trials.jsonl").read_bytes().splitlines(keepends=True)[0]
-    for damage in ({"asked.json": b"", "timings.jsonl": b"\xff\n"}, {"trials.jsonl": first}):
-        for name, content in damage.items():
-            (run / "stage1" / name).write_bytes(content)
-        assert {file.name for file in verify_run(run) if file.damage} == {f"stage1/{name}" for name in damage}
-        assert search(run, *staged)
-        assert not any(file.damage for file in verify_run(run)), damage
-        assert found(run) == before
-        assert all(name in caplog.text for name in damage)
+    run = shutil.copytree(staged, tmp_path / "run")
+    for name, content in damage.items():
+        first = (run / "stage1" / name).read_bytes().splitlines(keepends=True)[0]
+        (run / "stage1" / name).write_bytes(first if content is None else content)
+    assert {file.name for file in verify_run(run) if file.damage} == {f"stage1/{name}" for name in damage}
+    assert search(run, *STAGED, f"cache_dir={cache}")
+    assert not any(file.damage for file in verify_run(run))
+    assert found(run) == found(staged)
+    assert all(name in caplog.text for name in damage)
 
 
 def test_a_run_cut_behind_its_result_is_completed(run: Path, cache: Path) -> None:
