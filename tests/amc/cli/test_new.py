@@ -54,7 +54,7 @@ def test_the_command_that_it_prints_runs_what_was_answered(tmp_path: Path) -> No
         "0",
         "3",
     ]
-    asked = run(["amc.search", "new"], tmp_path, "\n".join([*answers, ""]))
+    asked = run(["amc.search", "new"], tmp_path, "\n".join([*answers, "", ""]))
     assert asked.returncode == 0, asked.stderr
     assert "own has no nett; did you mean net?" in asked.stdout
     assert "gone.pt is no file" in asked.stdout
