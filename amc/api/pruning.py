@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import Batches, as_inputs, join
-from amc.api.faults import naming, saying_what_it_got
+from amc.api.batches import Batches, as_inputs, join, naming
 from amc.api.finetuning import picking
 from amc.api.limits import DEFAULT_TARGET, check_max_drop, know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
-from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer
+from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer, saying_what_it_got
 from amc.api.searching import Searched, search_lowest, search_within
 from amc.config.policies import make_policy
 from amc.config.schema import AUTO, LatencyConfig
