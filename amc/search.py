@@ -1,5 +1,6 @@
 """``amc-search``, ``python -m amc.search``: searches keep ratios, fine-tunes, measures and reports the winner."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from amc.cli.entry import enter
@@ -27,6 +28,13 @@ def main(cfg: "SearchConfig") -> None:
 
 def run() -> None:
     """Compose the configuration and search; a job after the other where the command line is a sweep."""
+    if sys.argv[1:2] == ["new"]:
+        from amc.cli.new import main as ask
+        from amc.cli.plain_command import run_plain_command
+
+        del sys.argv[1]
+        run_plain_command("search", ask)
+        return
     from amc.cli.command import run_command
 
     run_command("search", main)

@@ -28,9 +28,11 @@ PRELOADED = (
     "amc.cli.command",
     "amc.comparison.publish",
     "amc.run.pipeline",
+    "baselines.random_search",
     "matplotlib.backends.backend_agg",
     "optuna",
     "sklearn.datasets",
+    "torch._dynamo",  # counting FLOPs loads it
 )
 ARGUMENT_BYTES = 1 << 20
 
@@ -62,6 +64,7 @@ def serve(address: str) -> None:
     """Import what takes time, then answer requests, each in a process of its own."""
     for name in PRELOADED:
         import_module(name)
+    _warm_hydra()
     gc.freeze()  # else a fork's collector copies all of it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -76,6 +79,15 @@ def serve(address: str) -> None:
             connection.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     answer(connection)
+
+
+def _warm_hydra() -> None:
+    """Look for plugins and build the parser of overrides once: both stay as they are in every fork."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    OverridesParser.create().parse_overrides(["experiment=smoke", "+limits.latency=0.5", "export=[pt2]"])
 
 
 def answer(connection: socket.socket) -> None:

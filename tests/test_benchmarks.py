@@ -115,6 +115,7 @@ def clock_of_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock_of_work")
 def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

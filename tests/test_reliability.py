@@ -33,15 +33,16 @@ def played(tmp_path: Path, *arguments: str) -> dict[str, tuple[int, int]]:
 
 
 def test_nothing_is_lost_wrong_or_executed(tmp_path: Path) -> None:
-    quick = ["every-operation", "starved", "damage", "requests"]
+    quick = ["every-operation", "starved"]
     rows = played(tmp_path, *FEW, "--protocols", *quick)
-    assert len(rows) >= 12
+    assert all(any(row.startswith(protocol) for row in rows) for protocol in quick)
     assert {name: row for name, row in rows.items() if row[1] or not row[0]} == {}
 
 
 @pytest.mark.slow
 def test_other_protocols_hold_too(tmp_path: Path) -> None:
-    rows = played(tmp_path, *FEW, "--protocols", "random-kills", "hostile", "together", "same-seed")
+    others = ["random-kills", "damage", "hostile", "requests", "together", "same-seed"]
+    rows = played(tmp_path, *FEW, "--protocols", *others)
     assert {name: row for name, row in rows.items() if row[1] or not row[0]} == {}
 
 

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from preloaded_python import preloaded_python
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ["experiment=smoke", "policy=random"]
@@ -29,9 +30,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def start(args: list[str], folder: Path, cache: Path) -> subprocess.Popen[str]:
+def start(
+    args: list[str], folder: Path, cache: Path, python: Sequence[str] = (sys.executable,)
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "amc.search", "-m", *args, *SMOKE, f"cache_dir={cache}"],
+        [*python, "-m", "amc.search", "-m", *args, *SMOKE, f"cache_dir={cache}"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         stdout=subprocess.PIPE,
@@ -43,7 +46,9 @@ def start(args: list[str], folder: Path, cache: Path) -> subprocess.Popen[str]:
 def run(args: list[str], folder: Path, cache: Path) -> tuple[int, str, str]:
     """Return the exit code, and what was printed on stdout and stderr."""
     folder.mkdir(exist_ok=True)
-    with start(args, folder, cache) as process:
+    # Jobs side by side are processes of their own, and what becomes of those is seen on a real one.
+    python = [sys.executable] if set(SIDE_BY_SIDE) <= set(args) else preloaded_python()
+    with start(args, folder, cache, python) as process:
         out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
@@ -55,6 +60,7 @@ def trials(folder: Path) -> dict[str, bytes]:
 def check_failures(exit_code: int, err: str, folder: Path) -> None:
     """The first failed job is the one with target=2 and episodes=5; the only good one is before it."""
     assert exit_code == 2, err
+    assert err.startswith("amc.search: [")
     title, *failures = err.splitlines()[-4:]
     assert title == "amc.search: 3 of 4 jobs failed:"
     assert all(line.startswith("  [") for line in failures)

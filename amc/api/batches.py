@@ -1,15 +1,18 @@
 """A caller's own batches, as people have them, brought to one form and put together on the device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from envs.engine.network.batches import concatenate, count_samples, to_device
-from envs.engine.network.calls import Inputs, fields_of
+from envs.engine.errors import first_line
+from envs.engine.network.batches import concatenate, count_samples, take, to_device
+from envs.engine.network.calls import Inputs, described, fields_of, forward
+from envs.engine.network.isolation import copy_network
 
 Batches = Iterable[Any]
 """Batches: pairs (inputs, targets), or inputs alone where targets are not needed. Inputs are a tensor, or a tuple, list
@@ -131,6 +134,31 @@ def join(
         found = 0 if targets is None else len(targets)
         raise ValueError(f"{name}: {count} inputs and {found} targets: as many are needed, and at least one")
     return to_device(inputs, device), None if targets is None else targets.to(device)
+
+
+@contextmanager
+def naming(batches: str, model: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Say of an error that it is the network's, where that fails on these batches by itself.
+
+    Args:
+        batches: what they are called.
+        model: the network.
+        inputs: the batches, put together.
+
+    Raises:
+        ValueError: it does.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            with torch.no_grad():
+                forward(copy_network(model), take(inputs, slice(1)))
+        except Exception as fault:  # whatever the user's forward raises
+            raise ValueError(
+                f"{batches}: the network cannot be called with {described(take(inputs, slice(1)))}: {first_line(fault)}"
+            ) from error
+        raise
 
 
 def _kind(inputs: Inputs) -> str:

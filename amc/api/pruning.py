@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amc.api.batches import Batches, as_inputs, join
+from amc.api.batches import Batches, as_inputs, join, naming
 from amc.api.finetuning import picking
 from amc.api.limits import DEFAULT_TARGET, check_max_drop, know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
-from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer
+from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer, saying_what_it_got
 from amc.api.searching import Searched, search_lowest, search_within
 from amc.config.policies import make_policy
 from amc.config.schema import AUTO, LatencyConfig
@@ -133,12 +133,15 @@ def prune(
         seed_everything(seed)
         example = to_device(as_inputs(example_inputs), place)
         inputs, targets = join("calibration", calibration, place, example)
-        scorer, metric = make_scorer(validation, score, reward, place, example, output)
-        picked = picking(loss, output)
-        engine = TorchEngine(_on_device(model, place), example, inputs, scorer, chosen, targets, picked)
+        pick = output and saying_what_it_got(output)
+        scorer, metric = make_scorer(validation, score, reward, place, example, pick)
+        with naming("calibration", model, inputs):
+            network = _on_device(model, place)
+            engine = TorchEngine(network, example, inputs, scorer, chosen, targets, picking(loss, pick))
         if isinstance(scorer, Top1Scorer):
-            compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
-            engine.score = scorer = compare(engine.model)
+            with naming("validation", engine.model, scorer.images):
+                compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
+                engine.score = scorer = compare(engine.model)
         know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
 
         posed = partial(

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from amc.api.batches import join
+from envs.engine.errors import first_line
 from envs.engine.network.batches import count_samples
-from envs.engine.network.calls import Inputs, main_output
+from envs.engine.network.calls import Inputs, described, main_output
 from envs.engine.scoring.top1 import Score, Top1Scorer, metric_scorer
 from envs.engine.types import Evaluation
 
@@ -58,3 +59,16 @@ def make_scorer(
         labels = torch.zeros(count_samples(inputs), dtype=torch.int64, device=device)
     assert labels is not None  # noqa: S101  those that stand for nothing are there
     return Top1Scorer(inputs, labels, output=output or main_output), ACCURACY if by_labels else AGREEMENT
+
+
+def saying_what_it_got(output: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that picks an output and, where it fails, says of what."""
+
+    def pick(outputs: Any) -> Any:  # noqa: ANN401  whatever a network returns
+        try:
+            return output(outputs)
+        except Exception as error:  # whatever the user's function raises
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise ValueError(f"output fails on {described(outputs)} ({what})") from error
+
+    return pick

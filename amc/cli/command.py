@@ -182,7 +182,10 @@ def command_of(name: str) -> str:
     given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     assert isinstance(given, list)  # noqa: S101  what Hydra has there
     given = [str(argument).removeprefix("++") for argument in given]
-    return shlex.join(["python", "-m", f"amc.{name}", *given])
+    runtime = HydraConfig.get().runtime
+    own = [source.path for source in runtime.config_sources if source.provider == "command-line"]
+    folder = ["--config-dir", os.path.relpath(own[0], runtime.cwd)] if own else []
+    return shlex.join(["python", "-m", f"amc.{name}", *folder, *given])
 
 
 def end_sweep() -> None:

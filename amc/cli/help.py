@@ -52,7 +52,8 @@ def choices(group: str) -> list[str]:
 def _lines(command: str, policy: str) -> Iterator[str]:
     schema = SCHEMAS[command]
     yield f"amc-{command} (python -m amc.{command})\n{USAGE[command]}.\n"
-    yield f"usage: amc-{command} [key=value ...] [flags]\n\n{FLAGS}\n"
+    asked = "\n       amc-search new  (asks, writes a file, and prints the command)" if command == "search" else ""
+    yield f"usage: amc-{command} [key=value ...] [flags]{asked}\n\n{FLAGS}\n"
     yield "Choices:\n"
     for group in groups_of(command):
         yield from _wrapped(f"{group}=", ", ".join(choices(group)))

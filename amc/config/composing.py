@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from amc.config.conf_folder import CONF
 from amc.config.hydra_messages import one_line_of
@@ -41,9 +42,9 @@ def composed_search(arguments: Sequence[str]) -> SearchConfig:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             composed = compose("search", with_own_choices(arguments))
-    except HydraException as error:
+        return configured(composed, SearchConfig)
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line_of(error)) from error
-    return configured(composed, SearchConfig)
 
 
 def editable(schema: type) -> DictConfig:

@@ -20,6 +20,20 @@ UNKNOWN_KEY = re.compile(r"Could not override '(?P<path>[^']+)'")
 UNRESOLVED = re.compile(r"Error resolving interpolation '(?P<name>\$\{.*\})', possible interpolation keys")
 UNKNOWN_CHOICE = re.compile(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^/']+)'")
 
+MISTYPED = re.compile(
+    r"Error merging override (?P<given>.+?): .*"
+    r"(?P<kind>to Float|to Integer|is not a valid bool|is not a ListConfig|is not Optional|to string: )"
+)
+KINDS = {
+    "to Float": "be a number",
+    "to Integer": "be a whole number",
+    "is not a valid bool": "be true or false",
+    "to string: ": "be one value",
+    "is not a ListConfig": "be a list, with brackets: [a,b]",
+    "is not Optional": "not be null",
+}
+"""What Hydra means by that."""
+
 
 def in_our_words(error: BaseException) -> str:
     """Return what is wrong with a key or a choice, and which was meant; nothing where Hydra means something else."""
@@ -76,4 +90,6 @@ def one_line_of(error: BaseException) -> str:
     for tail in TAILS:
         messages = [message.partition(tail)[0] for message in messages]
     messages = [message.strip().replace("\n\n", "; ") for message in messages]
-    return ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
+    line = ": ".join(" ".join(message.split()).rstrip(".") for message in messages if message)
+    found = MISTYPED.match(line)
+    return f"{found['given']}: must {KINDS[found['kind']]}" if found else line

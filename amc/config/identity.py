@@ -40,6 +40,8 @@ DONE_BEFORE: dict[str, Setting] = {
     "metric": None,
     "layer_kinds": "",
     "max_drop": None,
+    "data.mean": None,
+    "data.std": None,
 }
 DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
     "amc.agent.policy.AMC": {

@@ -68,6 +68,10 @@ class DataConfig:
         width: width multiplier that suits this data, for networks made for ImageNet.
         image_size: height and width in pixels that images are brought to, for data sets without a size of their own.
         finetune_epochs: epochs of fine-tuning that suit this data.
+        mean: of every colour, 0 for black and 1 for white, that is subtracted from images of bytes, as torchvision's
+            ``Normalize`` has it; what a network with ``model.checkpoint`` was trained with. Null for that of the
+            training images.
+        std: what they are divided by then.
 
     Raises:
         ValueError: a value is out of range, or two do not go together.
@@ -82,9 +86,13 @@ class DataConfig:
     width: float = setting(1.0, Interval(0, 16, low_open=True))
     image_size: int | None = setting(None, Interval(1, 1024))
     finetune_epochs: float = setting(MISSING, Interval(0, 10**6))
+    mean: list[float] | None = None
+    std: list[float] | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if len(self.mean or ()) != len(self.std or ()) or not all(0 < each < 1e6 for each in self.std or ()):
+            raise ValueError(f"mean={self.mean}: goes with as many std={self.std}, all above 0")
         _check_args("data", self._target_, self.args)
 
 

@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that needs no network, for screens of any width, light or dark, and for print."""
 
 import math
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,11 @@ class Picture(NamedTuple):
     light: str
     dark: str
 
+    @property
+    def file(self) -> bytes:
+        """The PNG file of the picture, on light ground."""
+        return b64decode(self.light)
+
 
 class About(NamedTuple):
     """What a report says of its run beside the result.
@@ -76,7 +81,13 @@ class Noise(NamedTuple):
     points: str
 
 
-def render(result: Result, trials: Sequence[Trial], config: str, about: About | None = None) -> str:
+def render(
+    result: Result,
+    trials: Sequence[Trial],
+    config: str,
+    about: About | None = None,
+    drawn: Mapping[str, Picture] | None = None,
+) -> str:
     """Return the report as HTML. Everything that comes from the run is escaped.
 
     Args:
@@ -84,6 +95,7 @@ def render(result: Result, trials: Sequence[Trial], config: str, about: About | 
         trials: all its trials, in order.
         config: the run's configuration as YAML.
         about: what else there is to say of the run.
+        drawn: what ``pictures`` returned, where it was asked before.
     """
     known = about or About()
     return template("report.html.j2").render(
@@ -97,7 +109,7 @@ def render(result: Result, trials: Sequence[Trial], config: str, about: About | 
         stage_columns=STAGE_COLUMNS,
         stages=stage_rows(result),
         noise=noise(result, result.images),
-        pictures=pictures(result, trials, known.table),
+        pictures=pictures(result, trials, known.table) if drawn is None else drawn,
         layers=layer_lines(result.network, result.strategy, result.uniform_strategy),
         layer_columns=COLUMNS,
         facts=facts(result, trials, result.images),

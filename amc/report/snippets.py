@@ -27,19 +27,19 @@ EXPORTS = {
 import onnxruntime
 
 session = onnxruntime.InferenceSession({file!r})
-logits = session.run(None, {{"images": images}})[0]
+logits = session.run(None, {{"images": images.numpy()}})[0]  # normalised as above; mean and std are the header's
 """,
     "openvino": """\
 import openvino
 
 network = openvino.Core().compile_model({file!r}, "CPU")
-logits = network([images])[0]
+logits = network([images.numpy()])[0]  # normalised as above
 """,
     "pt2": """\
 import torch
 
 network = torch.export.load({file!r}).module()
-logits = network(images)
+logits = network(images)  # normalised as above
 """,
 }
 """How a network is loaded that was exported; ``images`` is a normalised batch in float32."""

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from amc.config.schema import ModelConfig
 from amc.errors import RefusedInput
-from amc.report.html import About, render
+from amc.report.html import About, pictures, render
 from amc.report.latency_figures import TableFacts
-from amc.report.plots import figures, png
 from amc.report.provenance import Provenance
 from amc.runtimes.fitting import fit, networks_of
 from amc.runtimes.table import read_table
@@ -47,10 +46,11 @@ def publish(
         made: what made the run, where that is known.
     """
     table = table_facts(run.folder / LATENCY_TABLE)
-    for name, figure in figures(result, trials, table=table).items():
-        run.write(f"{name}.png", png(figure))
+    drawn = pictures(result, trials, table)
+    for name, picture in drawn.items():
+        run.write(f"{name}.png", picture.file)
     about = About(os.path.relpath(run.folder), made, table)
-    return run.write(REPORT_FILE, render(result, trials, config, about))
+    return run.write(REPORT_FILE, render(result, trials, config, about, drawn))
 
 
 def table_facts(path: Path) -> TableFacts | None:

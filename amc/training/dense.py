@@ -47,6 +47,8 @@ def trained_network(cfg: TrainConfig, data: DeviceData) -> nn.Module:
     else:
         load_checkpoint(model, cfg.model.checkpoint)
         log.info("%s: trained before, from %s", cfg.model.name, cfg.model.checkpoint)
+        if cfg.data.mean is None and not splits.train.images.is_floating_point():
+            log.info("images are normalised by their own mean and deviation; data.mean and data.std give others")
     return data.place(model)
 
 

@@ -68,13 +68,19 @@ def _what(given: object) -> str:
     """Say what something is that is no network, and what to give instead."""
     if isinstance(given, ExportedProgram):
         return "an exported program, whose shapes are fixed: give the torch.nn.Module that it was made of"
-    if isinstance(given, Mapping) and all(isinstance(value, Tensor) for value in given.values()):
+    if isinstance(given, Mapping) and (key := next((key for key, each in given.items() if _is_state(each)), None)):
+        return f"a checkpoint: build the network, call its load_state_dict(...) with what is under {key!r}, and give it"
+    if _is_state(given):
         return "a state dict: build the network, call its load_state_dict(...), and give the network"
     if isinstance(given, str | Path):
         return f"a path ({given}): give the network; amc.load brings back what this package saved"
     if isinstance(given, type) and issubclass(given, nn.Module):
         return f"the class {given.__name__}: give a trained network of it, {given.__name__}(...)"
     return f"a {type(given).__name__}: give a torch.nn.Module"
+
+
+def _is_state(given: object) -> bool:
+    return isinstance(given, Mapping) and bool(given) and all(isinstance(value, Tensor) for value in given.values())
 
 
 def _fault(module: nn.Module) -> str:

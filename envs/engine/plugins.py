@@ -70,8 +70,10 @@ def import_fault(path: str, error: Exception) -> str:
 
 def nearest(name: object, names: Mapping[str, Any] | tuple[str, ...]) -> str:
     """Return a question for the name that was meant, or nothing where none is near."""
-    near = get_close_matches(str(name), list(names), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = get_close_matches(str(name), list(names), n=3, cutoff=0.6)
+    # Two letters in each other's place are the commonest mistake.
+    same = [each for each in near if sorted(each) == sorted(str(name))]
+    return f"; did you mean {[*same, *near][0]}?" if near else ""
 
 
 def _offered(kind: str, name: str) -> EntryPoint | None:

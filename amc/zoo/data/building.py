@@ -4,7 +4,7 @@ from pathlib import Path
 
 from amc.config.schema import DataConfig
 from amc.errors import ConfigError, UserError
-from amc.zoo.data.dataset import Source, Splits, make_splits
+from amc.zoo.data.dataset import Normalization, Source, Splits, make_splits, normalization_of
 from amc.zoo.data.own_splits import as_splits
 from amc.zoo.data.registry import DATASETS
 from amc.zoo.targets import call_target
@@ -25,12 +25,16 @@ def load_splits(cfg: DataConfig, cache: Path, seed: int, batch_size: int) -> Spl
     """
     if cfg._target_ is None:
         source = Source(cfg.folder, cache, cfg.image_size)
-        splits = make_splits(DATASETS[cfg.name](source), cfg.calibration, cfg.search, seed)
+        splits = make_splits(DATASETS[cfg.name](source), cfg.calibration, cfg.search, seed, _given(cfg))
     else:
         splits = _own_splits(cfg, cfg._target_, seed)
     if batch_size > len(splits.train.labels):
         raise ConfigError(f"train.batch_size={batch_size}: there are {len(splits.train.labels)} images")
     return splits
+
+
+def _given(cfg: DataConfig) -> Normalization | None:
+    return None if cfg.mean is None or cfg.std is None else normalization_of(cfg.mean, cfg.std)
 
 
 def _own_splits(cfg: DataConfig, target: str, seed: int) -> Splits:
@@ -43,7 +47,7 @@ def _own_splits(cfg: DataConfig, target: str, seed: int) -> Splits:
     }
     found = call_target("data", target, cfg.args, offered)
     try:
-        return as_splits(found, cfg.calibration, cfg.search, seed)
+        return as_splits(found, cfg.calibration, cfg.search, seed, _given(cfg))
     except UserError as error:
         # What one's own is called may be any word.
         which = f"data={cfg.name}" if cfg._target_ is None else f"data._target_={cfg._target_}"

@@ -1,5 +1,6 @@
 """What a data set is here: labelled images in memory, split four ways."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +90,9 @@ class Splits:
         return self.normalize(self.calibration.images[:1])
 
 
-def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Splits:
+def make_splits(
+    raw: RawData, calibration: int, search: int, seed: int, normalize: Normalization | None = None
+) -> Splits:
     """Cut ``search`` images off the training set and name ``calibration`` of the rest.
 
     Args:
@@ -97,9 +100,10 @@ def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Split
         calibration: number of calibration images; they stay in the training split.
         search: number of search images; they leave the training split.
         seed: fixes which images go where.
+        normalize: bytes; ``None`` for the mean and deviation of the training images.
 
     Raises:
-        ConfigError: a split would be empty.
+        ConfigError: a split would be empty, or there is nothing to normalise so.
     """
     total = len(raw.train.labels)
     if not (0 < calibration <= total - search and 0 < search < total):
@@ -114,8 +118,21 @@ def make_splits(raw: RawData, calibration: int, search: int, seed: int) -> Split
         search=raw.train.take(order[:search]),
         test=raw.test,
         num_classes=raw.num_classes,
-        normalize=_normalization(train.images),
+        normalize=_normalization(train.images) if normalize is None else _fitting(normalize, train.images),
     )
+
+
+def normalization_of(mean: Sequence[float], std: Sequence[float]) -> Normalization:
+    """Return how bytes are normalised by a mean and deviation of pixels from 0 to 1, one for each colour."""
+    return Normalization(*((255 * torch.tensor(each, dtype=torch.float32)).view(1, -1, 1, 1) for each in (mean, std)))
+
+
+def _fitting(normalize: Normalization, images: Tensor) -> Normalization:
+    if images.is_floating_point():
+        raise ConfigError("data.mean: goes with images of bytes; these are floats, and reach the network as they are")
+    if normalize.mean.shape[1] != images.shape[1]:
+        raise ConfigError(f"data.mean: {normalize.mean.shape[1]} values for images of {images.shape[1]} colours")
+    return normalize
 
 
 def _normalization(images: Tensor) -> Normalization:

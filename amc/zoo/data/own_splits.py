@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 
 from amc.errors import ConfigError, RefusedInput
-from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
+from amc.zoo.data.dataset import Normalization, RawData, Split, Splits, make_splits
 
 RETURNS = "it must return (train, test), each a pair (images, labels), or amc.zoo.data.dataset.Splits"
 
 
-def as_splits(found: object, calibration: int, search: int, seed: int) -> Splits:
+def as_splits(
+    found: object, calibration: int, search: int, seed: int, normalize: Normalization | None = None
+) -> Splits:
     """Return what one's own function returned as the splits of a run.
 
     Args:
@@ -31,12 +33,15 @@ def as_splits(found: object, calibration: int, search: int, seed: int) -> Splits
         calibration: images to name for calibration.
         search: images to cut from the training images.
         seed: fixes which.
+        normalize: bytes, see ``make_splits``.
 
     Raises:
         ConfigError: it is something else.
         RefusedInput: images or labels are of a wrong kind, shape or range.
     """
     if isinstance(found, Splits):
+        if normalize is not None:
+            raise ConfigError("data.mean: Splits are normalised already")
         for name in ("train", "calibration", "search", "test"):
             _check(name, getattr(found, name), found.train.images, found.num_classes)
         return found
@@ -48,7 +53,7 @@ def as_splits(found: object, calibration: int, search: int, seed: int) -> Splits
         raise ConfigError(f"{RETURNS}; the number of classes is {classes!r}")
     _check("train", train, train.images, classes)
     _check("test", test, train.images, classes)
-    return make_splits(RawData(train, test, classes), calibration, search, seed)
+    return make_splits(RawData(train, test, classes), calibration, search, seed, normalize)
 
 
 def _as_split(name: str, part: Any) -> Split:  # noqa: ANN401  whatever the user's function returns

@@ -91,6 +91,15 @@ def main_output(outputs: Any) -> Any:  # noqa: ANN401  whatever a network return
     return tensors[0] if len(tensors) == 1 else outputs
 
 
+def described(value: Any) -> str:  # noqa: ANN401  whatever a network takes or returns
+    """Say in a few words what a network was called with, or has returned."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} of {', '.join(map(str, value))}"
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
+
+
 def map_tensors(inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
     """Apply ``function`` to every tensor among the inputs of a network.
 

@@ -21,6 +21,8 @@ equal: heads that attend to everything alike hide which channels belong to which
 the second has to do.
 """
 MIXED = "is mixed with other channels on the way"
+NUMBERS = "is invalid for input of size"
+"""What torch says of a shape that is written out."""
 SEEDS = (0, 1)
 
 
@@ -59,7 +61,8 @@ def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, see
         small = compact_groups(model, groups, kept)
         fault = _difference(model, small, channels, inputs, CLOSE)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
-        return f"fails when made smaller ({first_line(error)})"
+        hint = "; its code writes sizes out, as x.view(-1, 1024) does" if NUMBERS in str(error) else ""
+        return f"fails when made smaller ({first_line(error)}{hint})"
     if fault == MIXED and _rounding_alone(model, groups, kept, inputs):
         fault = ""
     return fault or (_training_fault(model, small, inputs) if trains else "")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, nll_loss
 
 from envs.engine.network.batches import SampleIndex, count_samples, device_of, take
-from envs.engine.network.calls import Inputs, flatten_outputs, forward, main_output, map_tensors
+from envs.engine.network.calls import Inputs, described, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.network.memory_layout import Layout, layout_of
 from envs.engine.scoring.parallel import run_batches
@@ -48,6 +48,7 @@ class Top1Scorer:
     One that was made by ``compared_with`` a network measures the divergence from that one's outputs besides.
 
     Attributes:
+        images: the inputs of the split.
         reference: logarithms of that network's class probabilities, shape ``(n, classes)``.
     """
 
@@ -85,7 +86,7 @@ class Top1Scorer:
             raise ValueError(f"labels go down to {int(labels.min())}: class numbers start at 0")
         if any(bool(tensor.isnan().any()) for tensor in flatten_outputs(images) if tensor.is_floating_point()):
             raise ValueError("images to score on hold NaN: every accuracy would be a wrong number")
-        self._images = images
+        self.images = images
         self._layout: Layout | None = None  # the first network tells: those pruned from one another read alike
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
@@ -131,9 +132,9 @@ class Top1Scorer:
         """Return a scorer of some of the images, by number."""
         scorer = copy.copy(self)
         chosen = samples.to(self._labels.device)
-        scorer._images = take(self._images, chosen)
+        scorer.images = take(self.images, chosen)
         if self._layout is not None:
-            scorer._images = map_tensors(scorer._images, self._layout)
+            scorer.images = map_tensors(scorer.images, self._layout)
         scorer._labels = self._labels[chosen]
         scorer.reference = None if self.reference is None else self.reference[chosen]
         return scorer
@@ -146,7 +147,7 @@ class Top1Scorer:
 
         def work(network: nn.Module, part: slice) -> None:
             outputs = self._output(forward(network, take(images, part)))
-            parts[part.start] = _class_scores(outputs, self._classes).float()
+            parts[part.start] = _class_scores(outputs, self._classes, len(self._labels[part])).float()
 
         run_batches(work, model, self._batches(len(self)), self._labels.device)
         return torch.cat([parts[start] for start in sorted(parts)])
@@ -171,7 +172,8 @@ class Top1Scorer:
 
         # The host waits once, at the end: on a GPU batches queue up behind each other.
         def work(network: nn.Module, part: slice) -> None:
-            scores = _class_scores(self._output(forward(network, take(images, part))), self._classes).float()
+            outputs = self._output(forward(network, take(images, part)))
+            scores = _class_scores(outputs, self._classes, len(labels[part])).float()
             best = scores.topk(min(2, scores.shape[1]), 1).values
             logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]
@@ -185,22 +187,24 @@ class Top1Scorer:
 
     def _laid_out(self, model: nn.Module) -> Inputs:
         if self._layout is None:
-            self._layout = layout_of(model, self._images)
-            self._images = map_tensors(self._images, self._layout)
-        return self._images
+            self._layout = layout_of(model, self.images)
+            self.images = map_tensors(self.images, self._layout)
+        return self.images
 
     def _batches(self, count: int) -> list[slice]:
         return [slice(start, start + self._batch_size) for start in range(0, count, self._batch_size)]
 
 
-def _class_scores(outputs: object, classes: int) -> Tensor:
-    if isinstance(outputs, Tensor) and outputs.ndim == 2:
+def _class_scores(outputs: object, classes: int, samples: int) -> Tensor:
+    if isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == samples:
         # By shape alone: looking at labels here would have the host wait for the device.
         if outputs.shape[1] < classes:
             raise ValueError(f"labels go up to {classes - 1}, and the network knows {outputs.shape[1]} classes from 0")
         return outputs
-    what = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-    raise ValueError(f"the network returns {what}, accuracy needs (samples, classes): give a score function instead")
+    raise ValueError(
+        f"the network returns {described(outputs)} for {samples} samples, accuracy needs (samples, classes): "
+        "give output=lambda outputs: ..., or give a score function instead"
+    )
 
 
 def metric_scorer(score: Callable[[nn.Module], float | Evaluation]) -> Score:

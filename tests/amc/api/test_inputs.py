@@ -309,6 +309,10 @@ REFUSED = {
         "model.5 is quantised: prune the network of floats",
     ),
     "a state dict": (lambda: plain().state_dict(), "a state dict: build the network, call its load_state_dict"),
+    "a checkpoint": (
+        lambda: {"epoch": 3, "model": plain().state_dict()},
+        "a checkpoint: build the network, call its load_state_dict.* with what is under 'model'",
+    ),
     "a path": (lambda: "net.pt", "a path .net.pt.: give the network"),
     "a class": (lambda: Named, "the class Named: give a trained network of it"),
     "an exported module": (
@@ -329,4 +333,50 @@ REFUSED = {
 def test_what_cannot_be_cut_is_named_in_one_line(make: Callable[[], Any], said: str) -> None:
     with pytest.raises(ValueError, match=said) as refused:
         prune(make(), IMAGES[:1], (IMAGES, LABELS))
+    assert "\n" not in str(refused.value)
+
+
+class Parts(nn.Module):
+    """Returns two tensors by names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = plain()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        found = self.body(images)
+        return {"coarse": found, "fine": 2 * found}
+
+
+class Boxes(Parts):
+    """Returns as many rows an image as it finds, which may be none."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]
+        return [row[row > 1e6][None] for row in self.body(images)]
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "said"),
+    [
+        (Parts, {}, "returns a dict of coarse, fine for .*: give output="),
+        (
+            Parts,
+            {"output": lambda outputs: outputs["finest"]},
+            "output fails on a dict of coarse, fine .KeyError: 'finest'",
+        ),
+        (Boxes, {}, r"returns a tensor of shape \(1, 0\) for .* give a score function instead"),
+        (
+            plain,
+            {"calibration": [IMAGES[:, :1]]},
+            "calibration: the network cannot be called with a tensor of shape .1, 1, ",
+        ),
+        (plain, {"validation": (IMAGES[:, :1], LABELS)}, "validation: the network cannot be called with a tensor of"),
+    ],
+)
+def test_what_does_not_fit_the_network_is_said_in_one_line(
+    make: Callable[[], nn.Module], more: dict[str, Any], said: str
+) -> None:
+    given = {"calibration": [IMAGES], "validation": (IMAGES, LABELS), "policy": "uniform", "progress": False} | more
+    with pytest.raises(ValueError, match=said) as refused:
+        amc.prune(make().eval(), IMAGES[:1], **given)
     assert "\n" not in str(refused.value)

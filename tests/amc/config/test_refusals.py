@@ -171,3 +171,20 @@ def test_a_policy_of_ones_own_takes_any_argument_and_no_other_does() -> None:
     assert cfg.policy == {"_target_": "my_agents.Mine", "depth": 3}
     with pytest.raises(ConfigError, match=r"unknown key policy\.depth"):
         composed_search(["policy.depth=3"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("target=half", "target=half: must be a number"),
+        ("episodes=1.5", "episodes=1.5: must be a whole number"),
+        ("export=onnx", "export=onnx: must be a list, with brackets: [a,b]"),
+        ("model.pretrained=maybe", "model.pretrained=maybe: must be true or false"),
+        ("seed=null", "seed=null: must not be null"),
+        ("name=[a,b]", "name=[a,b]: must be one value"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_in_the_words_of_the_command_line(argument: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        composed_search([argument])
+    assert str(refused.value) == said

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -81,8 +82,16 @@ def test_a_limit_is_checked(limit: str, said: str) -> None:
         searching(f"+limits.{limit}")
 
 
-@pytest.mark.parametrize("model", choices("model"))
-@pytest.mark.parametrize("data", choices("data"))
+def pairs() -> Iterator[Any]:
+    """Every model and every data set: a model with two of them, and slowly with all."""
+    data_sets = choices("data")
+    for number, model in enumerate(choices("model")):
+        for place, data in enumerate(data_sets):
+            often = (place - number) % len(data_sets) in (0, 2)
+            yield pytest.param(data, model, marks=() if often else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("data", "model"), list(pairs()))
 def test_every_model_goes_with_every_data_set(model: str, data: str) -> None:
     for name in ("search", "train"):
         validate(
@@ -138,6 +147,7 @@ def test_the_seed_reaches_the_policy() -> None:
         ("train.batch_size=1", ConfigError),
         ("finetune.top_k=0", ConfigError),
         ("data.image_size=100000", ConfigError),
+        ("data.mean=[0.5]", ConfigError),
         ("+model.depth=20", ConfigError),
         ("target=nan", ConfigError),
         ("target=-0.5", ConfigError),

@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,8 +146,20 @@ def test_a_changed_digit_is_refused(name: str, run: Path) -> None:
         read_trials(run) if name == "trials.jsonl" else read_result(run)
 
 
-@pytest.mark.parametrize("name", [*FILES, CHECKSUMS])
-@pytest.mark.parametrize("damage", ["flipped", "missing", "empty"])
+DAMAGES = ("flipped", "missing", "empty")
+OFTEN = {"flipped-result.json", "missing-result.json", "empty-trials.jsonl", "flipped-trials.jsonl"}
+OFTEN |= {"missing-pruned.safetensors", "flipped-asked.json", "empty-report.html", "missing-reward.png"}
+OFTEN |= {"flipped-timings.jsonl", f"missing-{CHECKSUMS}"}
+"""Every file and every damage; all of both together are tried slowly."""
+
+
+def cases() -> Iterator[Any]:
+    for damage, name in product(DAMAGES, [*FILES, CHECKSUMS]):
+        case = f"{damage}-{name}"
+        yield pytest.param(damage, name, id=case, marks=() if case in OFTEN else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("damage", "name"), list(cases()))
 def test_the_same_command_makes_damage_good(name: str, damage: str, run: Path, finished: Path, cache: Path) -> None:
     if damage == "flipped":
         flip(run / name, np.random.default_rng(7))
@@ -161,20 +175,36 @@ def test_the_same_command_makes_damage_good(name: str, damage: str, run: Path, f
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()}
 
 
+STAGED = ("stages=2", "episodes=2")
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("staged") / "run"
+    assert search(folder, *STAGED, f"cache_dir={cache}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"asked.json": b"", "timings.jsonl": b"\xff\n"},
+        pytest.param({"trials.jsonl": None}, marks=pytest.mark.slow),
+    ],
+    ids=["what was asked, and the times", "trials that are not all there"],
+)
 def test_the_same_command_makes_damage_in_earlier_stages_good(
-    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+    damage: dict[str, bytes | None], staged: Path, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run, staged = tmp_path / "run", ("stages=2", f"cache_dir={cache}", "episodes=2")
-    assert search(run, *staged)
-    before, first = found(run), (run / "stage1/trials.jsonl").read_bytes().splitlines(keepends=True)[0]
-    for damage in ({"asked.json": b"", "timings.jsonl": b"\xff\n"}, {"trials.jsonl": first}):
-        for name, content in damage.items():
-            (run / "stage1" / name).write_bytes(content)
-        assert {file.name for file in verify_run(run) if file.damage} == {f"stage1/{name}" for name in damage}
-        assert search(run, *staged)
-        assert not any(file.damage for file in verify_run(run)), damage
-        assert found(run) == before
-        assert all(name in caplog.text for name in damage)
+    run = shutil.copytree(staged, tmp_path / "run")
+    for name, content in damage.items():
+        first = (run / "stage1" / name).read_bytes().splitlines(keepends=True)[0]
+        (run / "stage1" / name).write_bytes(first if content is None else content)
+    assert {file.name for file in verify_run(run) if file.damage} == {f"stage1/{name}" for name in damage}
+    assert search(run, *STAGED, f"cache_dir={cache}")
+    assert not any(file.damage for file in verify_run(run))
+    assert found(run) == found(staged)
+    assert all(name in caplog.text for name in damage)
 
 
 def test_a_run_cut_behind_its_result_is_completed(run: Path, cache: Path) -> None:
@@ -210,13 +240,12 @@ def test_fine_tuning_may_be_asked_for_otherwise(run: Path, finished: Path, cache
         search(run, f"cache_dir={cache}", "episodes=5")
 
 
-def test_a_damaged_network_in_the_cache_is_trained_again(finished: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    search(tmp_path / "first", f"cache_dir={cache}")
+def test_a_damaged_network_in_the_cache_is_trained_again(finished: Path, cache: Path, tmp_path: Path) -> None:
+    trained, cache = cache, tmp_path / "cache"
+    shutil.copytree(trained, cache)
     (network,) = (cache / "dense").glob("*.safetensors")
-    whole, rng = network.read_bytes(), np.random.default_rng(0)
-    for number in range(3):
-        flip(network, rng)
-        assert search(tmp_path / f"again{number}", f"cache_dir={cache}")
-        assert found(tmp_path / f"again{number}") == found(finished)
-        assert network.read_bytes() == whole
+    whole = network.read_bytes()
+    flip(network, np.random.default_rng(0))
+    assert search(tmp_path / "again", f"cache_dir={cache}")
+    assert found(tmp_path / "again") == found(finished)
+    assert network.read_bytes() == whole

@@ -58,7 +58,11 @@ WIDTHS = {"mobilenet": 0.25, "mobilenet_v2": 0.25, "vgg16": 0.125}
 """The Gram matrices of wide networks take half a minute, and show nothing that those of narrow ones do not."""
 
 
-@pytest.fixture(params=[*HAND_MADE, *MODELS])
+DEEPER = pytest.param("resnet56", marks=pytest.mark.slow)
+"""Of the blocks of ResNet-20, and three times as many."""
+
+
+@pytest.fixture(params=[*HAND_MADE, *(DEEPER if name == "resnet56" else name for name in MODELS)])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     if request.param in HAND_MADE:

@@ -24,10 +24,19 @@ def test_what_is_not_offered_is_an_error() -> None:
         _ = envs.engine.TorchEnginee
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_package_is_imported_on_its_own(room: str) -> None:
-    """In a fresh interpreter, where a circle of imports would show."""
-    subprocess.run([sys.executable, "-c", f"import envs.engine.{room}"], check=True)
+def test_a_package_is_imported_on_its_own() -> None:
+    """Each in a process that has torch and nothing of ``envs``, where a circle of imports would show."""
+    code = """
+import importlib, os, sys
+import torch, torch_pruning
+for room in sys.argv[1:]:
+    if (child := os.fork()) == 0:
+        assert "envs" not in sys.modules
+        importlib.import_module(f"envs.engine.{room}")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, room
+"""
+    subprocess.run([sys.executable, "-c", code, *ROOMS], check=True)
 
 
 def test_types_settings_and_the_analytic_engine_need_no_torch() -> None:

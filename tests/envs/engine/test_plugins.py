@@ -17,7 +17,7 @@ from amc.config.validation import validate
 from amc.errors import ConfigError
 from amc.run.plan import load_data
 from envs.engine.network.kinds import table
-from envs.engine.plugins import find, is_own
+from envs.engine.plugins import find, is_own, nearest
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation
@@ -180,3 +180,9 @@ def test_an_installed_package_offers_things_by_name(own: ModuleType, tmp_path: P
     assert found is own.largest
     made = engine(network(), criterion="largest", reconstruct=False)
     assert len(made.unit_scores(0)) == 16
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("acm", "amc"), ("sca", "sac"), ("optun", "optuna"), ("xyz", "")])
+def test_letters_in_each_others_place_are_what_was_meant(typed: str, meant: str) -> None:
+    said = nearest(typed, ("amc", "optuna", "random", "sac"))
+    assert said == (f"; did you mean {meant}?" if meant else "")

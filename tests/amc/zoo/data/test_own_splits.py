@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from amc.errors import ConfigError, RefusedInput, UserError
-from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
+from amc.zoo.data.dataset import RawData, Split, Splits, make_splits, normalization_of
 from amc.zoo.data.own_splits import as_splits
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -32,6 +32,21 @@ def test_a_pair_is_cut_as_the_data_of_the_registry() -> None:
                 assert a.dtype == b.dtype
                 assert torch.equal(a, b)
         assert torch.equal(made.normalize.mean, expected.normalize.mean)
+
+
+def test_bytes_are_normalised_as_they_are_asked_to_be() -> None:
+    found = ((BYTES, LABELS), (BYTES[:7], LABELS[:7]))
+    made = as_splits(found, 10, 20, 0, normalization_of([0.5, 0.25, 0.0], [0.5, 0.25, 1.0]))
+    # As torchvision has it: (ToTensor(x) - mean) / std.
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in ([0.5, 0.25, 0.0], [0.5, 0.25, 1.0]))
+    torch.testing.assert_close(made.normalize(BYTES), (BYTES / 255 - mean) / std)
+    with pytest.raises(ConfigError, match=r"data\.mean: 1 values for images of 3 colours"):
+        as_splits(found, 10, 20, 0, normalization_of([0.5], [0.5]))
+    floats = BYTES.float()
+    with pytest.raises(ConfigError, match=r"data\.mean: goes with images of bytes"):
+        as_splits(((floats, LABELS), (floats, LABELS)), 10, 20, 0, normalization_of([0.5], [0.5]))
+    with pytest.raises(ConfigError, match=r"data\.mean: Splits are normalised already"):
+        as_splits(made, 10, 20, 0, normalization_of([0.5], [0.5]))
 
 
 def test_floats_reach_the_network_as_they_are() -> None:

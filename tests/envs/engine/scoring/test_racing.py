@@ -84,7 +84,7 @@ def test_the_farther_behind_the_sooner_dropped() -> None:
     assert used[0] == pytest.approx(250, abs=2)
 
 
-@pytest.mark.parametrize("gain", [1, 20, 80])
+@pytest.mark.parametrize("gain", [20, *(pytest.param(gain, marks=pytest.mark.slow) for gain in (1, 80))])
 def test_a_better_candidate_is_hardly_ever_dropped(gain: int) -> None:
     """By its confidence, where the estimate is never exact enough to be the reason."""
     generator = torch.Generator().manual_seed(gain)
