@@ -11,10 +11,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from amc.comparison.names import drawn
-from amc.comparison.rivals import AGAINST
+from amc.comparison.rivals import AGAINST, UNIFORM
 from amc.comparison.statistics import best_metrics, pareto
 from amc.comparison.study import Policy, Problem, Run
-from amc.comparison.summary import UNIFORM, best_run, kept, limited
+from amc.comparison.summary import best_run, kept, limited
 from amc.report.figure_style import LIGHT, SMALL, Palette, finish, new_axes, short
 from amc.report.tables import RESOURCES
 from amc.store.kept_layers import LayerKept

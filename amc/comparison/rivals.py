@@ -8,7 +8,7 @@ from amc.comparison.statistics import Paired, estimate, paired
 from amc.comparison.study import Policy, Problem, Run
 from amc.report.tables import Cell, percent
 
-AGAINST = "amc"
+AGAINST, UNIFORM = "amc", "uniform"
 CHANCE = 0.05
 
 
@@ -71,7 +71,16 @@ def verdict(problem: Problem) -> str:
     if len(ranked) == 1:
         return f"Only {first.name} was run, with {figure} on test: nothing to compare it with."
     best = f"{first.name} has the best test accuracy, {figure}, mean of {counted(len(first.runs), 'seed')}"
-    return f"{best}. {_lead(first, ranked[1])}"
+    return f"{best}. {_lead(first, ranked[1])}{_uniform_ratios(problem, mean_over_seeds(first, final_metric))}"
+
+
+def _uniform_ratios(problem: Problem, best: float) -> str:
+    """Say so where equal ratios, which no run of their own was asked for, come out as good as the best policy."""
+    if UNIFORM in (policy.name for policy in problem.policies):
+        return ""
+    by_seed = {run.result.seed: run.result.uniform.test_top1 for run in problem.runs}
+    uniform = sum(by_seed.values()) / len(by_seed)
+    return f" Uniform ratios, without any search, have {percent(uniform)}." if uniform >= best else ""
 
 
 def _lead(first: Policy, second: Policy) -> str:

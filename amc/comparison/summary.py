@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from amc.comparison.cells import NOTHING, Table, mean_cell, reached_cell
-from amc.comparison.rivals import final_metric, mean_over_seeds, search_metric
+from amc.comparison.rivals import UNIFORM, final_metric, mean_over_seeds, search_metric
 from amc.comparison.statistics import estimate, rank_correlation, reached, threshold
 from amc.comparison.study import Policy, Problem, Run, setting_text
 from amc.report.tables import RESOURCES, Cell, milliseconds, percent, times
 from amc.store.results import PrunedScores, Result, Scores
 
-UNIFORM = "uniform"
 UNKNOWN = "not recorded"
 
 

@@ -87,3 +87,13 @@ def test_the_answer_says_who_leads_and_whether_that_may_be_chance(
 def test_a_policy_alone_is_best_of_nothing(add_run: AddRun, tmp_path: Path) -> None:
     add_run("amc", 0, METRICS, 0.9)
     assert verdict(only_problem(tmp_path)) == "Only amc was run, with 90.00% on test: nothing to compare it with."
+
+
+@pytest.mark.parametrize(("best", "said"), [(0.94, True), (0.96, False)])
+def test_uniform_ratios_that_are_as_good_are_not_passed_over(
+    best: float, said: bool, add_run: AddRun, tmp_path: Path
+) -> None:
+    """As the runs measured them beside their own network; the sample's have 95% on test."""
+    add_run("amc", 0, METRICS, best)
+    add_run("random", 0, METRICS, 0.9)
+    assert ("Uniform ratios, without any search, have 95.00%." in verdict(only_problem(tmp_path))) == said
