@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from preloaded_python import preloaded_python
 
+from amc.watching.states import Watcher
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ["experiment=smoke", "policy=random"]
 SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -68,6 +70,8 @@ def check_failures(exit_code: int, err: str, folder: Path) -> None:
     assert ["target=2" in line.partition("]")[0] for line in failures] == [True, False, True]
     assert "Traceback" not in err
     assert len(trials(folder)) == 1
+    (seen,) = (sight := Watcher(folder / "outputs").look()).runs
+    assert (sight.expected, seen.state, seen.episodes) == (4, "finished", 5)
 
 
 def test_all_failures_are_listed_at_the_end(tmp_path: Path, cache: Path) -> None:

@@ -129,7 +129,7 @@ def _other_processor() -> None:
 
 def _other_device() -> None:
     here: Callable[..., Any] = vars(pipeline)["conditions"]
-    vars(pipeline).update(conditions=lambda data: replace(here(data), device="cuda (of another machine)"))
+    vars(pipeline).update(conditions=lambda *asked: replace(here(*asked), device="cuda (of another machine)"))
 
 
 def _other_data() -> None:
