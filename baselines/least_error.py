@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.constraint import ResourceBudget
+from envs.engine.choices import SMALLER
 from envs.engine.types import KnowsReconstructionError, Strategy
 
 TINY = 1e-12
@@ -19,7 +20,7 @@ Choices = list[int]
 """For every layer the index of one of its allowed numbers of units."""
 
 
-NEEDS = {"granularity": "channel", "reconstruct": True}
+NEEDS = {"granularity": SMALLER, "reconstruct": True}
 """What a policy needs that goes by the reconstruction error."""
 
 

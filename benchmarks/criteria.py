@@ -32,7 +32,8 @@ from amc.training.sgd import fit
 from amc.zoo.data.dataset import Split, Splits
 from amc.zoo.models.building import new_network
 from baselines.uniform import uniform_trial
-from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, UNITS
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY
+from envs.engine.surgery.granularity import GRANULARITIES
 from envs.pruning_env import PruningEnv
 
 COLUMNS = ("granularity", "criterion", "target", "kept", "memory", "before", "after", "seconds")
@@ -70,7 +71,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--images", type=int, default=2000, help="images of the search split that are scored")
     parser.add_argument("--steps", type=int, default=200, help="steps of fine-tuning; 0 for none")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.5, 0.3], help="fractions to keep")
-    names = list(UNITS)
+    names = ["channel", *GRANULARITIES]  # whole blocks have no rank
     parser.add_argument("--granularities", nargs="+", choices=names, default=names, help="those to compare")
     parser.add_argument("--seeds", type=int, default=1, help="draws of criterion=random; the table has their mean")
     parser.add_argument("--weights", type=Path, help="safetensors of a trained network, instead of training one")

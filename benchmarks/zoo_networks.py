@@ -105,7 +105,12 @@ OWN_SIZES: dict[str, tuple[str, str, dict[str, Any], Callable[[int], dict[str, T
         words,
     ),
     "transformers/electra": ("ElectraForMaskedLM", "ElectraConfig", SMALL | BERT | {"embedding_size": 96}, words),
-    "transformers/gpt2": ("GPT2LMHeadModel", "GPT2Config", {"n_embd": 96, "n_layer": 2, "n_head": 6} | DECODER, words),
+    "transformers/gpt2": (
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        {"n_embd": 96, "n_layer": 2, "n_head": 6} | DECODER | {"pad_token_id": None},  # as published
+        words,
+    ),
     "transformers/llama": ("LlamaForCausalLM", "LlamaConfig", SMALL | DECODER | {"num_key_value_heads": 3}, words),
     "transformers/mistral": (
         "MistralForCausalLM",

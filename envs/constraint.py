@@ -4,6 +4,7 @@ Both work for any resource that does not shrink when a layer keeps more, and for
 after rounding, and neither ever exceeds the target.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -68,7 +69,7 @@ def increments(budget: ResourceBudget, strategy: Strategy) -> list[Increment]:
         steps = zip(layer.choices, layer.choices[1:], strict=False)
         # Rounding is to the nearest choice, so a layer grows halfway between two of them.
         halfway = [(below + above) / 2 for below, above in steps if below / layer.units >= floor]
-        found += [Increment(units / (keep * layer.units), step) for units in halfway]
+        found += [Increment(units / (keep * layer.units) if keep else math.inf, step) for units in halfway]
     return sorted(found)
 
 

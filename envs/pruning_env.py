@@ -24,6 +24,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     ## Action space
     A ``Box(0, 1, (1,))``: the keep ratio wanted for the next layer. Ratios below ``min_keep`` count as ``min_keep``.
+    A residual block stays from a ratio of 0.5 on, and goes below.
     What is executed is an allowed number of channels, so it differs by rounding and by the constraint.
 
     | constraint | executed ratio |
@@ -42,7 +43,7 @@ class PruningEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     | 2     | c        | input channels |
     | 3, 4  | h, w     | size of the layer's input |
     | 5     | stride   | stride |
-    | 6     | k        | kernel size |
+    | 6     | k        | kernel size; 0 for a residual block |
     | 7     | flops    | multiply-accumulates of the dense layer |
     | 8     | reduced  | fraction of the network's FLOPs saved so far |
     | 9     | rest     | fraction of the layers' FLOPs that lies in later layers |

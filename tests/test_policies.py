@@ -20,7 +20,7 @@ from baselines.uniform import Uniform
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Cost, Evaluation, Layer, Strategy
 from envs.pruning_env import CONSTRAINTS, PruningEnv
-from envs.search import RecordTrials, SearchPolicy, Trial
+from envs.search import RecordTrials, SearchPolicy, Trial, unmet_need
 from envs.sensitivity import pruned_layers
 
 # More than the ten random trials that Optuna's samplers begin with.
@@ -175,6 +175,41 @@ def test_a_search_leaves_nothing_behind(
     assert torch.get_num_threads() == two_threads
     assert list(warnings.filters) == filters
     assert "".join(capfd.readouterr()) == ""
+
+
+class Blocks:
+    """Layers of channels, each in a residual block that may go with them: a product, which no table of costs holds."""
+
+    layers = tuple(
+        Layer(f"{step}", units, choices, 8, 8, 1, 1, 1, kernel, 10.0)
+        for step, (units, choices, kernel) in enumerate([(1, (0, 1), 0), (8, tuple(range(1, 9)), 1)] * 4)
+    )
+
+    def cost(self, strategy: Strategy) -> Cost:
+        return Cost(10.0 + sum(4 + 20 * width for block, width in pairs(strategy) if block), 1.0)
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        return tuple((1 - count / self.layers[step].units) ** 2 / (2 + step) for count in self.layers[step].choices)
+
+    def evaluate(self, strategy: Strategy) -> Evaluation:
+        left = (1 + (step - 4) ** 2 / 20 * block * width for step, (block, width) in enumerate(pairs(strategy)))
+        return Evaluation(float(np.prod(list(left))) / 100, 0.0, 1)
+
+
+@pytest.mark.parametrize("name", ["amc", "optuna-tpe", "random", "reconstruction", "sensitivity", "uniform"])
+def test_blocks_stay_or_go(name: str) -> None:
+    policy = RIVALS[name].make(0)
+    assert not unmet_need(policy, {"granularity": "channel_block", "reconstruct": True, "scoring": "full"})
+    env = RecordTrials(PruningEnv(Blocks(), constraint=RIVALS[name].constraints[0]), EPISODES)
+    policy.search(env)
+    assert env.best.feasible
+    assert all(keep in (0, 1) for trial in env.trials for keep in trial.strategy[::2])
+    assert all(keep > 0 for trial in env.trials for keep in trial.strategy[1::2])
+    assert name in PLAY_ONE or any(0 in trial.strategy for trial in env.trials)
+
+
+def pairs(strategy: Strategy) -> list[tuple[float, float]]:
+    return list(zip(strategy[::2], strategy[1::2], strict=True))
 
 
 @pytest.mark.slow

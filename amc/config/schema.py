@@ -218,11 +218,9 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
                 raise ValueError(f"runtimes={runtime}: must be of {', '.join(PROFILES)}")
         if self.needs_table and self.granularity != "channel":
             asked = "resource=latency" if self.limited("latency") else f"round_to={self.round_to}"
-            raise ValueError(f"{asked} needs granularity=channel: {self.granularity} leaves layers their size")
+            raise ValueError(f"{asked} needs granularity=channel, not {self.granularity}")
         if self.limited("memory_peak") and self.granularity != "channel":
-            raise ValueError(
-                f"resource=memory_peak needs granularity=channel: {self.granularity} leaves activations whole"
-            )
+            raise ValueError(f"resource=memory_peak needs granularity=channel, not {self.granularity}")
         if self.max_drop is not None and (self.stages > 1 or self.scoring.name != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
         if self.study.storage is not None and (self.stages > 1 or self.max_drop is not None):

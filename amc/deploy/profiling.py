@@ -103,7 +103,7 @@ def _composed(keys: Sequence[str]) -> SearchConfig:
         composed = compose("search", overrides=with_own_choices(list(keys)))
     cfg = configured(composed, SCHEMAS["search"])
     if not isinstance(cfg, SearchConfig) or cfg.granularity != "channel":
-        raise ConfigError("granularity: must be channel: with the others layers keep their size and their latency")
+        raise ConfigError("granularity: must be channel: tables of latencies are of layers that lose channels alone")
     if cfg.latency.table is not None:
         raise ConfigError("latency.table: is what this command writes; --table says where")
     validate(cfg)

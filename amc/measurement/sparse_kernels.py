@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, unfold
 
+from envs.engine.choices import SMALLER
 from envs.engine.surgery.masking import without_masks
 
 KEPT, AMONG = 2, 4
@@ -90,8 +91,8 @@ def has_sparse_kernels(device: torch.device) -> bool:
 
 def kernel_note(granularity: str, m: int, device: torch.device) -> str:
     """Return, in one line, whether the kernels that this machine runs gain anything from what is removed."""
-    if granularity == "channel":
-        return "granularity=channel makes layers smaller: dense kernels get faster"
+    if granularity in SMALLER:
+        return f"granularity={granularity} makes the network smaller: dense kernels get faster"
     note = f"granularity={granularity} keeps layers their size: dense kernels do not skip zeros and get no faster"
     if granularity != "n_m" or m != AMONG:
         return note

@@ -65,6 +65,8 @@ def outputs_kept(layer: NetworkLayer, strategy: Sequence[LayerKept]) -> int:
     """Return how many outputs of a layer a strategy keeps, or where masks are set how many units of its weight."""
     if layer.weight is not None:
         return strategy[layer.weight].kept
+    if layer.block is not None and not strategy[layer.block].kept:
+        return 0
     gone = sum(part.channels * (1 - strategy[part.step].kept / strategy[part.step].of) for part in layer.writes)
     return layer.outputs - round(gone)
 
@@ -76,7 +78,7 @@ def outputs_of(layer: NetworkLayer, strategy: Sequence[LayerKept]) -> int:
 
 def note(layer: NetworkLayer, network: Sequence[NetworkLayer]) -> str:
     """Say whether a layer is searched, which layers go with it, and why it is kept whole."""
-    if not (layer.writes or layer.weight is not None):
+    if not deciding(layer):
         return (OUTPUTS_WHOLE if layer.reads else WHOLE).format(layer.whole)
     own = deciding(layer)
     tied = [other.name for other in network if other is not layer and own & deciding(other)]

@@ -63,10 +63,10 @@ def channel_pruner(engine: TorchEngine) -> ChannelPruner:
     """Return what prunes the channels of a network.
 
     Raises:
-        ModelError: the granularity leaves layers their size.
+        ModelError: what is removed is not channels alone.
     """
     if not isinstance(engine.pruner, ChannelPruner):
-        raise ModelError(f"granularity={engine.settings.granularity} leaves layers their size and their latency")
+        raise ModelError(f"a table of latencies needs granularity=channel, not {engine.settings.granularity}")
     return engine.pruner
 
 

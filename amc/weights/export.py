@@ -19,6 +19,7 @@ from envs.engine.network.plain_layers import is_made_plain
 from envs.engine.surgery.full_width import places_of
 from envs.engine.surgery.head_counts import counts_of
 from envs.engine.surgery.masking import without_masks
+from envs.engine.surgery.passing_on import passed_of
 
 WEIGHTS_FILE = "pruned.safetensors"
 PT2_FILE = "pruned.pt2"
@@ -41,7 +42,13 @@ def weights_bytes(model: nn.Module, header: Header) -> bytes:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_masks(model).state_dict().items()
     }
-    about = replace(header, counts=counts_of(model), places=places_of(model), plain=is_made_plain(model))
+    about = replace(
+        header,
+        counts=counts_of(model),
+        places=places_of(model),
+        plain=is_made_plain(model),
+        passed=passed_of(model),
+    )
     return tensor_bytes(tensors, about.to_metadata())
 
 

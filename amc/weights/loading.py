@@ -20,6 +20,7 @@ from envs.engine.errors import first_line
 from envs.engine.network.plain_layers import computed_tensors, make_plain
 from envs.engine.surgery.full_width import set_places
 from envs.engine.surgery.head_counts import set_counts
+from envs.engine.surgery.passing_on import pass_on
 
 # Of packages' networks, which take memory before their shapes are known.
 MAX_CLASSES, MAX_CHANNELS = 1 << 16, 1 << 8
@@ -53,6 +54,7 @@ def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None =
         network = own.cpu() if own is not None else _dense_from_zoo(header, path.lstat().st_size)
         if header.plain:
             make_plain(network.eval())
+        pass_on(network, header.passed)
         tensors = read_tensors(path, network.state_dict(), pruned=True, links=False)
         resize(network, {name: tensor.shape for name, tensor in tensors.items()})
         set_counts(network, header.counts)

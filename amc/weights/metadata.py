@@ -12,11 +12,14 @@ from pydantic import Field
 from amc.store.typed_records import parse
 from amc.zoo.data.dataset import Normalization
 from envs.engine.surgery.full_width import Places
+from envs.engine.surgery.passing_on import Passed
 
 FORMAT = 1
 KEY = "amc"
 MAX_DIMENSIONS = 6
 MAX_INPUT_ELEMENTS = 1 << 22
+MAX_VALUES = 64
+"""Of what a residual block returns."""
 _Size = Annotated[int, Field(ge=1, le=MAX_INPUT_ELEMENTS)]
 _Count = Annotated[int, Field(ge=1, le=1 << 20)]
 
@@ -52,6 +55,7 @@ class Header:
             in ``blocks.0.attention.num_heads``.
         places: of the channels of layers that look wider than they are, by module.
         plain: whether layers that computed their weight were made plain ones before it was pruned.
+        passed: what stands where residual blocks were that went altogether, by module.
     """
 
     input_shape: tuple[_Size, ...]
@@ -61,6 +65,7 @@ class Header:
     counts: Mapping[str, _Count] = field(default_factory=dict)
     places: Mapping[str, Places] = field(default_factory=dict)
     plain: bool = False
+    passed: Mapping[str, Passed] = field(default_factory=dict)
 
     @property
     def normalization(self) -> Normalization:
@@ -114,5 +119,7 @@ def _check(header: Header) -> None:
     shape = header.input_shape
     if len(shape) > MAX_DIMENSIONS or math.prod(shape) > MAX_INPUT_ELEMENTS:
         raise ValueError(f"its input_shape {list(shape[:MAX_DIMENSIONS])} is out of range")
+    if not all(math.isfinite(each.scale) and 0 <= each.values <= MAX_VALUES for each in header.passed.values()):
+        raise ValueError("what stands where its blocks were is out of range")
     if len(header.mean) != len(header.std):
         raise ValueError(f"its mean has {len(header.mean)} channels, its std {len(header.std)}")

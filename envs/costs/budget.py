@@ -21,7 +21,12 @@ class TargetError(ValueError):
 
 
 def minimum(layer: Layer, min_keep: float, units: int) -> int:
-    """Return the smallest number of units that is allowed and not below ``min_keep`` of ``units``, or all there are."""
+    """Return the smallest number of units that is allowed and not below ``min_keep`` of ``units``, or all there are.
+
+    A residual block may go whatever ``min_keep`` is: what a layer has to keep, it has not.
+    """
+    if layer.is_block:
+        return layer.choices[0]
     wanted = min_keep * units - ROUNDING_ERROR
     return next((choice for choice in layer.choices if choice >= wanted), layer.units)
 

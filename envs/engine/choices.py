@@ -2,8 +2,13 @@
 
 from envs.engine.plugins import is_own, nearest
 
-UNITS = {"channel": "channels", "element": "weights", "vector": "vectors", "kernel": "kernels", "n_m": "weights"}
+UNITS = {"channel": "channels", "block": "blocks", "channel_block": "channels and blocks"}
+UNITS |= {"element": "weights", "vector": "vectors", "kernel": "kernels", "n_m": "weights"}
 """What every granularity removes, in words."""
+
+CUTS_CHANNELS = ("channel", "channel_block")
+SMALLER = ("block", *CUTS_CHANNELS)
+"""Granularities that leave a smaller network, whose remaining layers least squares repair; the others set masks."""
 
 ANY_GRANULARITY = ("l1", "l2", "obd", "taylor", "random")
 """Criteria that give every weight a value, so that any set of weights has one."""
@@ -40,8 +45,8 @@ def check_combination(granularity: str, criterion: str) -> None:
     if criterion not in (*ANY_GRANULARITY, *CHANNELS_ONLY) and not is_own("criteria", criterion):
         names = (*ANY_GRANULARITY, *CHANNELS_ONLY)
         raise ValueError(f"criterion={criterion!r}: choose one of {', '.join(names)}{nearest(criterion, names)}")
-    if criterion in CHANNELS_ONLY and granularity != "channel":
+    if criterion in CHANNELS_ONLY and granularity not in CUTS_CHANNELS:
         raise ValueError(
-            f"criterion={criterion} ranks channels, so it goes with granularity=channel only; "
+            f"criterion={criterion} ranks channels, so it goes with granularity=channel or channel_block; "
             f"granularity={granularity} goes with {', '.join(ANY_GRANULARITY)}"
         )

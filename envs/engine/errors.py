@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+NAMED = 6
+"""Modules that an error names with their reasons; networks have hundreds."""
+
 
 class GraphError(ValueError):
     """The network cannot be traced or has nothing to prune; the message names the module and the reason."""
@@ -17,8 +20,9 @@ class NotKnown(AttributeError, ValueError):
 
 def nothing_to_prune(unprunable: Mapping[str, str]) -> GraphError:
     """Return the error for a network in which every module is unprunable, for the reasons given by module."""
-    reasons = "; ".join(f"{name} {reason}" for name, reason in unprunable.items())
-    return GraphError(f"the model has nothing to prune: {reasons or 'it has no layers with weights'}")
+    reasons = [f"{name} {reason}" for name, reason in unprunable.items()] or ["it has no layers with weights"]
+    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    return GraphError(f"the model has nothing to prune: {'; '.join(reasons[:NAMED])}{more}")
 
 
 def first_line(error: BaseException) -> str:

@@ -6,9 +6,11 @@ from envs.engine.choices import (
     ANY_GRANULARITY,
     CHANNELS_ONLY,
     CURVATURES,
+    CUTS_CHANNELS,
     PRECISIONS,
     REPAIRS,
     SCORINGS,
+    SMALLER,
     UNITS,
     check_combination,
 )
@@ -51,15 +53,17 @@ class EngineSettings:
     """How units are chosen and pruned networks repaired.
 
     Attributes:
-        granularity: what is removed, from coarse to fine: channels, kernels, vectors, elements; ``n_m``: all but n of
-            ``m`` consecutive weights; or one's own, see ``envs.engine.surgery.granularity``.
+        granularity: what is removed, from coarse to fine: residual blocks, channels and blocks (``channel_block``),
+            channels, kernels, vectors, elements; ``n_m``: all but n of ``m`` consecutive weights; or one's own, see
+            ``envs.engine.surgery.granularity``.
         criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity; or
             one's own function of rows of weights, as ``my_package.largest``.
         round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
             eight choices then; auto leaves out what a larger number of channels does in the same time, as measured on
             the ``device_profile``. Channels only.
         ignore: names of modules that keep everything.
-        reconstruct: fit the remaining weights by least squares. Channels only.
+        reconstruct: fit the remaining weights by least squares, and a number for each block that goes. Channels and
+            blocks only.
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
             before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the
@@ -96,11 +100,11 @@ class EngineSettings:
     def __post_init__(self) -> None:
         check_combination(self.granularity, self.criterion)
         check_settings(self)
-        if self.round_to is not None and self.granularity != "channel":
+        if self.round_to is not None and self.granularity not in CUTS_CHANNELS:
             raise ValueError(
                 f"round_to={self.round_to}: must be null: it goes with granularity=channel, not with {self.granularity}"
             )
-        if self.repair is not None and self.granularity != "channel":
+        if self.repair is not None and self.granularity not in SMALLER:
             raise ValueError(
                 f"repair={self.repair}: must be null: it goes with granularity=channel, not with {self.granularity}"
             )
@@ -129,7 +133,7 @@ class EngineSettings:
 
     @property
     def _repairs(self) -> bool:
-        return self.granularity == "channel" and self.reconstruct
+        return self.granularity in SMALLER and self.reconstruct
 
     def batch_norm_images(self, compensated: bool) -> int:
         """Return on how many calibration images batch norms are measured anew, behind either repair."""

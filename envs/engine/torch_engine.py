@@ -17,6 +17,7 @@ from envs.engine.network.isolation import copy_network
 from envs.engine.network.kinds import add_layer_kinds
 from envs.engine.network.memory_layout import layout_of
 from envs.engine.network.samples import Loss, Samples
+from envs.engine.pruners.block_pruner import BlockPruner
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.mask_pruner import MaskPruner
 from envs.engine.pruners.pruner import Pruner
@@ -31,9 +32,9 @@ from envs.engine.types import Cost, Evaluation, Layer, NetworkLayer, Strategy
 Result = TypeVar("Result")
 
 ADAPTIVE_BATCH = 100
-
 PRUNERS: dict[str, Callable[[nn.Module, Inputs, Samples, EngineSettings], Pruner]] = {
     "channel": ChannelPruner,
+    **dict.fromkeys(("block", "channel_block"), BlockPruner),
     **dict.fromkeys(GRANULARITIES, MaskPruner),
 }
 """What prunes in which granularity: ``(dense network, example inputs, calibration data, settings)``."""
@@ -58,8 +59,7 @@ class TorchEngine:
         pruner: prunes it.
         precision: what candidates run in, ``fp32`` or ``bf16``.
         unit_scores: of a layer, see ``envs.engine.types.KnowsUnitScores``; not there where the pruner knows none.
-        reconstruction_error: of a layer, see ``envs.engine.types.KnowsReconstructionError``; not there where the
-            pruner does not know it.
+        reconstruction_error: of a layer, see ``envs.engine.types.KnowsReconstructionError``; likewise.
     """
 
     unit_scores: Callable[[int], tuple[float, ...]]
@@ -90,8 +90,7 @@ class TorchEngine:
             GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
             ValueError: the criterion needs labels, and there are none.
         """
-        self.settings = settings or EngineSettings()
-        self.score = score
+        self.settings, self.score = settings or EngineSettings(), score
         self.model = copy_network(model)
         calibration = map_tensors(calibration, layout_of(self.model, calibration))
         samples = Samples(calibration, calibration_labels, loss)
@@ -145,7 +144,9 @@ class TorchEngine:
         Raises:
             ValueError: the strategy has not one ratio in (0, 1] for every layer.
         """
-        if len(strategy) != len(self.layers) or not all(0 < keep <= 1 for keep in strategy):
+        ratios = zip(strategy, self.layers, strict=False)
+        valid = all(0 < keep <= 1 or (keep == 0 and layer.is_block) for keep, layer in ratios)
+        if len(strategy) != len(self.layers) or not valid:
             raise ValueError(f"strategy {strategy}: needs {len(self.layers)} keep ratios in (0, 1]")
         return tuple(layer.kept(keep) for layer, keep in zip(self.layers, strategy, strict=True))
 
@@ -161,10 +162,10 @@ class TorchEngine:
             round_freely: leave out numbers of units that take as long as larger ones.
 
         Raises:
-            NotKnown: what is removed leaves layers their size.
+            NotKnown: what is removed is not channels alone.
         """
         if not isinstance(self.pruner, ChannelPruner):
-            raise NotKnown(f"granularity={self.settings.granularity} leaves layers their size and their latency")
+            raise NotKnown(f"a table of latencies needs granularity=channel, not {self.settings.granularity}")
         self.pruner.predict_latency(model)
         if round_freely:
             self.pruner.restrict(free_choices(self.layers, self.pruner.cost))
@@ -176,10 +177,10 @@ class TorchEngine:
             example_inputs: one sample.
 
         Raises:
-            NotKnown: what is removed leaves activations their size.
+            NotKnown: what is removed is not channels alone.
         """
         if not isinstance(self.pruner, ChannelPruner):
-            raise NotKnown(f"granularity={self.settings.granularity} leaves activations their size")
+            raise NotKnown(f"memory at the peak needs granularity=channel, not {self.settings.granularity}")
         self.pruner.track_peak(example_inputs)
 
     def evaluate(self, strategy: Strategy) -> Evaluation:

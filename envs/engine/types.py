@@ -7,30 +7,31 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 Strategy = tuple[float, ...]
-"""Keep ratio per step, in (0, 1], in forward order."""
+"""Keep ratio per step, in forward order: in (0, 1], and 0 for a residual block that goes."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One step of the MDP: the input channels of a layer and all that must keep the same channels, or one weight.
+    """One step of the MDP: the input channels of a layer and all that must keep the same ones, a weight, or a block.
 
-    The shape fields describe that layer, the first to read the channels or use the weight, as AMC's state does.
+    The shape fields describe that layer, the first to read the channels or use the weight, as AMC's state does. Those
+    of a residual block are of what it adds to; its kernel of 0, which no layer has, says that it is one.
 
     Attributes:
         name: module name of the layer.
         units: number of channels that can go one by one (a unit may stand for several, see the engine's graph), or
-            of parts of the weight, see ``envs.engine.surgery.granularity``.
-        choices: numbers of units that may be kept, ascending; the last is ``units``.
+            of parts of the weight, see ``envs.engine.surgery.granularity``; 1 for a block.
+        choices: numbers of units that may be kept, ascending; the last is ``units``. Only a block may keep 0.
         outputs: output channels, n in the paper.
         inputs: input channels, c in the paper.
         height: height of the layer's input in pixels, 1 where it has none.
         width: width of the layer's input in pixels, 1 where it has none.
         stride: stride along the last axis, 1 for linear layers.
-        kernel: kernel size along the last axis, 1 for linear layers.
+        kernel: kernel size along the last axis, 1 for linear layers, 0 for a block.
         flops: multiply-accumulates of the dense layer for one sample.
 
     Raises:
-        ValueError: ``choices`` is not ascending from at least 1 up to ``units``.
+        ValueError: ``choices`` is not ascending from at least 1, or 0 for a block, up to ``units``.
     """
 
     name: str
@@ -46,8 +47,14 @@ class Layer:
 
     def __post_init__(self) -> None:
         ascending = all(a < b for a, b in zip(self.choices, self.choices[1:], strict=False))
-        if not self.choices or self.choices[0] < 1 or self.choices[-1] != self.units or not ascending:
-            raise ValueError(f"layer {self.name}: choices {self.choices} must ascend from 1 or more to {self.units}")
+        least = 0 if self.is_block else 1
+        if not self.choices or self.choices[0] < least or self.choices[-1] != self.units or not ascending:
+            raise ValueError(f"layer {self.name}: choices {self.choices} must ascend from {least} to {self.units}")
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a residual block, which stays or goes altogether."""
+        return self.kernel == 0
 
     def kept(self, keep: float) -> int:
         """Return the allowed number of units nearest to ``keep * units``, the larger one where two are as near."""
@@ -144,6 +151,7 @@ class NetworkLayer(NamedTuple):
         writes: what decides about its output channels.
         weight: what decides about the weights that it keeps, where masks are set; ``None`` elsewhere.
         whole: why it keeps all its outputs, or all its weights where masks are set; empty where it does not.
+        block: what decides about the residual block that it is in; ``None`` where that stays.
     """
 
     name: str
@@ -156,6 +164,7 @@ class NetworkLayer(NamedTuple):
     writes: tuple[LayerPart, ...] = ()
     weight: int | None = None
     whole: str = ""
+    block: int | None = None
 
     @property
     def searched(self) -> bool:
@@ -165,8 +174,8 @@ class NetworkLayer(NamedTuple):
 
 def steps_of(layer: NetworkLayer) -> tuple[int, ...]:
     """Return the numbers of the steps that decide about a layer, each once."""
-    weight = () if layer.weight is None else (layer.weight,)
-    return tuple(dict.fromkeys([*(part.step for part in (*layer.reads, *layer.writes)), *weight]))
+    others = (step for step in (layer.weight, layer.block) if step is not None)
+    return tuple(dict.fromkeys([*(part.step for part in (*layer.reads, *layer.writes)), *others]))
 
 
 @runtime_checkable
@@ -234,9 +243,7 @@ class EvaluatesAhead(Protocol):
     def evaluate_ahead(self, strategies: Iterator[Strategy], ahead: int) -> Iterator[Evaluation]:
         """Yield what ``evaluate`` would for one strategy after the other, in their order.
 
-        Args:
-            strategies: taken as evaluations are yielded: never more than ``ahead`` of them are without one.
-            ahead: at least 1.
+        Strategies are taken as evaluations are yielded: never more than ``ahead``, at least 1, are without one.
         """
 
 

@@ -10,9 +10,9 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.engine.choices import UNITS
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import without_masks
 from envs.engine.torch_engine import TorchEngine
 from envs.pruning_env import CONSTRAINTS, PruningEnv
@@ -21,7 +21,7 @@ from envs.search import RecordTrials, play_strategy
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(params=UNITS)
+@pytest.fixture(params=["channel", *GRANULARITIES])
 def engine(request: pytest.FixtureRequest) -> TorchEngine:
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from envs.engine.costs.block_costs import BlockCosts, Layers
 from envs.engine.costs.timed_layers import shape_of
 from envs.engine.latency import LatencyModel, LayerShape, TimedLayer
 from envs.engine.network.calls import Call
@@ -37,7 +38,8 @@ class ResourceModel:
 
     Every layer's figure is (input channels) x (output channels) x a constant, and channels are linear in the
     numbers of kept units, so a cost takes two small matrix products. What else the network multiplies (attention,
-    layers called twice, functional weights) counts as in the dense network, less what goes with every unit.
+    layers called twice, functional weights) counts as in the dense network, less what goes with every unit. Of a
+    residual block that is gone nothing counts.
 
     Attributes:
         latency: predicts seconds from the layers; ``None`` where no table was measured.
@@ -60,14 +62,26 @@ class ResourceModel:
         self._other_parameters = total - counted
         self._other_flops = graph.flops - float(self._flops @ (self._inputs * self._outputs))
         self._timed = _timed_layers(model, graph, names)
+        products = self._inputs * self._outputs
+        params = self._weights * products + self._parameters * self._outputs
+        self._blocks = BlockCosts(model, graph, Layers(names, self._flops * products, params))
 
-    def cost(self, kept: Sequence[int]) -> Cost:
-        """Return the cost for one sample with ``kept`` units left in every group."""
+    def cost(self, kept: Sequence[int], without: Sequence[int] = ()) -> Cost:
+        """Return the cost for one sample.
+
+        Args:
+            kept: units left in every group.
+            without: numbers of the residual blocks that are gone.
+        """
         inputs, outputs, gone = self._widths(kept)
+        outputs = outputs * self._blocks.modules_left(without)
         products = inputs * outputs
-        params = float(self._weights @ products + self._parameters @ outputs) + self._other_parameters
+        other = self._other_parameters - self._blocks.other_params(without)
+        params = float(self._weights @ products + self._parameters @ outputs) + other
         memory = (params + float(self._buffers @ outputs)) * self._bytes
-        flops = float(self._flops @ products - self._functional @ gone) + self._other_flops
+        between = self._other_flops - self._blocks.other_flops(without)
+        functional = float(self._functional @ (gone * self._blocks.groups_left(without)))
+        flops = float(self._flops @ products) - functional + between
         latency = None if self.latency is None else self.latency.seconds(self.timed_layers(kept))
         return Cost(flops=flops, params=params, memory=memory, latency=latency)
 

@@ -18,27 +18,16 @@ from envs.engine.network.channels import ChannelGroup, GroupMember, Side, first_
 from envs.engine.network.modules import is_reconstructible
 from envs.engine.network.samples import Samples
 from envs.engine.pruners.network_table import network_layers, parts_of_groups
-from envs.engine.pruners.steps import describe
+from envs.engine.pruners.steps import channel_choices, describe
 from envs.engine.pruners.verification import keep_removable
 from envs.engine.repair.compensating.compensation import Compensation
 from envs.engine.repair.least_squares import Reconstruction, build_reconstruction
 from envs.engine.repair.reconstruction_error import unrepaired_share
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compaction import compact_groups, fold_batch_norms, kept_channels, mask_inputs
+from envs.engine.surgery.passing_on import Passed, pass_on
 from envs.engine.tracing.graph import NetworkGraph, trace
 from envs.engine.types import Cost, Layer, NetworkLayer
-
-COARSEST, FEWEST_CHOICES = 8, 8
-
-
-def channel_choices(units: int, round_to: int | None) -> tuple[int, ...]:
-    """Return the numbers of units that may stay: multiples of ``round_to``, and all."""
-    multiple = round_to
-    if multiple is None:
-        multiple = COARSEST
-        while multiple > 1 and units < multiple * FEWEST_CHOICES:
-            multiple //= 2
-    return (*range(multiple, units, multiple), units)
 
 
 class ChannelPruner:
@@ -50,7 +39,14 @@ class ChannelPruner:
         ranks: for every group its units from most to least important.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Inputs, samples: Samples, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Inputs,
+        samples: Samples,
+        settings: EngineSettings,
+        graph: NetworkGraph | None = None,
+    ) -> None:
         """Trace the network and run the calibration pass.
 
         Args:
@@ -58,13 +54,13 @@ class ChannelPruner:
             example_inputs: what it is called with.
             samples: calibration data on its device.
             settings: how to choose channels and repair.
+            graph: what can go, where the network is traced already; there need be no group.
 
         Raises:
             GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
             ValueError: the criterion needs labels, and there are none.
         """
-        graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
-        self.graph = _without_single_choices(graph, settings.multiple)
+        self.graph = graph or trace_channels(model, example_inputs, settings)
         self.layers = tuple(_layer(group, self.graph, model, settings.multiple) for group in self.graph.groups)
         self._scores = score_channels(model, self.graph.groups, samples, settings)
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
@@ -75,7 +71,7 @@ class ChannelPruner:
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
             build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
-            if settings.reconstruct
+            if settings.reconstruct and self.graph.groups
             else None
         )
         self._inputs, self._settings = samples.inputs, settings
@@ -104,6 +100,10 @@ class ChannelPruner:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
         cost = self._resources.cost(kept)
         return cost if self._example is None else cost._replace(memory_peak=self._peak(tuple(kept)))
+
+    def cost_without(self, kept: Sequence[int], blocks: Sequence[int]) -> Cost:
+        """Do as ``cost``, without residual blocks of those numbers."""
+        return self._resources.cost(kept, blocks)
 
     def track_peak(self, example_inputs: Inputs) -> None:
         """Let costs hold the memory that a forward pass takes at its peak; it takes milliseconds for each strategy.
@@ -167,15 +167,20 @@ class ChannelPruner:
         """What the dense network computes: run when it is first asked for, which candidates may never do."""
         return Compensation(self._model, self.graph, self._inputs, self._settings.seed)
 
-    def prune(self, kept: Sequence[int]) -> nn.Module:
-        """Return the physically smaller network, repaired by least squares as the settings say for candidates."""
-        return self._prune(kept, self._settings.compensates)
+    def prune(self, kept: Sequence[int], passed: Mapping[str, Passed] | None = None) -> nn.Module:
+        """Return the physically smaller network, repaired by least squares as the settings say for candidates.
 
-    def finish(self, kept: Sequence[int]) -> nn.Module:
+        Args:
+            kept: units left in every group.
+            passed: what stands in the places of the residual blocks that are gone.
+        """
+        return self._prune(kept, passed or {}, self._settings.compensates)
+
+    def finish(self, kept: Sequence[int], passed: Mapping[str, Passed] | None = None) -> nn.Module:
         """Do as ``prune``, repaired as the settings say for networks that are fine-tuned or handed over."""
-        return self._prune(kept, self._settings.compensates_finally)
+        return self._prune(kept, passed or {}, self._settings.compensates_finally)
 
-    def _prune(self, kept: Sequence[int], compensate: bool) -> nn.Module:
+    def _prune(self, kept: Sequence[int], passed: Mapping[str, Passed], compensate: bool) -> nn.Module:
         units = self._units(kept)
         channels = kept_channels(self.graph.groups, units)
         solutions = self._reconstruction.solve(kept) if self._reconstruction is not None else {}
@@ -185,7 +190,8 @@ class ChannelPruner:
             if solution.shift is not None and self._reconstruction is not None:
                 outputs = channels.get((name, Side.OUT), slice(None))
                 self._reconstruction.shift_outputs(small, name, solution.shift[outputs])
-        if compensate and channels:
+        pass_on(small, passed)
+        if compensate and (channels or passed):
             self._compensation.repair(small, channels)
         return small
 
@@ -199,6 +205,16 @@ class ChannelPruner:
 
     def _units(self, kept: Sequence[int]) -> list[Tensor]:
         return list(map(first_units, self.ranks, kept))
+
+
+def trace_channels(model: nn.Module, example_inputs: Inputs, settings: EngineSettings) -> NetworkGraph:
+    """Return the groups of channels that can go, and have a choice.
+
+    Raises:
+        GraphError: the network cannot be traced, or has nothing to prune.
+    """
+    graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
+    return _without_single_choices(graph, settings.multiple)
 
 
 def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:

@@ -25,12 +25,18 @@ class Parts(NamedTuple):
     reads: tuple[LayerPart, ...] = ()
     writes: tuple[LayerPart, ...] = ()
     weight: int | None = None
+    block: int | None = None
 
 
-def parts_of_groups(groups: Sequence[ChannelGroup]) -> dict[str, Parts]:
-    """Return by module what the groups of channels, one a step, decide about."""
+def parts_of_groups(groups: Sequence[ChannelGroup], steps: Sequence[int] | None = None) -> dict[str, Parts]:
+    """Return by module what the groups of channels, one a step, decide about.
+
+    Args:
+        groups: the channel groups.
+        steps: their numbers; 0, 1, ... if not given.
+    """
     found: dict[str, Parts] = {}
-    for step, group in enumerate(groups):
+    for step, group in zip(range(len(groups)) if steps is None else steps, groups, strict=True):
         for member in group.members:
             before, part = found.get(member.module, Parts()), (LayerPart(step, _channels(member)),)
             reads = part if member.side is not Side.OUT else ()
@@ -75,7 +81,7 @@ def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
     kind = kind_of(module)
     widths = kind.widths(module) if kind is not None else {}
     both = widths.get(Side.BOTH, 0)
-    decided = parts.writes or parts.weight is not None
+    decided = parts.writes or parts.weight is not None or parts.block is not None
     return NetworkLayer(
         name="",
         type=type(module).__name__,
@@ -86,6 +92,7 @@ def _describe(module: nn.Module, parts: Parts, reason: str) -> NetworkLayer:
         reads=parts.reads,
         writes=parts.writes,
         weight=parts.weight,
+        block=parts.block,
         whole="" if decided else reason or (NO_CHOICE if is_product(module) else BETWEEN),
     )
 

@@ -1,10 +1,22 @@
-"""A step of the MDP from the layer that it is named after."""
+"""Steps of the MDP, from the layers that they are named after."""
 
 from torch import nn
 
 from envs.engine.network.calls import Call
 from envs.engine.network.kinds import kind_of
 from envs.engine.types import Layer
+
+COARSEST, FEWEST_CHOICES = 8, 8
+
+
+def channel_choices(units: int, round_to: int | None) -> tuple[int, ...]:
+    """Return the numbers of units that may stay: multiples of ``round_to``, and all."""
+    multiple = round_to
+    if multiple is None:
+        multiple = COARSEST
+        while multiple > 1 and units < multiple * FEWEST_CHOICES:
+            multiple //= 2
+    return (*range(multiple, units, multiple), units)
 
 
 def describe(name: str, module: nn.Module, call: Call, choices: tuple[int, ...], flops: float) -> Layer:

@@ -153,7 +153,10 @@ def fold_batch_norms(model: nn.Module, folds: Iterable[tuple[str, str]]) -> nn.M
         folds: names of (layer, batch norm) pairs.
     """
     folded = copy_structure(model)
+    there = {name for name, _ in folded.named_modules()}
     for layer_name, norm_name in folds:
+        if not {layer_name, norm_name} <= there:  # of a residual block that is gone
+            continue
         layer: Any = folded.get_submodule(layer_name)
         norm: Any = folded.get_submodule(norm_name)
         _set_submodule(folded, layer_name, _product_of(layer).fold(layer, norm))

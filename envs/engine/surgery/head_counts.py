@@ -98,4 +98,5 @@ def set_counts(model: nn.Module, counts: Mapping[str, int]) -> None:
 
 def counts_of(model: nn.Module) -> dict[str, int]:
     """Return the numbers in which a pruned network differs from the dense one, by module and attribute."""
-    return dict(getattr(model, RECORD, {}))
+    modules = {name for name, _ in model.named_modules()}  # those of a block that went after it are gone
+    return {path: value for path, value in getattr(model, RECORD, {}).items() if path.rpartition(".")[0] in modules}

@@ -24,6 +24,23 @@ PROBE_SECONDS, FOLD_SECONDS = 120.0, 20.0
 
 
 @dataclass(frozen=True)
+class ResidualBlock:
+    """A module that can go altogether.
+
+    Attributes:
+        name: of the module.
+        stream: shape of what it adds to, with the batch.
+        values: how many values it returns, see ``Passed``.
+        flops: multiply-accumulates in it for one sample, also those outside of layers.
+    """
+
+    name: str
+    stream: tuple[int, ...]
+    values: int
+    flops: float
+
+
+@dataclass(frozen=True)
 class NetworkGraph:
     """What pruning has to know about a network.
 
@@ -35,6 +52,7 @@ class NetworkGraph:
         flops: multiply-accumulates of the dense network for one sample, also those outside of layers.
         ignore: modules that were not to be pruned.
         from_nan_probing: whether the groups were found by experiment, not from torch-pruning's graph.
+        blocks: residual blocks that may go altogether, in the order of their calls, where these were looked for.
     """
 
     groups: tuple[ChannelGroup, ...]
@@ -44,6 +62,7 @@ class NetworkGraph:
     flops: float = 0.0
     ignore: tuple[str, ...] = ()
     from_nan_probing: bool = False
+    blocks: tuple[ResidualBlock, ...] = ()
 
 
 def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) -> NetworkGraph:

@@ -18,9 +18,9 @@ import amc
 from amc.store.results import read_trials
 from baselines.optuna_search import OptunaSearch
 from envs.constraint import TargetError
-from envs.engine.choices import UNITS
 from envs.engine.errors import GraphError
 from envs.engine.settings import EngineSettings
+from envs.engine.surgery.granularity import GRANULARITIES
 from envs.engine.surgery.masking import masks
 from envs.search import RecordTrials, run_episode
 
@@ -275,7 +275,7 @@ def test_networks_of_several_inputs_go_all_the_way(kind: str, batches: Batches, 
     assert torch.allclose(loaded(images, features), tuned.model(images, features), atol=1e-6)
 
 
-@pytest.mark.parametrize("granularity", UNITS)
+@pytest.mark.parametrize("granularity", ["channel", *GRANULARITIES])
 def test_every_granularity_goes_by_its_name(model: nn.Module, batches: Batches, granularity: str) -> None:
     result = amc.prune(
         model,

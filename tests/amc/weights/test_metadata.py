@@ -4,11 +4,20 @@ from typing import Any
 import pytest
 
 from amc.weights.metadata import KEY, Header, ModelSpec
+from envs.engine.surgery.passing_on import Passed
 
 HEADER = Header((1, 3, 32, 32), ModelSpec("resnet20", 10, 3, 0.5), mean=(125.3, 122.9, 113.8), std=(63.0, 62.1, 66.7))
 
 
-@pytest.mark.parametrize("header", [HEADER, Header((1, 4)), Header((1, 4), counts={"blocks.0.num_heads": 2})])
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER,
+        Header((1, 4)),
+        Header((1, 4), counts={"blocks.0.num_heads": 2}),
+        Header((1, 4), passed={"blocks.1": Passed(1.25, 2)}),
+    ],
+)
 def test_a_header_survives_the_file(header: Header) -> None:
     metadata = header.to_metadata()
     assert all(isinstance(value, str) for value in metadata.values())
@@ -27,6 +36,8 @@ def test_without_mean_there_is_no_normalisation() -> None:
         ({"counts": [2]}, r"counts is \[2\]"),
         ({"counts": {"heads": 0}}, "counts.heads is 0"),
         ({"counts": {"heads": True}}, "counts.heads is True"),
+        ({"passed": {"blocks.1": {"scale": float("inf")}}}, "passed.blocks.1.scale is inf|out of range"),
+        ({"passed": {"blocks.1": {"values": 1000}}}, "out of range"),
         ({"input_shape": None}, "input_shape is None"),
         ({"input_shape": [1, 0]}, "input_shape.1 is 0"),
         ({"input_shape": [1, 3.0]}, "input_shape.1 is 3.0"),

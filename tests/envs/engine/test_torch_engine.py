@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import flatten_outputs
-from envs.engine.pruners.channel_pruner import channel_choices
+from envs.engine.pruners.steps import channel_choices
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine

@@ -106,8 +106,12 @@ class Compensation:
             output.copy_(_get(small, path.end)(fitted) if path.end != layer else fitted)
 
         sums = Sums(add, lambda _, __: None)
-        summed = {layer: target.path.end for layer, target in self._targets.items() if target.path.summed}
-        reading = (_get(small, layer).register_forward_pre_hook(partial(read, layer)) for layer in self._targets)
+        modules = dict(small.named_modules())  # without those of blocks that are gone
+        targets = {
+            layer: target for layer, target in self._targets.items() if {layer, target.path.end} <= modules.keys()
+        }
+        summed = {layer: target.path.end for layer, target in targets.items() if target.path.summed}
+        reading = (modules[layer].register_forward_pre_hook(partial(read, layer)) for layer in targets)
         with torch.no_grad(), hooked(reading), hooked(watching(small, summed, sums.expect)), sums:
             forward(small, self._inputs)
 

@@ -62,5 +62,5 @@ def test_costs_hold_what_is_predicted() -> None:
 
 def test_masks_have_no_latency() -> None:
     settings = EngineSettings(granularity="element", adaptive_bn=0)
-    with pytest.raises(NotKnown, match="leaves layers their size"):
+    with pytest.raises(NotKnown, match="needs granularity=channel"):
         make_engine("resnet20", settings).predict_latency(ByWidth())

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import load
 from amc.weights.metadata import Header
-from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, UNITS, check_combination
+from envs.engine.choices import ANY_GRANULARITY, CHANNELS_ONLY, SMALLER, UNITS, check_combination
 from envs.engine.criteria.channels import CHANNEL_CRITERIA
 from envs.engine.criteria.weights import CRITERIA
 from envs.engine.scoring.top1 import metric_scorer
@@ -25,12 +25,13 @@ from envs.engine.torch_engine import PRUNERS, TorchEngine
 
 ALL_CRITERIA = (*ANY_GRANULARITY, *CHANNELS_ONLY)
 MASKED = tuple(GRANULARITIES)
+RANKED = ("channel", *MASKED)
 MEANINGFUL = [
     (granularity, criterion)
-    for granularity, criterion in product(UNITS, ALL_CRITERIA)
+    for granularity, criterion in product(RANKED, ALL_CRITERIA)
     if granularity == "channel" or criterion in ANY_GRANULARITY
 ]
-WITHOUT = [pair for pair in product(UNITS, ALL_CRITERIA) if pair not in MEANINGFUL]
+WITHOUT = list(product(("block", *MASKED), CHANNELS_ONLY))
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-2),
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=1e-2),
@@ -95,7 +96,7 @@ def train(model: nn.Module, data: tuple[Tensor, Tensor], optimizer: str, steps: 
 def test_every_name_is_in_every_table() -> None:
     assert tuple(CRITERIA) == ANY_GRANULARITY
     assert tuple(CHANNEL_CRITERIA) == CHANNELS_ONLY
-    assert set(UNITS) == {"channel", *GRANULARITIES} == set(PRUNERS)
+    assert set(UNITS) == {*SMALLER, *GRANULARITIES} == set(PRUNERS)
 
 
 @pytest.mark.parametrize(("granularity", "criterion"), MEANINGFUL)
