@@ -16,8 +16,7 @@ from amc.api.limits import DEFAULT_TARGET, check_max_drop, know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
 from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer, saying_what_it_got
-from amc.api.searching import Searched, search_lowest, search_within
-from amc.config.policies import make_policy
+from amc.api.searching import Searched, policy_of, search_lowest, search_within
 from amc.config.schema import AUTO, LatencyConfig
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
@@ -118,7 +117,7 @@ def prune(
     """
     model = bare(model)
     check_precision(model)
-    find_policy = partial(_make_policy, policy, seed)
+    find_policy = partial(policy_of, policy, seed)
     searcher = find_policy()
     chosen = _make_settings(settings, granularity, criterion, ignore, seed)
     wanted = limits_of(resource, target)
@@ -178,14 +177,6 @@ def prune(
             max_drop,
         )
         return replace(_result(engine, searched, dense, request, example), output=output)
-
-
-def _make_policy(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
-    if isinstance(policy, str):
-        return make_policy(policy, seed)
-    if isinstance(policy, type) or not callable(getattr(policy, "search", None)):
-        raise ValueError(f"policy={policy!r}: must be an object with a method search(env), or a name")
-    return policy
 
 
 def _make_settings(

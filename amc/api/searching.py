@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from amc.config.policies import make_policy
 from envs.costs.budget import ResourceBudget
 from envs.costs.max_drop import Floor, Renumbered, play_rounds
 from envs.pruning_env import PruningEnv
@@ -22,6 +23,23 @@ class Searched:
     problem: PruningEnv
     trials: list[Trial]
     best: Trial
+
+
+def policy_of(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
+    """Return who searches.
+
+    Args:
+        policy: a name, or an object that searches.
+        seed: of a policy that is named.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(policy, str):
+        return make_policy(policy, seed)
+    if isinstance(policy, type) or not callable(getattr(policy, "search", None)):
+        raise ValueError(f"policy={policy!r}: must be an object with a method search(env), or a name")
+    return policy
 
 
 def search_within(problem: PruningEnv, policy: SearchPolicy, episodes: int, sinks: Sequence[Sink]) -> Searched:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from benchmarks.cpu_clock import Clock
+from benchmarks import cpu_clock
+from benchmarks.cpu_clock import Clock, Pace
 from benchmarks.study_search import FINALISTS, search_and_choose
 from envs.constraint import uniform_strategy
 from envs.engine.analytic import AnalyticEngine
@@ -35,6 +36,16 @@ class Finishing(AnalyticEngine):
         return self.evaluate(network.strategy)._replace(divergence=self.divergence(network.strategy))
 
 
+class Steady(Pace):
+    """A machine that is always as fast."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None, 1.0)
+
+    def factor(self) -> float:
+        return 1.0
+
+
 def make_stage(divergence: Any) -> Any:  # noqa: ANN401  what a search takes of a stage
     engine = Finishing()
     vars(engine).update(divergence=divergence, finished=[])
@@ -45,7 +56,7 @@ def make_stage(divergence: Any) -> Any:  # noqa: ANN401  what a search takes of 
 def test_what_is_nearest_once_repaired_is_chosen_and_uniform_ratios_take_part(better: str) -> None:
     uniform = uniform_strategy(PruningEnv(AnalyticEngine()).budget)
     stage = make_stage(lambda strategy: float((strategy == uniform) == (better == "found")))
-    found = search_and_choose(stage, "reconstruction", Clock(1000), 0)
+    found = search_and_choose(stage, "reconstruction", Clock(1000, Steady()), 0)
     assert len(stage.engine.finished) == len(set(stage.engine.finished)) == found.finalists == FINALISTS
     assert uniform in stage.engine.finished
     assert (found.strategy == uniform) == (better == "uniform")
@@ -55,6 +66,29 @@ def test_what_is_nearest_once_repaired_is_chosen_and_uniform_ratios_take_part(be
 
 def test_with_no_time_left_the_best_of_the_search_is_taken() -> None:
     stage = make_stage(lambda _: 0.0)
-    found = search_and_choose(stage, "reconstruction", Clock(0), 0)
+    found = search_and_choose(stage, "reconstruction", Clock(0, Steady()), 0)
     assert (found.episodes, found.finalists) == (1, 1)
     assert [found.strategy] == stage.engine.finished != [uniform_strategy(stage.problem.budget)]
+
+
+def test_seconds_of_a_slow_machine_count_less_and_measuring_it_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, pace = [0.0], [1.0]
+
+    def pass_by(seconds: float) -> None:
+        now[0] += seconds * pace[0]
+
+    monkeypatch.setattr(cpu_clock, "cpu_seconds", lambda: now[0])
+    clock = Clock(10, Pace(lambda: pass_by(0.1)))
+    pass_by(3)
+    assert clock.spent == pytest.approx(3)
+    pace[0] = 2.0
+    pass_by(0)
+    clock.spent  # noqa: B018  sees that the machine is slower now
+    for _ in range(4):
+        pass_by(1)
+        assert clock.spent + clock.left() == pytest.approx(10)
+    # Halfway between two looks the machine is taken for something between both.
+    assert clock.spent == pytest.approx(3 + 4, abs=0.6)
+    assert Pace(lambda: pass_by(0.1), 0.1).ratio(lambda: pass_by(0.5), 3) == pytest.approx(0.5)
