@@ -130,4 +130,6 @@ def _connect(address: str, cores: int) -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        # By itself Ray has actors compute at a lower priority than all else on the machine, its own services included.
+        _system_config={"worker_niceness": 0},
     )
