@@ -1,13 +1,13 @@
-"""A language model pruned to half of its FLOPs: a search against equal ratios, by perplexity, with fine-tuning.
+"""A language model pruned to half of its FLOPs: searches against equal ratios, by perplexity, with fine-tuning.
 
     pip install transformers
     python benchmarks/language_model.py --output outputs/language_model --seeds 0 1 2
 
 A small ``LlamaForCausalLM`` (grouped queries, rotary positions, gated layers) is trained here on the sources of
 Python's own standard library, byte by byte. Whole groups of queries with their key and value, and channels of the gated
-layers go. Calibration needs no labels; candidates are scored by their loss on held-out text, given as ``score`` to
-:func:`amc.prune`. Fine-tuning takes the same steps for all ways. ``--output`` keeps what is finished: the same command
-goes on.
+layers go; with ``blocks`` also whole blocks. Calibration needs no labels; candidates are scored by their loss on
+held-out text, given as ``score`` to :func:`amc.prune`. Fine-tuning takes the same steps for all ways. ``--output``
+keeps what is finished: the same command goes on.
 """
 
 import argparse
@@ -28,12 +28,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import amc
 from envs.engine.settings import EngineSettings
+from envs.engine.tracing.preflight import count_flops
 
 WORDS, BATCH, TARGET = 96, 16, 0.5
 STEPS, RATE, WARM_UP = 700, 3e-3, 50
 TUNING_STEPS, TUNING_RATE = 100, 1e-3
 CALIBRATION, SEARCH, TEST = 64, 64, 256
 EPISODES = 60
+WAYS = ["uniform", "amc", "amc blocks"]
 
 
 def text() -> dict[str, Tensor]:
@@ -110,10 +112,16 @@ def dense(folder: Path, words: Tensor) -> nn.Module:
     return trained
 
 
-def prune(model: nn.Module, parts: dict[str, Tensor], policy: str, seed: int) -> Any:  # noqa: ANN401  a PruneResult
-    """Prune to the target."""
+def calibration(parts: dict[str, Tensor], seed: int) -> Tensor:
+    """Draw the text that layers are repaired on."""
     generator = torch.Generator().manual_seed(seed)
-    words = parts["train"][torch.randint(len(parts["train"]), (CALIBRATION,), generator=generator)]
+    return parts["train"][torch.randint(len(parts["train"]), (CALIBRATION,), generator=generator)]
+
+
+def prune(model: nn.Module, parts: dict[str, Tensor], way: str, seed: int) -> Any:  # noqa: ANN401  a PruneResult
+    """Prune to the target by a policy of ours."""
+    policy, _, blocks = way.partition(" ")
+    words = calibration(parts, seed)
     return amc.prune(
         model,
         {"input_ids": words[:1]},
@@ -124,30 +132,25 @@ def prune(model: nn.Module, parts: dict[str, Tensor], policy: str, seed: int) ->
         episodes=EPISODES if policy != "uniform" else 1,
         seed=seed,
         progress=False,
-        settings=EngineSettings(repair="finalists", seed=seed),
+        settings=EngineSettings("channel_block" if blocks else "channel", repair="finalists", seed=seed),
     )
 
 
-def cell(model: nn.Module, parts: dict[str, Tensor], policy: str, seed: int, folder: Path) -> dict[str, Any]:
+def cell(model: nn.Module, parts: dict[str, Tensor], way: str, seed: int, folder: Path) -> dict[str, Any]:
     """Prune, fine-tune, save and load, and return the row."""
-    started = time.perf_counter()
-    result = prune(model, parts, policy, seed)
-    seconds = time.perf_counter() - started
-    test = parts["test"][:TEST]
-    before = perplexity(result.model, test)
-    tuned = train(result.model, parts["train"], TUNING_STEPS, TUNING_RATE, seed)
-    saved = folder / f"{policy}-{seed}"
-    result.save(saved)
-    again = perplexity(amc.load(saved, model=network()), test)
-    return {
-        "policy": policy,
-        "seed": seed,
-        "seconds": seconds,
-        "flops": result.found.cost.flops / result.dense.cost.flops,
-        "before": before,
-        "loaded": again,
+    started, test = time.perf_counter(), parts["test"][:TEST]
+    row: dict[str, Any] = {"policy": way, "seed": seed}
+    result = prune(model, parts, way, seed)
+    row["seconds"] = time.perf_counter() - started
+    saved = result.save(folder / f"{way.replace(' ', '-')}-{seed}")
+    row |= {"loaded": perplexity(amc.load(saved, model=network()), test), "strategy": result.strategy}
+    small = result.model
+    one = {"input_ids": test[:1]}
+    tuned = train(small, parts["train"], TUNING_STEPS, TUNING_RATE, seed)
+    return row | {
+        "flops": count_flops(small, one) / count_flops(model, one),
+        "before": perplexity(small, test),
         "test": perplexity(tuned, test),
-        "strategy": result.strategy,
     }
 
 
@@ -156,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--policies", nargs="+", default=["uniform", "amc"])
+    parser.add_argument("--ways", nargs="+", default=WAYS)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
@@ -165,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = dense(args.output, parts["train"])
     found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     finished = {(row["policy"], row["seed"]) for row in found}
-    for policy, seed in ((policy, seed) for seed in args.seeds for policy in args.policies):
+    for policy, seed in ((policy, seed) for seed in args.seeds for policy in args.ways):
         if (policy, seed) not in finished:
             found.append(cell(model, parts, policy, seed, args.output))
             with file.open("a") as rows_file:

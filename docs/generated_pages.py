@@ -26,6 +26,7 @@ AS_THEY_ARE = {
     "benchmarks/finetuning.md": "results/finetuning.md",
     "benchmarks/growth.png": "results/growth.png",
     "benchmarks/landscapes.md": "results/landscapes.md",
+    "benchmarks/language_model.md": "results/language_model.md",
     "benchmarks/latency.md": "results/latency.md",
     "benchmarks/reliability.md": "results/reliability.md",
     "benchmarks/repair.md": "results/repair.md",
