@@ -16,6 +16,8 @@ ALLOWED |= {"amc/config/checkpoint_paths.py"}
 ALLOWED |= {"amc/tracking/tensorboard_tracker.py", "amc/tracking/worker.py"}
 # They only read what the system says of memory and of the processor.
 ALLOWED |= {"amc/measurement/memory.py", "amc/measurement/on_device.py"}
+# It only looks at lock files and at what is mounted.
+ALLOWED |= {"amc/store/lock.py"}
 # Figures are drawn to memory.
 ALLOWED |= {"amc/report/figure_style.py"}
 # Exporters and runtimes take files: those are in temporary folders, and what is kept goes through ``durable_files``.

@@ -11,6 +11,7 @@ from amc.cli.help import choices
 from amc.config.composing import composed_search
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
+from amc.store.durable_files import write_file
 from envs.engine.plugins import find
 
 Answers = Mapping[str, str]
@@ -65,7 +66,9 @@ def write(answers: Answers) -> tuple[Path, str]:
     groups = {group: answers.get(group, "custom").partition(",")[0] for group in CHOSEN}
     defaults = "".join(f"  - override /{group}: {name}\n" for group, name in groups.items())
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"# @package _global_\n# {command}\ndefaults:\n{defaults}{OmegaConf.to_yaml(keys, sort_keys=True)}")
+    write_file(
+        file, f"# @package _global_\n# {command}\ndefaults:\n{defaults}{OmegaConf.to_yaml(keys, sort_keys=True)}"
+    )
     return file, command
 
 

@@ -28,7 +28,7 @@ def test_every_key_is_there_with_its_meaning_values_and_default() -> None:
     assert "[whole number; 1 to 1000000] (150)" in said["episodes"]
     assert "mirror half of the images" in said["train.flip"]
     assert "one of" not in said["granularity"]
-    assert "channel, element, vector, kernel, n_m" in said["granularity"]
+    assert "channel, block, channel_block, element, vector, kernel, n_m" in said["granularity"]
     assert said["policy.warm_up"].endswith("(0.05)")
 
 

@@ -87,13 +87,12 @@ def test_what_was_pruned_twice_comes_back(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_the_network_does_not_have_are_refused(
-    tmp_path: Path, counts: dict[str, int], reason: str
+    tmp_path: Path, counts: dict[str, int], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         set_counts(network(), counts)
-    model = network()
-    model._amc_counts = counts  # type: ignore[assignment]  # what a forged file would hold
-    (tmp_path / WEIGHTS_FILE).write_bytes(weights_bytes(model, Header((1, 10, 16))))
+    monkeypatch.setattr("amc.weights.export.counts_of", lambda _: counts)  # what a forged file would hold
+    (tmp_path / WEIGHTS_FILE).write_bytes(weights_bytes(network(), Header((1, 10, 16))))
     with pytest.raises(LoadError, match=reason):
         amc.load(tmp_path, model=network())
 
