@@ -65,10 +65,8 @@ def write(answers: Answers) -> tuple[Path, str]:
         OmegaConf.update(keys, key, attrgetter(key)(cfg))
     groups = {group: answers.get(group, "custom").partition(",")[0] for group in CHOSEN}
     defaults = "".join(f"  - override /{group}: {name}\n" for group, name in groups.items())
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_file(
-        file, f"# @package _global_\n# {command}\ndefaults:\n{defaults}{OmegaConf.to_yaml(keys, sort_keys=True)}"
-    )
+    head = f"# @package _global_\n# {command}\ndefaults:\n{defaults}"
+    write_file(file, head + OmegaConf.to_yaml(keys, sort_keys=True))
     return file, command
 
 
