@@ -1,8 +1,10 @@
 """Hooks on modules that are there for one block of code, and gone behind it whatever happens inside."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 
@@ -21,3 +23,28 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
     finally:
         for handle in registered:
             handle.remove()
+
+
+def around(
+    model: nn.Module,
+    names: Sequence[str],
+    before: Callable[[str, tuple[Any, ...], dict[str, Any]], None],
+    after: Callable[[str, Any], None],
+) -> Iterator[RemovableHandle]:
+    """Have the calls of some modules be heard of.
+
+    Args:
+        model: that they are in.
+        names: of the modules.
+        before: told a module's name, arguments and arguments by name.
+        after: told its name, and what it returned.
+
+    Returns:
+        Handles of hooks, see ``hooked``.
+    """
+    for name in names:
+        module = model.get_submodule(name)
+        yield module.register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: before(name, args, kwargs), with_kwargs=True
+        )
+        yield module.register_forward_hook(lambda _, __, output, name=name: after(name, output))

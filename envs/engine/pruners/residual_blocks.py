@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.hooks import RemovableHandle
 
 from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, batch_size, flatten_outputs, forward
-from envs.engine.network.hooks import hooked
+from envs.engine.network.hooks import around, hooked
 from envs.engine.network.modules import is_product
 from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.passing_on import Passed, pass_on, stream_of
@@ -101,15 +100,7 @@ def _record(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str,
                 found is not None and found.shape == call.stream.shape and not torch.equal(found, call.stream)
             )
 
-    def handles() -> Iterator[RemovableHandle]:
-        for name in names:
-            module = model.get_submodule(name)
-            yield module.register_forward_pre_hook(
-                lambda _, args, kwargs, name=name: before(name, args, kwargs), with_kwargs=True
-            )
-            yield module.register_forward_hook(lambda _, __, output, name=name: after(name, output))
-
-    with hooked(handles()), torch.no_grad():
+    with hooked(around(model, names, before, after)), torch.no_grad():
         forward(model, inputs)
     return {name: call for name, call in calls.items() if counts[name] == 1 and call.changes}
 

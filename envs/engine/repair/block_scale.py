@@ -1,15 +1,14 @@
 """Repair of the scale where a residual block goes: what it read, times the number that comes nearest to its output."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from envs.engine.network.batches import split, take
 from envs.engine.network.calls import Inputs, forward
-from envs.engine.network.hooks import hooked
+from envs.engine.network.hooks import around, hooked
 from envs.engine.repair.calibration import BATCH_SIZE
 from envs.engine.surgery.passing_on import stream_of
 
@@ -52,15 +51,7 @@ def fit_scales(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[s
             [(a * b).sum() for a, b in ((stream, stream), (stream, total), (total, total))]
         ).cpu()
 
-    def handles() -> Iterator[RemovableHandle]:
-        for name in names:
-            block = model.get_submodule(name)
-            yield block.register_forward_pre_hook(
-                lambda _, args, kwargs, name=name: before(name, args, kwargs), with_kwargs=True
-            )
-            yield block.register_forward_hook(lambda _, __, output, name=name: after(name, output))
-
-    with hooked(handles()), torch.no_grad():
+    with hooked(around(model, names, before, after)), torch.no_grad():
         for batch in split(take(inputs, slice(SAMPLES)), BATCH_SIZE):
             forward(model, batch)
     return {name: _fit(*sums.tolist()) for name, sums in products.items()}
