@@ -113,7 +113,7 @@ class RayCrew:
             with suppress(RayError):
                 ray.kill(self._actors[worker])
             self._start(worker)
-            return Answer(worker, lost=" ".join(str(lost).split())[:300])
+            return Answer(worker, lost=str(lost).strip().splitlines()[-1][:300])  # what it came of
         return Answer(worker, evaluation, error)
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +25,7 @@ from envs.workers.crew import Crew
 from envs.workers.engine import WorkersEngine
 from envs.workers.local import LocalCrew
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("seen_by_workers")]
 N = 2
 EPISODES = 12
 KILLS = 30
@@ -35,6 +36,12 @@ POLICIES: list[Callable[[int | None], SearchPolicy]] = [
     lambda ahead: Reconstruction(1, at_once=ahead),
     lambda ahead: AMC(seed=1, at_once=ahead),
 ]
+
+
+@pytest.fixture
+def seen_by_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let actors import what this module imports: of the driver's path Ray hands on the first folder only."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
 def make_crew(kind: str, engine: PruningEngine, size: int) -> Crew:
