@@ -38,7 +38,7 @@ class Pace:
     def _seconds(self, times: int) -> float:
         return median(seconds_of(self._yardstick) for _ in range(times))
 
-    def ratio(self, work: Callable[[], None], times: int) -> float:
+    def reference_seconds(self, work: Callable[[], None], times: int) -> float:
         """Return the reference machine's seconds of some work, which takes turns with the yardstick."""
         work()  # makes caches
         turns = [(seconds_of(self._yardstick), seconds_of(work)) for _ in range(times)]

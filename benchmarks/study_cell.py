@@ -96,7 +96,7 @@ def make_cell(keys: Sequence[str], reference: float | None = None) -> Cell:
 def seconds_a_step(tuner: FineTuner, network: nn.Module, pace: Pace) -> float:
     """Train a copy for a few steps and return how long one takes on the reference machine."""
     fitting = tuner.fitting(copy.deepcopy(network), tuner.recipe_of(10**6))
-    return pace.ratio(lambda: fitting.advance(fitting.done + 1), TIMED)
+    return pace.reference_seconds(lambda: fitting.advance(fitting.done + 1), TIMED)
 
 
 def searched(policy: str) -> "Method":

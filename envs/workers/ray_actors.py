@@ -113,8 +113,13 @@ class RayCrew:
             with suppress(RayError):
                 ray.kill(self._actors[worker])
             self._start(worker)
-            return Answer(worker, lost=str(lost).strip().splitlines()[-1][:300])  # what it came of
+            return Answer(worker, lost=_last_line(lost)[:300])
         return Answer(worker, evaluation, error)
+
+
+def _last_line(error: RayError) -> str:
+    """Return what an error came of: Ray puts the trace before it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _connect(address: str, cores: int) -> None:

@@ -91,4 +91,4 @@ def test_seconds_of_a_slow_machine_count_less_and_measuring_it_none(
         assert clock.spent + clock.left() == pytest.approx(10)
     # Halfway between two looks the machine is taken for something between both.
     assert clock.spent == pytest.approx(3 + 4, abs=0.6)
-    assert Pace(lambda: pass_by(0.1), 0.1).ratio(lambda: pass_by(0.5), 3) == pytest.approx(0.5)
+    assert Pace(lambda: pass_by(0.1), 0.1).reference_seconds(lambda: pass_by(0.5), 3) == pytest.approx(0.5)

@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from envs.engine.network.calls import Inputs, batch_size, forward
 from envs.engine.network.channels import ChannelGroup, GroupMember, Side
 from envs.engine.network.hooks import hooked
 from envs.engine.network.kinds import UNPRUNABLE, kind_of
 from envs.engine.network.modules import is_product
+from envs.engine.tracing.preflight import counting_flops
 from envs.engine.types import LayerPart, NetworkLayer
 
 BETWEEN = "multiplies what layers give it, and has no weights of its own"
@@ -118,7 +116,7 @@ def own_flops(model: nn.Module, inputs: Inputs) -> tuple[dict[str, float], dict[
     handles = (
         module.register_forward_pre_hook(lambda _, __, name=name: note(name)) for name, module in model.named_modules()
     )
-    with hooked(handles), FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with hooked(handles), counting_flops() as counter:
         forward(model, inputs)
     root, samples = type(model).__name__, 2 * batch_size(inputs)
     counted = {name: sum(each.values()) / samples for name, each in counter.get_flop_counts().items()}

@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, batch_size, flatten_outputs, forward
@@ -23,7 +21,7 @@ from envs.engine.network.modules import is_product
 from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.passing_on import Passed, pass_on, stream_of
 from envs.engine.tracing.graph import ResidualBlock
-from envs.engine.tracing.preflight import is_inside
+from envs.engine.tracing.preflight import counting_flops, is_inside
 
 
 def find_blocks(
@@ -148,8 +146,7 @@ def _zeroed(*modules: nn.Module) -> Iterator[None]:
 
 def _flops_inside(model: nn.Module, inputs: Inputs) -> dict[str, float]:
     """Return the multiply-accumulates inside of modules for one sample, by name."""
-    # Written out: torch's fused attention is not counted, see ``count_flops``.
-    with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with counting_flops() as counter:
         forward(model, inputs)
     root, samples = type(model).__name__, 2 * batch_size(inputs)
     counts = counter.get_flop_counts()

@@ -1,6 +1,7 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -92,11 +93,18 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     return calls
 
 
-def count_flops(model: nn.Module, inputs: Inputs) -> float:
-    """Return all multiply-accumulates of one sample, functional ones too."""
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Count what is multiplied inside the block, functional operations too; a multiply-accumulate counts two."""
     # Without gradients torch fuses whole transformer layers into one operation that is not counted, and before torch
     # 2.15 attention's fused kernel for the CPU is not counted either: written out, it is two products of matrices.
     with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        yield counter
+
+
+def count_flops(model: nn.Module, inputs: Inputs) -> float:
+    """Return all multiply-accumulates of one sample, functional ones too."""
+    with counting_flops() as counter:
         forward(model, inputs)
     return counter.get_total_flops() / 2 / batch_size(inputs)
 
