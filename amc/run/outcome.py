@@ -1,6 +1,5 @@
 """What a run came to: its last search, the fine-tuned candidates, the winner and its reference."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -13,11 +12,6 @@ from amc.training.choice import Finalists, tune_best, winner
 from amc.training.finetune import FineTuner, Tuned
 from baselines.uniform import uniform_trial
 from envs.search import Trial
-
-log = logging.getLogger(__name__)
-
-MADE_WORSE = 0.01
-"""How much of the metric fine-tuning may cost without a word."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +71,7 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
     ratios = uniform_trial(first.problem).strategy
     uniform = tuner.tune(first.engine, ratios, "fine-tune uniform", times=last.number, once=True)
     finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
-    best = sound_winner(finalists)
-    warn_if_worse(best)
-    return Outcome(first, last, trials, finalists.trials, uniform, best)
-
-
-def warn_if_worse(tuned: Tuned) -> None:
-    """Say so where fine-tuning has cost accuracy: one's own network may have been trained with other settings."""
-    before, after = tuned.before.metric, tuned.after.metric
-    if after < before - MADE_WORSE:
-        log.warning(
-            "fine-tuning made the network worse, %.1f%% on the search split instead of %.1f%%: lower train.lr or "
-            "finetune.lr_factor, fine-tune for longer, or not at all (finetune.epochs=0)",
-            100 * after,
-            100 * before,
-        )
+    return Outcome(first, last, trials, finalists.trials, uniform, sound_winner(finalists))
 
 
 def sound_winner(finalists: Iterable[Tuned], title: str = "") -> Tuned:

@@ -1,9 +1,11 @@
 """Fine-tuning of pruned networks, all alike: by one recipe, from one seed, with the dense network as teacher."""
 
+import copy
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isfinite
 
 from torch import nn
 
@@ -18,6 +20,11 @@ from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, Strategy
 
+log = logging.getLogger(__name__)
+
+MUCH_WORSE = 0.01
+"""What fine-tuning may cost of the metric, before it is undone, without a warning."""
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -27,7 +34,7 @@ class Tuned:
         strategy: what was pruned.
         model: the network, in eval mode.
         before: how good it was before fine-tuning, on the search split.
-        after: how good it is, on the search split.
+        after: how good it is, on the search split; as before where fine-tuning made it worse and was undone.
     """
 
     strategy: Strategy
@@ -106,7 +113,7 @@ class FineTuner:
         return self.score(model)
 
     def tune(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1, *, once: bool = False) -> Tuned:
-        """Prune and fine-tune.
+        """Prune and fine-tune; where that makes the network worse on the search split, it is undone.
 
         Args:
             engine: prunes.
@@ -118,7 +125,7 @@ class FineTuner:
         recipe = finetuning_recipe(self.training, self.settings, times)
         # As training lays it out, so that it scores the same to the last bit before no step, and from the cache.
         model = self.data.place(engine.finish(strategy))
-        before = self.score(model)
+        before, untuned = self.score(model), copy.deepcopy(model.state_dict())
 
         def train() -> None:
             with TrainingProgress(title) as progress:
@@ -128,7 +135,12 @@ class FineTuner:
             self.cache.fill(model, self._key(model, recipe), title, train)
         else:
             train()
-        return Tuned(strategy, model, before, self.score(model))
+        after = self.score(model)
+        if isfinite(after.loss) and after.metric < before.metric:  # one that diverged is refused where it would win
+            _say_worse(title, before.metric, after.metric)
+            model.load_state_dict(untuned)
+            after = before
+        return Tuned(strategy, model, before, after)
 
     def _key(self, pruned: nn.Module, recipe: Recipe) -> str:
         """Return a digest of all that a fine-tuned network depends on; ``pruned`` is what it begins as."""
@@ -136,3 +148,15 @@ class FineTuner:
         taught = (digest_of(self.teacher), settings.distill, settings.temperature) if settings.distill else None
         training = cache_key(pruned, data.splits, recipe, self.seed, data.device)
         return hashlib.sha256(json.dumps([training, taught]).encode()).hexdigest()
+
+
+def _say_worse(title: str, before: float, after: float) -> None:
+    """Say that fine-tuning is undone: one's own network may have been trained with other settings."""
+    log.log(
+        logging.WARNING if after < before - MUCH_WORSE else logging.INFO,
+        "%s: undone, as it made the network worse, %.1f%% on the search split instead of %.1f%%; lower train.lr or "
+        "finetune.lr_factor, fine-tune for longer, or not at all (finetune.epochs=0)",
+        title,
+        100 * after,
+        100 * before,
+    )

@@ -191,3 +191,19 @@ def test_a_network_that_diverged_is_behind_all_others() -> None:
     tuned = [Tuned((0.5,), nn.Identity(), score, score) for score in scores]
     assert winner(tuned) is tuned[2]
     assert sorted(scores, key=quality_of) == scores
+
+
+@pytest.mark.parametrize(("wrong", "undone"), [(False, False), (True, True)])
+def test_fine_tuning_that_makes_the_network_worse_is_undone_and_said(
+    wrong: bool, undone: bool, problem: PruningEnv, tuner: FineTuner, data: DeviceData, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = data.splits.train
+    splits = replace(data.splits, train=Split(train.images, 1 - train.labels)) if wrong else data.splits
+    tuner = replace(tuner, data=DeviceData(splits, CPU), settings=replace(tuner.settings, distill=0.0))
+    engine, strategy = engine_of(problem), uniform_trial(problem).strategy
+    for again in range(2):  # from the cache as well
+        tuned = tuner.tune(engine, strategy, "fine-tune uniform", once=True)
+        assert (digest_of(tuned.model) == digest_of(engine.finish(strategy))) == undone
+        assert tuned.after == data.scorer(data.splits.search)(tuned.model)
+        assert (tuned.after == tuned.before) == undone
+        assert caplog.text.count("fine-tune uniform: undone") == undone * (again + 1)
