@@ -37,8 +37,10 @@ from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, best_trial
 
 KEYS = ("model=mobilenet", "data=fashion_mnist", "data.calibration=3000", "train.epochs=3")
-SHORT = {"strategies": 1, "rounds": 2, "seeds": 1, "episodes": 15, "ranked": 30}
+SHORT = {"strategies": 1, "rounds": 1, "seeds": 1, "episodes": 5, "ranked": 20, "sizes": (100,), "ranked_at": (0.5,)}
 TARGETS = (0.5, 0.2)
+SIZES = (50, 100, 200)
+"""Images a batch that a forward pass is timed with."""
 THEIR_PARTS = ("least squares by SVD", "masked scoring")
 ON_CORESET = "scoring on the coreset"
 MIN_KEEP = 0.1
@@ -100,7 +102,7 @@ def compiled_pass(model: nn.Module, images: Tensor, batch_size: int) -> Callable
 
 
 def floors(
-    engine: TorchEngine, stages: Stages, strategy: Strategy, images: Tensor, rounds: int
+    engine: TorchEngine, stages: Stages, strategy: Strategy, images: Tensor, rounds: int, sizes: Sequence[int]
 ) -> tuple[float, dict[str, float]]:
     """Return the seconds of an episode, and those that its images take through the same network in several ways."""
     folded = engine.pruner.for_inference(engine.pruner.prune(engine.kept(strategy)))
@@ -108,7 +110,7 @@ def floors(
     ways: dict[str, Callable[[], None]] = {
         f"eager {precision}, batches of {size}": partial(forward_pass, folded, images, size, precision)
         for precision in ("fp32", "bf16")
-        for size in (50, 100, 200)
+        for size in sizes
     }
     ways["compiled bf16, batches of 100"] = compiled_pass(folded, images, 100)
     clocks = {name: Clock([], []) for name in ways}
@@ -162,12 +164,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ranked", type=int, default=100, help="strategies that a coreset ranks")
     parser.add_argument("--unseen", action="store_true", help="compare rankings on the test split, too")
     parser.add_argument("--error", type=float, help="scoring.error")
-    parser.add_argument("--short", action="store_true", help="as little of all as tells something; trains an epoch")
+    parser.add_argument(
+        "--short", action="store_true", help="as little of all as tells something, half an epoch included"
+    )
     parser.add_argument("keys", nargs="*", help="keys of amc.search, such as cache_dir=... or data.search=1000")
+    parser.set_defaults(sizes=SIZES, ranked_at=TARGETS)
     args = parser.parse_args(arguments)
     if args.short:
         vars(args).update(SHORT)
-    setting = make_setting(*KEYS, *(["train.epochs=1"] if args.short else []), *args.keys)
+    setting = make_setting(*KEYS, *(["train.epochs=0.5"] if args.short else []), *args.keys)
     torch.set_num_threads(1)
     scorer = Top1Scorer(setting.search, setting.labels)
     engine = TorchEngine(setting.model, setting.calibration[:1], setting.calibration, scorer, EngineSettings())
@@ -191,12 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             clocked(clocks[ON_CORESET], on_coreset)
         rows[target] = {name: clock.median() for name, clock in (clocks | stages.clocks).items()}
     strategy = random_strategies(engine, 0.5, 1)[0]
-    episode, floor = floors(engine, stages, strategy, setting.search, args.rounds)
+    episode, floor = floors(engine, stages, strategy, setting.search, args.rounds, args.sizes)
     search = searches(setting, engine, 0.5, coresets[0.5].score, args.seeds, args.episodes)
     test = setting.unseen() if args.unseen else None
     ranked = {
-        target: agreement(engine, random_strategies(engine, target, args.ranked), chosen.score, scorer, test)
-        for target, chosen in coresets.items()
+        target: agreement(engine, random_strategies(engine, target, args.ranked), coresets[target].score, scorer, test)
+        for target in args.ranked_at
     }
 
     table = Table("CPU seconds", *(f"target {target}" for target in rows))
