@@ -9,11 +9,11 @@ from envs.engine.criteria.channels import CHANNEL_CRITERIA
 from envs.engine.criteria.gradients import WeightValues
 from envs.engine.criteria.weights import Criterion, criterion_of, reading_rows
 from envs.engine.network.channels import ChannelGroup, Side
+from envs.engine.network.isolation import copy_structure
 from envs.engine.network.modules import weight_of
 from envs.engine.network.samples import Samples
 from envs.engine.network.weight_matrix import as_matrix
 from envs.engine.settings import EngineSettings
-from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import unmasked
 

@@ -4,7 +4,7 @@ from envs.engine.network.batches import SampleIndex, concatenate, count_samples,
 from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, map_tensors, record_calls
 from envs.engine.network.channels import ChannelDim, ChannelGroup, ChannelTies, Count, GroupMember, Side, first_units
 from envs.engine.network.hooks import hooked
-from envs.engine.network.isolation import copy_network, random_state_kept
+from envs.engine.network.isolation import copy_network, copy_structure, random_state_kept
 from envs.engine.network.kinds import LAYER_KINDS, UNPRUNABLE, LayerKind, Product, kind_of
 from envs.engine.network.modules import (
     BatchNorm,
@@ -50,6 +50,7 @@ __all__ = [
     "computes_weights",
     "concatenate",
     "copy_network",
+    "copy_structure",
     "count_samples",
     "device_of",
     "first_units",

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, batch_size, flatten_outputs, forward
 from envs.engine.network.hooks import around, hooked
+from envs.engine.network.isolation import copy_structure
 from envs.engine.network.modules import is_product
-from envs.engine.surgery.compaction import copy_structure
 from envs.engine.surgery.passing_on import Passed, pass_on, stream_of
 from envs.engine.tracing.graph import ResidualBlock
 from envs.engine.tracing.preflight import counting_flops, is_inside

@@ -5,15 +5,14 @@ on two cores MobileNet-V1 at half its FLOPs, 32x32, in bfloat16, is 1.07 times a
 (``benchmarks/threads.py``). Every batch gives what it gives on one thread, so results do not depend on the cores.
 """
 
-import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 import torch
 from torch import nn
 
+from envs.engine.network.isolation import copy_structure
 from envs.engine.threads import torch_threads
 
 
@@ -48,7 +47,7 @@ def run_batches(
     if threads <= 1:
         serve(model)
         return
-    networks = [model, *(_shallow_copy(model) for _ in range(threads - 1))]
+    networks = [model, *(copy_structure(model) for _ in range(threads - 1))]
     # Threads started in the block use one core: torch hands its setting on to them.
     with torch_threads(1), ThreadPoolExecutor(threads) as pool:
         try:
@@ -57,8 +56,3 @@ def run_batches(
         except BaseException:
             waiting.clear()
             raise
-
-
-def _shallow_copy(model: nn.Module) -> nn.Module:
-    """Copy the modules, not the tensors in them."""
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())})

@@ -3,7 +3,6 @@
 from envs.engine.surgery.compaction import (
     compact,
     compact_groups,
-    copy_structure,
     fold_batch_norms,
     kept_channels,
     mask_inputs,
@@ -23,7 +22,6 @@ __all__ = [
     "candidate_counts",
     "compact",
     "compact_groups",
-    "copy_structure",
     "counts_of",
     "fold_batch_norms",
     "kept_channels",

@@ -1,6 +1,5 @@
 """From a network and the channels to keep to a physically smaller network."""
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,17 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
+from envs.engine.network.isolation import copy_structure
 from envs.engine.network.kinds import Product, kind_of
 from envs.engine.network.modules import weight_of
 from envs.engine.surgery.full_width import dims_of_full_width, keep_widths
 from envs.engine.surgery.head_counts import kept_counts, set_counts
-
-
-def copy_structure(model: nn.Module) -> nn.Module:
-    """Copy a network's modules but share its tensors: cheap, and safe as long as tensors are replaced, not changed."""
-    shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
-    shared.update({id(buffer): buffer for buffer in model.buffers()})
-    return copy.deepcopy(model, shared)
 
 
 def kept_channels(groups: Sequence[ChannelGroup], kept: Sequence[Tensor]) -> dict[ChannelDim, Tensor]:

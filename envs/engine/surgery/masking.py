@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.engine.network.isolation import copy_structure
 from envs.engine.network.modules import weight_of
-from envs.engine.surgery.compaction import copy_structure
 
 MASK = "weight_mask"
 
