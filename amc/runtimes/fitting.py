@@ -5,7 +5,6 @@ from math import gcd
 from statistics import median
 
 import numpy as np
-from scipy.optimize import lsq_linear
 
 from amc.runtimes.table import LatencyTable, LayerRow, block_of
 from envs.engine.latency import (
@@ -43,6 +42,8 @@ def fit(table: LatencyTable) -> TableModel:
 
 def _coefficients(features: FloatArray, measured: FloatArray) -> FloatArray:
     """Return what the features of networks count for, by the relative errors of their milliseconds."""
+    from scipy.optimize import lsq_linear  # it takes a second to import, and a search by FLOPs does without
+
     # Relative errors count, so that small networks are not lost beside the large.
     relative = features / measured[:, None]
     # Layers of two families grow together in most networks: what the fit leaves open is that they take what they take
