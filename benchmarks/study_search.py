@@ -10,16 +10,17 @@ from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
+from baselines.known_strategies import known_strategies, most_promising_first
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
 from envs.engine.types import Evaluation, Strategy
 from envs.search import RecordTrials, Trial
 
-SEARCH = 0.09
+SEARCH = 0.07
 """Share of the time by which a search ends, start-up included."""
-CHOICE = 0.12
-"""Share of the time by which the best of it are repaired as for fine-tuning, and compared."""
-FINALISTS = 3
+CHOICE = 0.13
+"""Share of the time by which its best, and what was known before, are repaired as for fine-tuning, and compared."""
+FINALISTS = 4
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 MOST_EPISODES = 60
@@ -44,7 +45,7 @@ class Found(NamedTuple):
         network: repaired as fine-tuning begins with it.
         strategy: that it was pruned by.
         episodes: that were played.
-        finalists: that were compared; with two or more, uniform ratios are among them.
+        finalists: that were compared.
     """
 
     network: nn.Module
@@ -54,7 +55,10 @@ class Found(NamedTuple):
 
 
 def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Found:
-    """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning."""
+    """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning.
+
+    Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before.
+    """
 
     def stop_in_time(_: Trial) -> None:
         if clock.left(SEARCH) < 0:
@@ -63,9 +67,10 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     env = RecordTrials(stage.problem, affordable(stage, clock), [stop_in_time])
     with suppress(TimeIsUp):
         make_policy(policy, seed).search(env)
-    first, *others = (trial.strategy for trial in best_trials(env.trials, FINALISTS - 1))
-    finalists = dict.fromkeys([first, uniform_strategy(stage.problem.budget), *others])  # each once, in this order
-    finished = _finished(stage, list(finalists), clock)
+    (best,) = best_trials(env.trials, 1)
+    known = most_promising_first(known_strategies(stage.problem))
+    finalists = list(dict.fromkeys([best.strategy, *known]))[:FINALISTS]
+    finished = _finished(stage, finalists, clock)
     nearest = min(finished, key=lambda each: each.evaluation.divergence)
     return Found(nearest.network, nearest.strategy, len(env.trials), len(finished))
 
