@@ -63,7 +63,7 @@ def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.dev
         return
     with filling(path, f"train {what}") as kept:
         if not _loaded(path, model, key, what):
-            log.info("%s: not trained yet, training for %d epochs", what, recipe.epochs)
+            log.info("%s: not trained yet, training for %g epochs", what, recipe.epochs)
             with TrainingProgress(f"train {what}") as progress:
                 fit(model, splits, recipe, cfg.dense_seed, str(device), progress)
             if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
