@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, options_last, with_own_flags
 from amc.cli.help import help_text
+from amc.cli.lasting_output import keep_on_without
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import hard_exits_raised, run_in_own_process
@@ -69,6 +70,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
     Raises:
         SystemExit: the command failed, with the exit code of ``amc.errors``.
     """
+    keep_on_without("stderr")
     register_schemas()
     widen_for_files()
     hush_libraries()
