@@ -118,10 +118,12 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
     Raises:
         JobFailed: it failed, and said so, or was killed, and that is said here.
     """
+    parent = None
     if not is_submitted():
         # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
         os.setpgrp()
-    code = run_in_own_process(partial(_exiting, attempt))
+        parent = sweep.starter()
+    code = run_in_own_process(partial(_exiting, attempt), parent)
     if code < 0:
         line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
         if is_submitted():
