@@ -30,5 +30,5 @@ def test_a_home_that_is_not_known_names_the_key(asked: str | None, monkeypatch: 
     monkeypatch.delenv("HOME", raising=False)
     # As in a container that is run by a number: no user has it.
     monkeypatch.setattr("os.getuid", lambda: 987_654)
-    with pytest.raises(ConfigError, match="^cache_dir: where"):
+    with pytest.raises(ConfigError, match=r"^cache_dir: where"):
         cache_folder(asked)
