@@ -43,12 +43,11 @@ from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.environment import hidden
-from amc.errors import ConfigError, UserError
+from amc.errors import INTERRUPTED, ConfigError, UserError
 from amc.names import printable_line
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130
 RESTARTS = 3
 
 
