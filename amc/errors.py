@@ -1,5 +1,8 @@
 """Errors that a user can cause: one line that says what, where and what to do, and the exit code of its kind."""
 
+INTERRUPTED = 130
+"""Exit code where a signal asked for an end."""
+
 
 class UserError(Exception):
     """What a user can mend; the message is one line. Only its kinds are raised."""

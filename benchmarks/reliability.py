@@ -28,6 +28,7 @@ from benchmarks.faults.requests import random_requests
 from benchmarks.faults.same_seed import same_seed
 from benchmarks.faults.starved import starved
 from benchmarks.faults.together import together
+from benchmarks.faults.trusting import load_anything
 
 Protocol = Callable[[Path], Iterator[Row]]
 HEAD = "| protocol | of | faults | different states | failed |\n|---|---|---:|---:|---:|"
@@ -41,12 +42,15 @@ def protocols(asked: argparse.Namespace) -> dict[str, Protocol]:
     careless = sabotage.write_in_place if broken else None
     todo: dict[str, Protocol] = {}
     for setting in asked.settings:
-        todo[f"every-operation {setting}"] = partial(_at, every_operation, setting, asked.every, careless)
+        # The settings take turns: where each meets every eighth operation, eight of them meet all that they share.
+        first = list(SETTINGS).index(setting) + asked.offset
+        name = f"every-operation {setting}{f' {asked.every} {asked.offset}' if asked.offset else ''}"
+        todo[name] = partial(_at, every_operation, setting, (asked.every, first), careless)
     counts: dict[str, tuple[Callable[..., Iterator[Row]], int, Callable[[], None]]] = {
         "random-kills": (random_kills, asked.kills, sabotage.write_in_place),
         "starved": (starved, asked.levels, sabotage.ignore_errors),
         "damage": (damages, asked.damages, sabotage.believe_everything),
-        "hostile": (hostile_files, asked.hostile, sabotage.load_anything),
+        "hostile": (hostile_files, asked.hostile, load_anything),
         "requests": (random_requests, asked.requests, sabotage.check_nothing),
         "together": (together, asked.processes, sabotage.lock_nothing),
         "same-seed": (same_seed, asked.policies, sabotage.seed_nothing),
@@ -63,8 +67,8 @@ def protocols(asked: argparse.Namespace) -> dict[str, Protocol]:
     return {name: each for name, each in todo.items() if not wanted or name.partition(" ")[0] in wanted}
 
 
-def _at(protocol: Any, setting: str, every: int, broken: object, workshop: Path) -> Iterator[Row]:  # noqa: ANN401
-    return iter(protocol(setting, workshop, every, broken))
+def _at(protocol: Any, setting: str, every: tuple[int, int], broken: object, workshop: Path) -> Iterator[Row]:  # noqa: ANN401
+    return iter(protocol(setting, workshop, *every, broken))
 
 
 def _counted(protocol: Any, count: object, broken: object, workshop: Path) -> Iterator[Row]:  # noqa: ANN401
@@ -96,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--protocols", nargs="*", default=[])
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth operation only")
+    parser.add_argument("--offset", type=int, default=0, help="take others, so many operations earlier")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new behind so many")
-    for name, count in (("kills", 200), ("levels", 20), ("damages", 300), ("hostile", 127), ("requests", 500)):
+    for name, count in (("kills", 200), ("levels", 20), ("damages", 300), ("hostile", 65), ("requests", 500)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--processes", type=int, default=10, help="at once, in one folder or on one cache")
     parser.add_argument("--policies", type=int, default=10, help="how many are played with the same seed")

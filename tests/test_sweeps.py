@@ -59,6 +59,14 @@ def trials(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("trials.jsonl")}
 
 
+def wait_for_two_jobs(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until two jobs have recorded a trial, or all has ended: on a busy machine that takes minutes."""
+    for _ in range(6000):
+        if process.poll() is not None or len([found for found in trials(folder).values() if found]) == 2:
+            break
+        time.sleep(0.1)
+
+
 def check_failures(exit_code: int, err: str, folder: Path) -> None:
     """The first failed job is the one with target=2 and episodes=5; the only good one is before it."""
     assert exit_code == 2, err
@@ -131,10 +139,7 @@ def test_jobs_side_by_side_do_not_share_a_folder(tmp_path: Path, cache: Path) ->
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_jobs_side_by_side(number: signal.Signals, tmp_path: Path, cache: Path) -> None:
     with start(["seed=0,1,2", "episodes=1000000", *SIDE_BY_SIDE], tmp_path, cache) as process:
-        for _ in range(1200):
-            if process.poll() is not None or len([found for found in trials(tmp_path).values() if found]) == 2:
-                break
-            time.sleep(0.1)
+        wait_for_two_jobs(process, tmp_path)
         process.send_signal(number)
         # It returns when the last process that may write there has ended.
         _, err = process.communicate(timeout=60)
@@ -163,10 +168,7 @@ def jobs_of(sweep: int) -> list[tuple[int, int]]:
 def two_jobs(episodes: int, folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
     """A sweep side by side, once both of its jobs have recorded a trial."""
     with start(["seed=0,1", f"episodes={episodes}", *SIDE_BY_SIDE], folder, cache) as process:
-        for _ in range(1200):
-            if process.poll() is not None or len([found for found in trials(folder).values() if found]) == 2:
-                break
-            time.sleep(0.1)
+        wait_for_two_jobs(process, folder)
         try:
             yield process
         finally:

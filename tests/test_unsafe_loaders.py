@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("amc", "baselines", "envs", "examples", "benchmarks", "docs")
 # What protocols attack with, and what they break on purpose.
-ATTACKS = {"benchmarks/faults/hostile_checkpoints.py", "benchmarks/faults/sabotage.py"}
+ATTACKS = {"benchmarks/faults/hostile_checkpoints.py", "benchmarks/faults/trusting.py"}
 # What a driver hands to its own workers through pipes and files without a name, and what they answer: nothing is kept.
 WORKERS = {f"envs/workers/{name}.py" for name in ("parcel", "serve", "tensors")}
 SOURCES = sorted(str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))

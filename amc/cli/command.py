@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from amc.cli.arguments import HELP, QUIET, check_arguments, options_last, with_own_flags
 from amc.cli.help import help_text
+from amc.cli.lasting_output import keep_on_without
 from amc.cli.leftovers import leaving_nothing_behind
 from amc.cli.log_lines import hush_libraries, widen_for_files
 from amc.cli.own_process import hard_exits_raised, run_in_own_process
@@ -42,12 +43,11 @@ from amc.config.overrides import with_own_choices
 from amc.config.schema import TrainConfig
 from amc.config.validation import validate
 from amc.environment import hidden
-from amc.errors import ConfigError, UserError
+from amc.errors import INTERRUPTED, ConfigError, UserError
 from amc.names import printable_line
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130
 RESTARTS = 3
 
 
@@ -69,6 +69,7 @@ def run_command(name: str, task: Callable[[Any], None]) -> None:
     Raises:
         SystemExit: the command failed, with the exit code of ``amc.errors``.
     """
+    keep_on_without("stderr")
     register_schemas()
     widen_for_files()
     hush_libraries()
@@ -116,10 +117,12 @@ def _run_beside_others(attempt: Callable[[], None], name: str, sweep: SweepLog) 
     Raises:
         JobFailed: it failed, and said so, or was killed, and that is said here.
     """
+    parent = None
     if not is_submitted():
         # Out of the terminal's reach: the process that began the sweep hears Ctrl-C, and ends the others.
         os.setpgrp()
-    code = run_in_own_process(partial(_exiting, attempt))
+        parent = sweep.starter()
+    code = run_in_own_process(partial(_exiting, attempt), parent)
     if code < 0:
         line = f"{job_label()}its process was ended by {signal.Signals(-code).name}: out of memory, or by hand"
         if is_submitted():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import amc
 from amc.cli.shadowing import describe_shadowing
-from amc.errors import ConfigError
+from amc.errors import INTERRUPTED, ConfigError
 
 
 def enter(command: str, run: Callable[[], None]) -> None:
@@ -17,7 +17,8 @@ def enter(command: str, run: Callable[[], None]) -> None:
         run: the command; what it needs is imported in there.
 
     Raises:
-        SystemExit: ``--version`` is answered, or another package hides one of ours.
+        SystemExit: ``--version`` is answered, another package hides one of ours, or a signal came while packages were
+            imported.
     """
     if "--version" in sys.argv[1:]:
         print(f"amc-search {amc.__version__}")
@@ -26,7 +27,11 @@ def enter(command: str, run: Callable[[], None]) -> None:
     if shadowing := describe_shadowing():
         print(f"amc.{command}: {shadowing}", file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
-    run()
+    try:
+        run()
+    except KeyboardInterrupt:
+        print(f"amc.{command}: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _find_own_code_of_the_user() -> None:

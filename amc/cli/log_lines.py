@@ -8,6 +8,7 @@ import rich
 from rich import get_console
 from rich.logging import RichHandler
 
+from amc.cli.lasting_output import keep_on_without
 from amc.names import printable_line
 
 FILE_COLUMNS = 160
@@ -24,7 +25,11 @@ class LineFormatter(logging.Formatter):
 
 
 def console_handler() -> logging.Handler:
-    """Return what shows log lines: on a terminal beside the progress bars, in a file or pipe a line each."""
+    """Return what shows log lines: on a terminal beside the progress bars, in a file or pipe a line each.
+
+    From then on a job runs, which does not end where they can no longer be shown.
+    """
+    keep_on_without("stdout")
     console = get_console()
     if console.is_terminal:
         return RichHandler(console=console, show_path=False)
@@ -40,7 +45,11 @@ def widen_for_files() -> None:
 
 
 def hush_libraries() -> None:
-    """Keep the inner life of libraries out of ``hydra.verbose=true``, such as matplotlib's scores of fonts."""
+    """Keep the inner life of libraries out of ``hydra.verbose=true``, such as matplotlib's scores of fonts.
+
+    And that of logging: a log that a full disk does not take would be a traceback a line.
+    """
+    logging.raiseExceptions = False
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.INFO)
     # What it cannot import is said in our own words.

@@ -12,14 +12,17 @@ from typing import NoReturn
 from envs.workers.lifetime import KILLED, POLL_SECONDS, end_with_parent
 
 
-def run_in_own_process(task: Callable[[], None]) -> int:
+def run_in_own_process(task: Callable[[], None], parent: int | None = None) -> int:
     """Run a task in a copy of this process, wait for it, and return its exit code, negative where a signal ended it.
 
     To be called before torch is there, whose threads do not survive in a copy.
 
     Args:
         task: says itself what went wrong; ``SystemExit`` sets the exit code.
+        parent: the number of the process that this one ends with, which may be gone already; by default of the one
+            that is known for it now.
     """
+    parent = os.getppid() if parent is None else parent
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -32,16 +35,15 @@ def run_in_own_process(task: Callable[[], None]) -> int:
             # Not sys.exit: what the process above has to do at its end is not the copy's business.
             os._exit(code)
     try:
-        return _wait_for(child)
+        return _wait_for(child, parent)
     except BaseException:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
 
 
-def _wait_for(child: int) -> int:
+def _wait_for(child: int, parent: int) -> int:
     """Return a process's exit code; end both as soon as the process above this one is gone."""
-    parent = os.getppid()
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:

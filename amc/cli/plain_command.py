@@ -43,9 +43,11 @@ def run_plain_command(command: str, main: Callable[[Sequence[str]], None]) -> No
     """
     # Imported late, as what a command needs is.
     from amc.cli.command import reporting
+    from amc.cli.lasting_output import keep_on_without
     from amc.cli.log_lines import widen_for_files
     from amc.cli.user_errors import FULL_ERROR
 
+    keep_on_without("stderr")
     widen_for_files()
     with reporting(command, os.environ.get(FULL_ERROR) == "1"):
         main(sys.argv[1:])

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +24,8 @@ from amc.store.durable_files import read_file, write_file
 from amc.watching.failures import note_outcome
 
 LAUNCHER = "hydra/launcher="
+ELSEWHERE = ("dask", "ray")
+"""Backends of joblib whose processes the one that began the sweep has not started itself."""
 ON_CLUSTERS = ("slurm", "submitit")
 
 
@@ -33,9 +35,11 @@ class SweepLog:
 
     Attributes:
         folder: of this sweep alone; made when there is something to note.
+        process: the number of the process that began the sweep.
     """
 
     folder: Path
+    process: int = field(default_factory=os.getpid)
 
     def note(self, failure: str | None) -> None:
         """Note that the running job is done, or what it failed of, also beside its run; outside a sweep nothing.
@@ -52,6 +56,12 @@ class SweepLog:
             log = log_of_job() if is_submitted() else str(run / f"{hydra.job.name}.log")
             if study in run.parents:
                 note_outcome(study, run, failure, log if Path(log).exists() else "")
+
+    def starter(self) -> int | None:
+        """Return the process that has started this one, by its number, if it is known: it may be dead already."""
+        if os.getpid() == self.process or HydraConfig.get().launcher.get("backend") in ELSEWHERE:
+            return None
+        return self.process
 
     def report(self, command: str) -> None:
         """List the failed jobs on stderr, a line each, if there are any."""

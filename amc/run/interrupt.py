@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -48,5 +48,7 @@ class StopOnSignal(AbstractContextManager["StopOnSignal"]):
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        # Not by logging or print: the signal may have come while one of them holds its lock.
-        os.write(STDERR, NOTICE)
+        # Not by logging or print: the signal may have come while one of them holds its lock. A terminal that is gone
+        # hears nothing, and the search ends as it should.
+        with suppress(OSError):
+            os.write(STDERR, NOTICE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from amc.errors import ConfigError
 from amc.store.durable_files import remove_partial_files
 from amc.store.lock import alone
 
@@ -16,8 +17,15 @@ NAME = "amc-search"
 
 
 def cache_folder(cache_dir: str | None) -> Path:
-    """Return the folder asked for, else the user's cache folder: on Linux ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    return Path(cache_dir).expanduser() if cache_dir else user_cache_path(NAME, appauthor=False)
+    """Return the folder asked for, else the user's cache folder: on Linux ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        ConfigError: nobody knows where the user's home is, as in a container without users.
+    """
+    try:
+        return Path(cache_dir).expanduser() if cache_dir else user_cache_path(NAME, appauthor=False)
+    except RuntimeError as error:
+        raise ConfigError("cache_dir: where your home is, is not known; give a path, or set HOME") from error
 
 
 @contextmanager

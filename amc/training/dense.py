@@ -13,7 +13,7 @@ from torch import nn
 from amc.config.recipe import Recipe
 from amc.config.schema import TrainConfig
 from amc.environment import public
-from amc.errors import ModelError, RefusedInput
+from amc.errors import ModelError, RefusedInput, StorageError
 from amc.progress import TrainingProgress
 from amc.seeding import seed_everything
 from amc.store.cache import cache_folder, filling
@@ -70,7 +70,7 @@ def _train(model: nn.Module, cfg: TrainConfig, splits: Splits, device: torch.dev
                 raise ModelError(f"{what}: training diverged, its weights are no numbers; lower train.lr={recipe.lr}")
             about = {"model": public(asdict(cfg.model)), "data": public(asdict(cfg.data)), "recipe": asdict(recipe)}
             if kept:
-                save_weights(path, model, key, about)
+                keep_weights(path, model, key, about)
 
 
 def _loaded(path: Path, model: nn.Module, key: str, what: str) -> bool:
@@ -106,6 +106,14 @@ def cache_key(model: nn.Module, splits: Splits, recipe: Recipe, seed: int, devic
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def keep_weights(path: Path, model: nn.Module, key: str, about: dict[str, Any]) -> None:
+    """Keep weights in the cache. One that is full, or fails, costs no network that is already trained."""
+    try:
+        save_weights(path, model, key, about)
+    except StorageError as error:
+        log.warning("%s; the network is used, and not kept", error)
 
 
 def save_weights(path: Path, model: nn.Module, key: str, about: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from amc.errors import RefusedInput
 from amc.store.cache import filling
-from amc.training.dense import load_weights, save_weights
+from amc.training.dense import keep_weights, load_weights
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class NetworkCache:
             train: trains the network in place.
 
         Raises:
-            StorageError: the folder cannot be written.
+            StorageError: the folder can be neither written nor read.
         """
         path = self.folder / f"{self.name}-{key[:16]}.safetensors"
         if _loaded(path, model, key, what):
@@ -51,7 +51,7 @@ class NetworkCache:
             train()
             # A training that diverged is every run's own: what is no number could not be read back.
             if kept and all(math.isfinite(tensor.sum().item()) for tensor in model.state_dict().values()):
-                save_weights(path, model, key, {"what": what})
+                keep_weights(path, model, key, {"what": what})
 
 
 def _loaded(path: Path, model: nn.Module, key: str, what: str) -> bool:

@@ -127,10 +127,20 @@ def _opened(path: Path, links: bool) -> Iterator[Any]:
     if status.st_size > MAX_BYTES:
         raise ValueError(f"it has {status.st_size} bytes, more than {MAX_BYTES}")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _named_in_utf8(path) as named, safe_open(named, framework="pt", device="cpu") as file:
             yield file
     except SafetensorError as error:
         raise ValueError(first_line(error)) from error
+
+
+@contextmanager
+def _named_in_utf8(path: Path) -> Iterator[Path]:
+    """Yield a path by which safetensors opens a file: names that are no UTF-8, which Linux allows, it refuses."""
+    if not any("\udc80" <= letter <= "\udcff" for letter in str(path)):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def _check_names(found: set[str], wanted: set[str]) -> None:

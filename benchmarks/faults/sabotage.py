@@ -1,14 +1,13 @@
 """Variants of this package that are broken on purpose: a protocol that they pass is worth nothing."""
 
-import builtins
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from amc.store import durable_files
+from benchmarks.faults.replacing import everywhere
 
 
 def write_in_place() -> None:
@@ -47,8 +46,8 @@ def write_in_place() -> None:
         flush()
         return read(path)
 
-    _everywhere("write_file", careless)
-    _everywhere("read_file", read_behind)
+    everywhere("write_file", careless)
+    everywhere("read_file", read_behind)
     line_file: Any = durable_files.LineFile
     line_file.append = careless_lines
 
@@ -57,8 +56,8 @@ def believe_everything() -> None:
     """Break what finds damage: every digest is right."""
     from amc.weights import tensor_file
 
-    _everywhere("parse_sealed", _believing_parse)
-    _everywhere("differing", lambda _: {})
+    everywhere("parse_sealed", _believing_parse)
+    everywhere("differing", lambda _: {})
     vars(tensor_file).update(_check_digest=lambda *_: None)
 
 
@@ -73,25 +72,7 @@ def ignore_errors() -> None:
             return path
         return path
 
-    _everywhere("write_file", hopeful)
-
-
-def load_anything() -> None:
-    """Break what keeps strangers' files from running code, and from taking all memory."""
-    import torch
-    from PIL import Image
-
-    from amc.weights import checkpoint
-
-    load = torch.load
-
-    def trusting(path: Path, **_: object) -> Any:  # noqa: ANN401
-        return load(path, weights_only=False)
-
-    vars(torch).update(load=trusting)
-    vars(checkpoint).update(_check_archive=lambda *_: None)
-    open_any = Image.open
-    vars(Image).update(open=lambda path, *_, **__: open_any(path))
+    everywhere("write_file", hopeful)
 
 
 def check_nothing() -> None:
@@ -101,8 +82,8 @@ def check_nothing() -> None:
 
     for module in (schema, fields):
         vars(module).update(check_settings=lambda _: None)
-    _everywhere("check_settings", lambda _: None)
-    _everywhere("validate", lambda _: None)
+    everywhere("check_settings", lambda _: None)
+    everywhere("validate", lambda _: None)
     vars(validation).update(_validate_search=lambda _: None)
 
 
@@ -113,7 +94,7 @@ def lock_nothing() -> None:
     def alone(*_: object) -> Iterator[None]:
         yield
 
-    _everywhere("alone", alone)
+    everywhere("alone", alone)
 
 
 def seed_nothing() -> None:
@@ -128,19 +109,7 @@ def seed_nothing() -> None:
         np.random.seed(os.getpid() % 2**32)  # noqa: NPY002
         torch.manual_seed(os.getpid())
 
-    _everywhere("seed_everything", unseeded)
-
-
-def _everywhere(name: str, replacement: object) -> None:
-    """Replace a function in every module that knows it."""
-    for module in list(sys.modules.values()):
-        known = vars(module).get(name) if module is not builtins else None
-        if known is not None and str(getattr(known, "__module__", "")).partition(".")[0] in (
-            "amc",
-            "envs",
-            "baselines",
-        ):
-            vars(module)[name] = replacement
+    everywhere("seed_everything", unseeded)
 
 
 def _believing_parse(kind: type[Any], text: str | bytes) -> Any:  # noqa: ANN401  a record

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import amc
+from amc.cli.entry import enter
 
 ROOT = Path(__file__).parents[3]
 # Runs a command as ``python -m`` does, and tells whether torch was loaded by then.
@@ -76,3 +77,13 @@ def test_help_is_about_the_command(command: str, tmp_path: Path) -> None:
 def test_a_typo_is_answered_before_torch_is_loaded(module: str, argument: str, exit_code: int, tmp_path: Path) -> None:
     process = run("-c", RUN, module, argument, folder=tmp_path)
     assert process.stdout.split()[-2:] == [str(exit_code), "False"], process.stderr
+
+
+def test_a_signal_while_packages_are_imported_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def imports() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        enter("search", imports)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "amc.search: interrupted\n"

@@ -113,3 +113,13 @@ def test_what_is_kept_of_a_sweep_is_there_only_meanwhile(tmp_path: Path) -> None
         log.note("failed")
         assert log.folder.stat().st_mode & 0o777 == 0o700
     assert not log.folder.exists()
+
+
+@pytest.mark.parametrize("job", [(0, 2)], indirect=True)
+@pytest.mark.parametrize(("backend", "starter"), [(None, -1), ("loky", -1), ("multiprocessing", -1), ("dask", None)])
+@pytest.mark.usefixtures("job")
+def test_a_job_knows_who_started_its_process(backend: str | None, starter: int | None, tmp_path: Path) -> None:
+    assert SweepLog(tmp_path).starter() is None
+    with read_write(HydraConfig.get()), open_dict(HydraConfig.get()):
+        HydraConfig.get().launcher.backend = backend
+    assert SweepLog(tmp_path, process=-1).starter() == starter

@@ -1,4 +1,5 @@
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -62,6 +63,22 @@ def test_a_network_that_diverged_is_not_kept(tmp_path: Path) -> None:
     cache = NetworkCache(tmp_path, "net")
     fill(cache, "a" * 64, float("nan"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_cannot_be_kept_is_not_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Nothing can be put in the place of a folder that is not empty.
+    (tmp_path / f"net-{'a' * 16}.safetensors" / "other").mkdir(parents=True)
+    model, trained = fill(NetworkCache(tmp_path, "net"), "a" * 64, 1.0)
+    assert trained
+    assert model[0].weight.eq(1).all()
+    assert "the network is used, and not kept" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_folders_whose_names_are_no_utf_8_keep_networks(tmp_path: Path) -> None:
+    cache = NetworkCache(tmp_path / os.fsdecode(b"caf\xe9"), "net")
+    assert fill(cache, "a" * 64, 1.0)[1]
+    assert not fill(cache, "a" * 64, 2.0)[1]
 
 
 def test_those_who_ask_at_once_wait_for_the_first(tmp_path: Path) -> None:
