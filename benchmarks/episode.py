@@ -37,8 +37,8 @@ from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, best_trial
 
 KEYS = ("model=mobilenet", "data=fashion_mnist", "data.calibration=3000", "train.epochs=3")
-SHORT = {"strategies": 1, "rounds": 2, "seeds": 1, "episodes": 15, "ranked": 30}
-TARGETS = (0.5, 0.2)
+SHORT = {"targets": [0.5], "strategies": 1, "rounds": 1, "seeds": 1, "episodes": 8, "ranked": 20}
+SHORT_TRAINING = "train.epochs=0.5"
 THEIR_PARTS = ("least squares by SVD", "masked scoring")
 ON_CORESET = "scoring on the coreset"
 MIN_KEEP = 0.1
@@ -155,6 +155,7 @@ def searches(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", type=float, nargs="+", default=[0.5, 0.2], help="of the FLOPs; the first leads")
     parser.add_argument("--strategies", type=int, default=3, help="random strategies a target")
     parser.add_argument("--rounds", type=int, default=3, help="passes that the floor is the median of")
     parser.add_argument("--seeds", type=int, default=5, help="searches on all images, racing and on a coreset")
@@ -162,12 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ranked", type=int, default=100, help="strategies that a coreset ranks")
     parser.add_argument("--unseen", action="store_true", help="compare rankings on the test split, too")
     parser.add_argument("--error", type=float, help="scoring.error")
-    parser.add_argument("--short", action="store_true", help="as little of all as tells something; trains an epoch")
+    parser.add_argument("--short", action="store_true", help="as little of all as tells something; half an epoch")
     parser.add_argument("keys", nargs="*", help="keys of amc.search, such as cache_dir=... or data.search=1000")
     args = parser.parse_args(arguments)
     if args.short:
         vars(args).update(SHORT)
-    setting = make_setting(*KEYS, *(["train.epochs=1"] if args.short else []), *args.keys)
+    setting = make_setting(*KEYS, *([SHORT_TRAINING] if args.short else []), *args.keys)
     torch.set_num_threads(1)
     scorer = Top1Scorer(setting.search, setting.labels)
     engine = TorchEngine(setting.model, setting.calibration[:1], setting.calibration, scorer, EngineSettings())
@@ -175,8 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stages = Stages(engine, setting.calibration, scorer)
     console = Console()
     rows, differences = {}, []
-    coresets = {target: choose(engine, target, MIN_KEEP, scorer, args.error) for target in TARGETS}
-    for target in TARGETS:
+    coresets = {target: choose(engine, target, MIN_KEEP, scorer, args.error) for target in args.targets}
+    for target in args.targets:
         clocks = {name: Clock([], []) for name in (*THEIR_PARTS, ON_CORESET)}
         stages.clocks = {name: Clock([], []) for name in stages.clocks}
         for strategy in random_strategies(engine, target, args.strategies):
@@ -190,9 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             on_coreset = partial(engine.run, engine.prune(strategy), coresets[target].score)
             clocked(clocks[ON_CORESET], on_coreset)
         rows[target] = {name: clock.median() for name, clock in (clocks | stages.clocks).items()}
-    strategy = random_strategies(engine, 0.5, 1)[0]
+    lead = args.targets[0]
+    strategy = random_strategies(engine, lead, 1)[0]
     episode, floor = floors(engine, stages, strategy, setting.search, args.rounds)
-    search = searches(setting, engine, 0.5, coresets[0.5].score, args.seeds, args.episodes)
+    search = searches(setting, engine, lead, coresets[lead].score, args.seeds, args.episodes)
     test = setting.unseen() if args.unseen else None
     ranked = {
         target: agreement(engine, random_strategies(engine, target, args.ranked), chosen.score, scorer, test)
@@ -200,10 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
 
     table = Table("CPU seconds", *(f"target {target}" for target in rows))
-    for name in rows[0.5]:
+    for name in rows[lead]:
         table.add_row(name, *(f"{row[name]:.3f}" for row in rows.values()))
     console.print(table)
-    table = Table("forward pass at target 0.5", "CPU seconds")
+    table = Table(f"forward pass at target {lead}", "CPU seconds")
     for name, seconds in floor.items():
         table.add_row(name, f"{seconds:.3f}")
     console.print(table)
@@ -218,17 +220,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     our_parts = (*before, "scoring")
     print_json(
         {
-            "speedup": ratio(0.5, *our_parts),
-            "speedup_target_0.2": ratio(0.2, *our_parts),
-            "speedup_racing": round(of(0.5, *THEIR_PARTS) / search["racing"], 2),
-            "speedup_coreset": ratio(0.5, *before, ON_CORESET),
-            "speedup_coreset_target_0.2": ratio(0.2, *before, ON_CORESET),
-            "speedup_coreset_adaptive": ratio(0.5, *before, "adaptive", ON_CORESET),
-            "speedup_coreset_search": round(of(0.5, *THEIR_PARTS) / search["coreset"], 2),
+            "speedup": ratio(lead, *our_parts),
+            "speedup_racing": round(of(lead, *THEIR_PARTS) / search["racing"], 2),
+            "speedup_coreset": ratio(lead, *before, ON_CORESET),
+            "speedup_coreset_adaptive": ratio(lead, *before, "adaptive", ON_CORESET),
+            "speedup_coreset_search": round(of(lead, *THEIR_PARTS) / search["coreset"], 2),
+            **{f"speedup_target_{target}": ratio(target, *our_parts) for target in args.targets[1:]},
+            **{f"speedup_coreset_target_{target}": ratio(target, *before, ON_CORESET) for target in args.targets[1:]},
             "coreset_images": {str(target): len(each.score.coreset.images) for target, each in coresets.items()},
             "coreset_error": {str(target): round(each.score.coreset.error, 5) for target, each in coresets.items()},
             "coreset_pilot_seconds": {str(target): round(each.seconds, 1) for target, each in coresets.items()},
-            "coreset_rank_correlation": round(ranked[0.5].whole, 3),
+            "coreset_rank_correlation": round(ranked[lead].whole, 3),
             "coreset_ranking": {
                 str(target): {name: round(value, 4) for name, value in each._asdict().items()}
                 for target, each in ranked.items()
@@ -236,13 +238,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "coreset_best_difference": round(search["coreset difference"], 5),
             "over_floor": round((episode + search["policy"]) / min(floor.values()), 3),
             "accuracy_difference": round(max(map(abs, differences)), 5),
-            "adaptive_share": round(of(0.5, "adaptive") / of(0.5, "adaptive", *our_parts), 3),
+            "adaptive_share": round(of(lead, "adaptive") / of(lead, "adaptive", *our_parts), 3),
             "racing_images": round(search["images"]),
             "racing_over_full": round(search["racing"] / search["full"], 3),
             "racing_best_difference": round(search["racing difference"], 5),
             "policy_seconds": round(search["policy"], 4),
-            "reference_seconds": round(of(0.5, *THEIR_PARTS), 3),
-            "episode_seconds": round(of(0.5, *our_parts), 3),
+            "reference_seconds": round(of(lead, *THEIR_PARTS), 3),
+            "episode_seconds": round(of(lead, *our_parts), 3),
         }
     )
 
