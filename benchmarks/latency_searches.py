@@ -1,7 +1,7 @@
 """What half of the FLOPs and half of the time cost in accuracy: searches for either, fine-tuned and timed in turn.
 
-    python -m benchmarks.latency_searches --output DIR                        # two networks, five seeds
-    python -m benchmarks.latency_searches --output DIR --cells resnet20 --seeds 0 1
+    python -m benchmarks.latency_searches --output DIR                        # three cells, five seeds
+    python -m benchmarks.latency_searches --output DIR --cells resnet20-fashion --seeds 0 1
 
 All searches of a cell prune the same dense network; seeds are of the search and of fine-tuning, and what is compared
 has the same one. ``FLOPs as fast`` is a search for FLOPs whose target is moved until what it finds takes the time,
@@ -42,10 +42,11 @@ from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
 
-COMMON = ("data=fashion_mnist", "episodes=20", "finetune.epochs=0.1", "threads=1")
+FASHION = ("data=fashion_mnist", "episodes=15", "finetune.epochs=0.05", "threads=1")
 CELLS = {
-    "mobilenet": ("model=mobilenet", "train.epochs=1", "data.calibration=3000", *COMMON),
-    "resnet20": ("model=resnet20", "train.epochs=4", *COMMON),
+    "mobilenet-digits": ("model=mobilenet", "data=digits", "episodes=30", "finetune.epochs=6"),
+    "mobilenet-fashion": ("model=mobilenet", "train.epochs=1", *FASHION),
+    "resnet20-fashion": ("model=resnet20", "train.epochs=4", *FASHION),
 }
 LATENCY, AS_FAST = "latency, auto", "FLOPs as fast, auto"
 BATCHES = (1, 32)
@@ -196,17 +197,11 @@ def summary(name: str, rows: Sequence[Row]) -> Row:
             f"| {arm} | {flops:.1%} | {one:.2f}x ({ends[0]}) | {many:.2f}x ({ends[1]}) | {test:.2%} | "
             f"{gain.mean:+.2f}{error} |"
         )
-        figures[arm] = {
-            "flops": flops,
-            "batch_1": one,
-            "batch_32": many,
-            "test": test,
-            "points": [gain.mean, gain.low, gain.high],
-            "predicted_share": mean(row["share"] for row in some),
-            "measured_share": mean(1 / each for each in fast[0]),
-        }
+        shares = {"predicted": mean(row["share"] for row in some), "measured": mean(1 / each for each in fast[0])}
+        figures[arm] = {"flops": flops, "batch_1": one, "batch_32": many, "test": test, "points": gain.mean, **shares}
+        figures[arm] = {key: round(value, 4) for key, value in figures[arm].items()}
     against = paired([row["test"] for row in by_arm[LATENCY]], [row["test"] for row in by_arm[AS_FAST]])
-    return figures | {"latency_less_as_fast": against.difference.mean, "p": against.p, "seeds": len(finest)}
+    return figures | {"latency_less_as_fast": against.difference._asdict(), "p": against.p}
 
 
 def main() -> None:
