@@ -58,9 +58,9 @@ class EngineSettings:
             ``envs.engine.surgery.granularity``.
         criterion: what ranks the units of a layer, see ``envs.engine.choices`` for which go with which granularity; or
             one's own function of rows of weights, as ``my_package.largest``.
-        round_to: kept channels are a multiple of this; null takes 8, less for layers too narrow to have
-            eight choices then; auto leaves out what a larger number of channels does in the same time, as measured on
-            the ``device_profile``. Channels only.
+        round_to: kept channels are a multiple of this; null takes 16, as many as runtimes compute at once, less for
+            layers too narrow to have four choices then; auto takes 8 likewise, for eight choices, and leaves out what a
+            larger number of channels does in the same time, as measured on the ``device_profile``. Channels only.
         ignore: names of modules that keep everything.
         reconstruct: fit the remaining weights by least squares, and a number for each block that goes. Channels and
             blocks only.
@@ -110,11 +110,6 @@ class EngineSettings:
             )
         if self.repair is not None and not self.reconstruct:
             raise ValueError(f"repair={self.repair}: must be null with reconstruct=false, which repairs nothing")
-
-    @property
-    def multiple(self) -> int | None:
-        """What kept channels are a multiple of, by number; ``None`` where that suits the layer."""
-        return self.round_to if isinstance(self.round_to, int) else None
 
     @property
     def rounds_freely(self) -> bool:

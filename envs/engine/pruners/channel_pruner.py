@@ -61,7 +61,7 @@ class ChannelPruner:
             ValueError: the criterion needs labels, and there are none.
         """
         self.graph = graph or trace_channels(model, example_inputs, settings)
-        self.layers = tuple(_layer(group, self.graph, model, settings.multiple) for group in self.graph.groups)
+        self.layers = tuple(_layer(group, self.graph, model, settings.round_to) for group in self.graph.groups)
         self._scores = score_channels(model, self.graph.groups, samples, settings)
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
@@ -214,10 +214,10 @@ def trace_channels(model: nn.Module, example_inputs: Inputs, settings: EngineSet
         GraphError: the network cannot be traced, or has nothing to prune.
     """
     graph = keep_removable(model, trace(model, example_inputs, settings.ignore), example_inputs)
-    return _without_single_choices(graph, settings.multiple)
+    return _without_single_choices(graph, settings.round_to)
 
 
-def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> NetworkGraph:
+def _without_single_choices(graph: NetworkGraph, round_to: int | str | None) -> NetworkGraph:
     """Drop groups that rounding leaves no choice.
 
     Raises:
@@ -236,7 +236,7 @@ def _without_single_choices(graph: NetworkGraph, round_to: int | None) -> Networ
     return replace(graph, groups=tuple(groups), unprunable=unprunable)
 
 
-def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to: int | None) -> Layer:
+def _layer(group: ChannelGroup, graph: NetworkGraph, model: nn.Module, round_to: int | str | None) -> Layer:
     """Describe a group by the first layer that reads it."""
     name = min((member.module for member in group.at(Side.IN)), key=lambda name: graph.calls[name].order)
     module, call = model.get_submodule(name), graph.calls[name]

@@ -4,17 +4,22 @@ from torch import nn
 
 from envs.engine.network.calls import Call
 from envs.engine.network.kinds import kind_of
+from envs.engine.settings import FREELY
 from envs.engine.types import Layer
 
-COARSEST, FEWEST_CHOICES = 8, 8
+COARSEST, FEWEST_CHOICES = 16, 4
+"""Processors compute 16 channels at a time: numbers between its multiples take as long as the next one, or longer."""
+FINER = 8
+"""What a table of latencies chooses from, which knows better; with as many choices at the least."""
 
 
-def channel_choices(units: int, round_to: int | None) -> tuple[int, ...]:
+def channel_choices(units: int, round_to: int | str | None) -> tuple[int, ...]:
     """Return the numbers of units that may stay: multiples of ``round_to``, and all."""
-    multiple = round_to
-    if multiple is None:
-        multiple = COARSEST
-        while multiple > 1 and units < multiple * FEWEST_CHOICES:
+    if isinstance(round_to, int):
+        multiple = round_to
+    else:
+        multiple, fewest = (FINER, FINER) if round_to == FREELY else (COARSEST, FEWEST_CHOICES)
+        while multiple > 1 and units < multiple * fewest:
             multiple //= 2
     return (*range(multiple, units, multiple), units)
 

@@ -87,9 +87,18 @@ def test_keeping_everything_changes_nothing(network: nn.Module, images: Tensor) 
 
 @pytest.mark.parametrize(
     ("units", "round_to", "expected"),
-    [(10, 4, (4, 8, 10)), (8, 8, (8,)), (16, None, tuple(range(2, 17, 2))), (128, None, tuple(range(8, 129, 8)))],
+    [
+        (10, 4, (4, 8, 10)),
+        (8, 8, (8,)),
+        (3, None, (1, 2, 3)),
+        (16, None, (4, 8, 12, 16)),
+        (40, None, (8, 16, 24, 32, 40)),
+        (128, None, tuple(range(16, 129, 16))),
+        (16, "auto", tuple(range(2, 17, 2))),
+        (128, "auto", tuple(range(8, 129, 8))),
+    ],
 )
-def test_choices_are_multiples_and_all(units: int, round_to: int | None, expected: tuple[int, ...]) -> None:
+def test_choices_are_multiples_and_all(units: int, round_to: int | str | None, expected: tuple[int, ...]) -> None:
     assert channel_choices(units, round_to) == expected
 
 
