@@ -17,13 +17,14 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument is wrong, or there is no such folder.
         ModelError: the network cannot be written, or computes something else in the other runtime.
-        RefusedInput: the folder holds no network.
+        RefusedInput: the folder holds no network, or names code.
     """
     asked = _asked(arguments)
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.deploy.exporting import export_run
 
-    for line in export_run(asked.run, asked.format, asked.output or asked.run, int8=asked.int8):
+    output, may_call = asked.output or asked.run, asked.own_code
+    for line in export_run(asked.run, asked.format, output, int8=asked.int8, own_code=may_call):
         print(line)
 
 
@@ -33,6 +34,7 @@ def _asked(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="by default onnx")
     parser.add_argument("--int8", action="store_true", help="in eight-bit integers beside; with onnx")
     parser.add_argument("--output", type=Path, help="where the file goes; by default the run's folder")
+    parser.add_argument("--own-code", action="store_true", help="call the functions that it names: the run is yours")
     asked = parser.parse_args(arguments)
     if not asked.run.is_dir():
         raise ConfigError(f"{asked.run}: no such folder; runs are left in outputs/<name>")

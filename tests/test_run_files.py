@@ -13,7 +13,7 @@ ALLOWED |= {"amc/report/plots.py"}
 # It only reads a checkpoint, to know it by its content.
 ALLOWED |= {"amc/config/checkpoint_paths.py"}
 # They only read: a finished picture to show it elsewhere, and the null device.
-ALLOWED |= {"amc/tracking/tensorboard_tracker.py", "amc/tracking/worker.py"}
+ALLOWED |= {"amc/tracking/tensorboard_tracker.py", "amc/tracking/worker.py", "amc/cli/lasting_output.py"}
 # They only read what the system says of memory and of the processor.
 ALLOWED |= {"amc/measurement/memory.py", "amc/measurement/on_device.py"}
 # It only looks at lock files and at what is mounted.

@@ -51,7 +51,7 @@ def run(args: list[str], folder: Path, cache: Path) -> tuple[int, str, str]:
     # Jobs side by side are processes of their own, and what becomes of those is seen on a real one.
     python = [sys.executable] if set(SIDE_BY_SIDE) <= set(args) else preloaded_python()
     with start(args, folder, cache, python) as process:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     return process.returncode, out, err
 
 
@@ -142,7 +142,7 @@ def test_a_signal_ends_all_jobs_side_by_side(number: signal.Signals, tmp_path: P
         wait_for_two_jobs(process, tmp_path)
         process.send_signal(number)
         # It returns when the last process that may write there has ended.
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert err.count("amc.search: interrupted") == 1
     assert "Traceback" not in err
@@ -183,7 +183,7 @@ def test_no_job_outlives_a_sweep_that_is_killed(tmp_path: Path, cache: Path) -> 
         assert len(jobs_of(process.pid)) == 2
         process.kill()
         # It returns when the last process that may write there has ended.
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_no_job_outlives_a_sweep_that_is_killed(tmp_path: Path, cache: Path) -> 
 def test_what_kills_a_job_ends_that_job_alone(tmp_path: Path, cache: Path) -> None:
     with two_jobs(300, tmp_path, cache) as process:
         os.kill(jobs_of(process.pid)[0][0], signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
     assert process.returncode == 1, err
     assert "1 of 2 jobs failed" in err
     assert "its process was ended by SIGKILL" in err
@@ -206,7 +206,7 @@ def test_what_kills_a_job_ends_that_job_alone(tmp_path: Path, cache: Path) -> No
 def test_a_launcher_that_loses_a_process_goes_on(tmp_path: Path, cache: Path) -> None:
     with two_jobs(300, tmp_path, cache) as process:
         os.kill(jobs_of(process.pid)[0][1], signal.SIGKILL)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "going on with what is not finished" in out
     assert len(list(tmp_path.rglob("result.json"))) == 2

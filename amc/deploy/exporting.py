@@ -27,7 +27,7 @@ SAMPLES = 8
 EVALUATION_BATCH = 250
 
 
-def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -> Iterator[str]:
+def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False, own_code: bool = False) -> Iterator[str]:
     """Write the network of a run in a format, and yield what there is to say, line by line.
 
     Args:
@@ -35,13 +35,16 @@ def export_run(folder: Path, wanted: str, output: Path, *, int8: bool = False) -
         wanted: one of ``FORMATS``.
         output: folder to write to.
         int8: write it in eight-bit integers beside.
+        own_code: whether functions that the run's configuration names may be called.
 
     Raises:
         ConfigError: a package is missing.
         ModelError: the network cannot be written, or computes something else in the other runtime.
-        RefusedInput: the folder holds no network.
+        RefusedInput: the folder holds no network, or names code that may not be called.
     """
-    header, cfg = read_header(folder), saved_config(folder)
+    header = read_header(folder)
+    built = ("model", "data") if header.model is None else ("data",) if int8 else ()
+    cfg = saved_config(folder, built, own_code=own_code)
     shape = tuple(header.input_shape[1:])
     if int8 and (lack := missing("onnxruntime-cpu")):
         raise ConfigError(f"--int8 needs {lack}")

@@ -27,8 +27,9 @@ sys.exit(3)
 )
 def test_a_process_goes_on_where_its_output_cannot_be_written(full: str, said: str) -> None:
     with FULL.open("w") as nowhere:
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {full: nowhere}
-        ended = subprocess.run([sys.executable, "-c", CODE], **streams, text=True, cwd=Path(__file__).parents[3])
+        out, err = (nowhere if full == name else subprocess.PIPE for name in ("stdout", "stderr"))
+        command = [sys.executable, "-c", CODE]
+        ended = subprocess.run(command, stdout=out, stderr=err, text=True, cwd=Path(__file__).parents[3])
     # Python ends with 120 where it cannot flush at the end.
     assert ended.returncode == 3
     if full == "stdout":

@@ -1,6 +1,7 @@
 """Looking at a study that fills up: what its files say, and what is shown of it."""
 
 import io
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from amc.store.lock import alone
 from amc.store.results import Result, RunFolder
 from amc.watching.failures import note_outcome
 from amc.watching.loop import watch
-from amc.watching.states import Watcher, jobs_of
+from amc.watching.states import MOST_CHOICES, Watcher, jobs_of
 from envs.engine.types import Cost, Evaluation
 from envs.search import Trial
 
@@ -105,6 +106,13 @@ def test_a_failure_is_forgotten_when_the_job_ends_well(study: Path) -> None:
 def test_a_file_of_someone_else_is_no_sweep(content: str, tmp_path: Path) -> None:
     (tmp_path / "multirun.yaml").write_text(content)
     assert jobs_of(tmp_path / "multirun.yaml") == 0
+
+
+def test_a_sweep_of_someone_else_takes_no_time(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=range(0,1000000000000)']}}")
+    assert jobs_of(tmp_path / "multirun.yaml") == MOST_CHOICES
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert jobs_of(tmp_path / "pipe.yaml") == 0
 
 
 @pytest.fixture
