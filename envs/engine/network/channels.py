@@ -227,8 +227,9 @@ class ChannelTies:
         members = []
         columns = np.searchsorted(starts, channels[0], side="right") - 1  # of what dim the channels of a column are
         for number in np.unique(columns):
-            unit = np.full(self.widths[dims[number]], -1, dtype=np.int64)
+            module, side = dims[number]
+            unit = np.full(self.widths[module, side], -1, dtype=np.int64)
             its = channels[:, columns == number]
             unit[its - starts[number]] = np.arange(len(channels))[:, None]
-            members.append(GroupMember(*dims[number], torch.from_numpy(unit)))
+            members.append(GroupMember(module, side, torch.from_numpy(unit)))
         return ChannelGroup(len(channels), tuple(members))
