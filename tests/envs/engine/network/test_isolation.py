@@ -17,10 +17,11 @@ class Odd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()])
+        first = nn.Linear(4, 4)
+        self.layers = nn.ModuleList([first, nn.BatchNorm1d(4), nn.ReLU()])
         self.again = self.layers[0]
         self.tied = nn.Linear(4, 4)
-        self.tied.weight = self.layers[0].weight
+        self.tied.weight = first.weight
         self.listed: list[Any] = [self.layers[0], {"norm": self.layers[1]}]
         self.call = self.layers[1].forward
         self.plain = torch.ones(2)
