@@ -31,7 +31,7 @@ class Odd(nn.Module):
         self.layers[0].register_forward_hook(self._note)
         self.seen = 0
         self.notes: list[int] = []
-        self.tied.notes = self.notes
+        vars(self.tied)["notes"] = self.notes
 
     def _note(self, *_: object) -> None:
         self.seen += 1
