@@ -1,6 +1,7 @@
 """AMC: searches per-layer keep ratios of a network, and makes the smaller network.
 
-``amc.prune`` prunes any ``nn.Module``, ``amc.load`` brings a saved pruned network back.
+``amc.prune`` prunes any ``nn.Module``, ``amc.load`` brings a saved pruned network back, ``amc.save_pretrained`` writes
+one for Hugging Face's ``from_pretrained``.
 """
 
 from importlib import import_module
@@ -10,12 +11,18 @@ if TYPE_CHECKING:
     from amc.api.pruning import prune
     from amc.api.result import PruneResult
     from amc.weights.loading import load
+    from amc.weights.pretrained import save_pretrained
 
-__all__ = ["PruneResult", "__version__", "load", "prune"]
+__all__ = ["PruneResult", "__version__", "load", "prune", "save_pretrained"]
 __version__ = "0.1.0"
 
 # Imported when first asked for, so that a command line with a typo does not wait for torch.
-_HOMES = {"PruneResult": "amc.api.result", "load": "amc.weights.loading", "prune": "amc.api.pruning"}
+_HOMES = {
+    "PruneResult": "amc.api.result",
+    "load": "amc.weights.loading",
+    "prune": "amc.api.pruning",
+    "save_pretrained": "amc.weights.pretrained",
+}
 
 
 def _offer_problems_by_name() -> None:

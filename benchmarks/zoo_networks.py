@@ -1,4 +1,4 @@
-"""The networks of ``zoo.py``: of torchvision and timm by name, of transformers and diffusers by a few sizes.
+"""The networks of ``zoo.py``: of torchvision and timm by name, of transformers and diffusers by sizes, and one of ours.
 
 Networks of language and sound have the published architecture with fewer and narrower layers, so that a laptop runs
 them: what pruning has to understand is their code, and that is the same.
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from zoo_detector import Detector
 
 IMAGE_SIZES: dict[str, int] = {
     "torchvision/alexnet": 64,
@@ -55,8 +56,9 @@ IMAGE_SIZES: dict[str, int] = {
     "timm/swin_tiny_patch4_window7_224": 224,
     "timm/vit_tiny_patch16_224": 224,
     "timm/xception41": 64,
+    "own/yolo_like": 64,
 }
-"""Side of the images that networks of torchvision and timm are called with."""
+"""Side of the images that networks are called with."""
 WORDS, VOCABULARY = 32, 500
 SMALL = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 6}
 BERT = {"vocab_size": VOCABULARY, "max_position_embeddings": 64}
@@ -186,6 +188,8 @@ def build(name: str) -> nn.Module:
     """Build a network with random weights."""
     library, _, model = name.partition("/")
     torch.manual_seed(0)
+    if library == "own":
+        return Detector()
     if library == "timm":
         return importlib.import_module("timm").create_model(model, pretrained=False)
     if library == "torchvision":

@@ -26,12 +26,12 @@ AS_THEY_ARE = {
     "benchmarks/finetuning.md": "results/finetuning.md",
     "benchmarks/growth.png": "results/growth.png",
     "benchmarks/landscapes.md": "results/landscapes.md",
-    "benchmarks/language_model.md": "results/language_model.md",
     "benchmarks/latency.md": "results/latency.md",
     "benchmarks/reliability.md": "results/reliability.md",
     "benchmarks/repair.md": "results/repair.md",
     "benchmarks/scale.png": "results/scale.png",
     "benchmarks/study.md": "results/equal_minutes.md",
+    "benchmarks/transformers.md": "results/transformers.md",
     "benchmarks/zoo.md": "results/zoo.md",
     "examples/resnet20-fashion_mnist-channels.png": "examples/resnet20-fashion_mnist-channels.png",
 }

@@ -9,6 +9,7 @@ from .loading import load as load
 from .loading import read_header as read_header
 from .metadata import Header as Header
 from .metadata import ModelSpec as ModelSpec
+from .pretrained import save_pretrained as save_pretrained
 from .tensor_file import read_metadata as read_metadata
 from .tensor_file import read_tensors as read_tensors
 from .tensor_file import tensor_bytes as tensor_bytes

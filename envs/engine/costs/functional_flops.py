@@ -7,7 +7,7 @@ from math import isclose
 import torch
 from torch import nn
 
-from envs.engine.costs.cost_model import ResourceModel
+from envs.engine.costs.cost_model import ResourceModel, multiply_accumulates
 from envs.engine.costs.likeness import likeness
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import ChannelGroup
@@ -21,7 +21,9 @@ def with_functional_flops(model: nn.Module, graph: NetworkGraph, inputs: Inputs)
 
     Groups that are like each other and see tensors of the same shapes are measured once, if that adds up.
     """
-    together = _saved(model, graph, inputs, graph.groups) if graph.groups else 0.0
+    if not graph.groups or not _outside_of_layers(model, graph):
+        return graph
+    together = _saved(model, graph, inputs, graph.groups)
     if not together:
         return graph
     likes = [_measured_like(model, graph, group) for group in graph.groups]
@@ -36,6 +38,12 @@ def with_functional_flops(model: nn.Module, graph: NetworkGraph, inputs: Inputs)
     return replace(graph, groups=tuple(groups))
 
 
+def _outside_of_layers(model: nn.Module, graph: NetworkGraph) -> bool:
+    """Whether the dense network multiplies anywhere but in layers that are called once."""
+    layers = sum(multiply_accumulates(model.get_submodule(name), call) for name, call in graph.calls.items())
+    return not isclose(layers, graph.flops, rel_tol=1e-9)
+
+
 def _measure(
     model: nn.Module, graph: NetworkGraph, inputs: Inputs, groups: Sequence[tuple[object, ChannelGroup]]
 ) -> dict[object, float]:
@@ -43,8 +51,11 @@ def _measure(
     together = _saved(model, graph, inputs, [group for _, group in groups])
     if len(groups) == 1 or not together:
         return dict.fromkeys((like for like, _ in groups), together)
-    middle = len(groups) // 2
-    return _measure(model, graph, inputs, groups[:middle]) | _measure(model, graph, inputs, groups[middle:])
+    halves = groups[: len(groups) // 2], groups[len(groups) // 2 :]
+    first = _measure(model, graph, inputs, halves[0])
+    if sum(first.values()) == together:  # beside the first, the second half saves nothing
+        return first | dict.fromkeys((like for like, _ in halves[1]), 0.0)
+    return first | _measure(model, graph, inputs, halves[1])
 
 
 def _measured_like(model: nn.Module, graph: NetworkGraph, group: ChannelGroup) -> object:

@@ -1,11 +1,13 @@
 """Channels that must go together: the members a network's channels appear at, tied into units and groups."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -19,7 +21,11 @@ class Side(Enum):
     BOTH = "both"
     """The same channels in and out: batch norm, group norm, depthwise convolution, PReLU."""
 
+    # Enum's own is written in Python, and a trace asks for it a million times.
+    __hash__ = object.__hash__
 
+
+IntArray = NDArray[np.int64]
 ChannelDim = tuple[str, Side]
 """A module by name and one of its sides."""
 
@@ -163,45 +169,67 @@ class ChannelTies:
 
     def groups(self) -> tuple[list[ChannelGroup], dict[str, str]]:
         """Return the groups, and the modules that keep some of their outputs, with the reason."""
-        frozen = self._frozen_roots()
-        members: dict[int, list[tuple[ChannelDim, int]]] = defaultdict(list)
+        roots = self._roots()
+        frozen = self._frozen_roots(roots)
+        stays = np.isin(roots, list(frozen)) if frozen else np.zeros(len(roots), dtype=bool)
         unprunable: dict[str, str] = {}
         for dim, width in self.widths.items():
-            for index in range(width):
-                root = self._root(self._start[dim] + index)
-                if root not in frozen:
-                    members[root].append((dim, index))
-                elif dim[1] is not Side.IN:
-                    unprunable.setdefault(dim[0], frozen[root])
-        return [self._group(units) for units in _by_signature(members.values())], unprunable
+            start = self._start[dim]
+            staying = stays[start : start + width].nonzero()[0]
+            if dim[1] is not Side.IN and len(staying):
+                unprunable.setdefault(dim[0], frozen[int(roots[start + staying[0]])])
+        return self._groups_of(roots, np.flatnonzero(~stays)), unprunable
 
-    def _frozen_roots(self) -> dict[int, str]:
+    def _roots(self) -> IntArray:
+        """Return the root of every channel."""
+        roots = np.array(self._parent, dtype=np.int64)
+        while not np.array_equal(above := roots[roots], roots):
+            roots = above
+        return roots
+
+    def _frozen_roots(self, roots: IntArray) -> dict[int, str]:
         frozen: dict[int, str] = {}
         for node, reason in self._frozen.items():
-            frozen.setdefault(self._root(node), reason)
-        for node, covered in enumerate(self._covered):
-            # A channel nobody produces, such as the network's input, cannot be removed.
-            if not covered:
-                frozen.setdefault(self._root(node), "reads the network's input or an untraced value")
+            frozen.setdefault(int(roots[node]), reason)
+        # A channel nobody produces, such as the network's input, cannot be removed.
+        for root in np.unique(roots[~np.array(self._covered, dtype=bool)]).tolist():
+            frozen.setdefault(root, "reads the network's input or an untraced value")
         return frozen
 
-    def _group(self, units: list[list[tuple[ChannelDim, int]]]) -> ChannelGroup:
-        unit_of: dict[ChannelDim, list[int]] = {}
-        for number, channels in enumerate(units):
-            for dim, index in channels:
-                if dim not in unit_of:
-                    unit_of[dim] = [-1] * self.widths[dim]  # setting single values of tensors takes seconds
-                unit_of[dim][index] = number
-        members = tuple(GroupMember(module, side, torch.tensor(unit)) for (module, side), unit in unit_of.items())
-        return ChannelGroup(len(units), members)
+    def _groups_of(self, roots: IntArray, free: IntArray) -> list[ChannelGroup]:
+        """Put units together that appear equally often at the same dims: one costs what another costs.
 
+        Args:
+            roots: of all channels.
+            free: the channels that may go, ascending.
+        """
+        dims = len(self.widths)
+        dim_of = np.repeat(np.arange(dims), list(self.widths.values()))[free]
+        _, first, unit_of = np.unique(roots[free], return_index=True, return_inverse=True)
+        place = first.argsort().argsort()  # units in the order of their first channels
+        unit_of = place[unit_of]
+        pairs, counts = np.unique(unit_of * dims + dim_of, return_counts=True)
+        signatures: dict[bytes, list[int]] = {}
+        ends = np.searchsorted(pairs, np.arange(1, len(first) + 1) * dims)
+        for unit, (start, end) in enumerate(pairwise((0, *ends.tolist()))):
+            signature = np.stack([pairs[start:end] % dims, counts[start:end]])
+            signatures.setdefault(signature.tobytes(), []).append(unit)
+        order = unit_of.argsort(kind="stable")
+        bounds = np.searchsorted(unit_of[order], np.arange(len(first) + 1))
+        return [
+            self._group(np.stack([free[order[bounds[unit] : bounds[unit + 1]]] for unit in units]))
+            for units in signatures.values()
+        ]
 
-def _by_signature(units: Iterable[list[tuple[ChannelDim, int]]]) -> list[list[list[tuple[ChannelDim, int]]]]:
-    """Put units together that appear equally often at the same dims: one costs what another costs."""
-    classes: dict[tuple[tuple[ChannelDim, int], ...], list[list[tuple[ChannelDim, int]]]] = defaultdict(list)
-    for channels in units:
-        counts: dict[ChannelDim, int] = defaultdict(int)
-        for dim, _ in channels:
-            counts[dim] += 1
-        classes[tuple(counts.items())].append(channels)
-    return list(classes.values())
+    def _group(self, channels: IntArray) -> ChannelGroup:
+        """Return a group from the numbers of its channels, ``(units, channels)``, ascending in every unit."""
+        dims, starts = list(self.widths), np.array(list(self._start.values()))
+        members = []
+        columns = np.searchsorted(starts, channels[0], side="right") - 1  # of what dim the channels of a column are
+        for number in np.unique(columns):
+            module, side = dims[number]
+            unit = np.full(self.widths[module, side], -1, dtype=np.int64)
+            its = channels[:, columns == number]
+            unit[its - starts[number]] = np.arange(len(channels))[:, None]
+            members.append(GroupMember(module, side, torch.from_numpy(unit)))
+        return ChannelGroup(len(channels), tuple(members))

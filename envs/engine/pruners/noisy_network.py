@@ -1,11 +1,10 @@
 """A network with noise on its weights and inputs, so that nothing hides what removing channels does to its outputs."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.isolation import copy_modules
 from envs.engine.network.modules import BatchNorm
 
 NOISE, SMALL = 0.1, 0.3
@@ -40,7 +39,7 @@ def with_noisy_weights(model: nn.Module) -> nn.Module:
     A fault shows in the output only if nothing hides it: branches that start at zero, fresh batch norms to which a
     channel of zeros and an absent one are the same, biases of zero.
     """
-    noisy = copy.deepcopy(model)
+    noisy = copy_modules(model)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in noisy.parameters():

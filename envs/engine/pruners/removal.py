@@ -1,6 +1,5 @@
 """Does removing channels do what masking them does? Tried on the network itself."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from envs.engine.errors import first_line
 from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
+from envs.engine.network.isolation import copy_modules
 from envs.engine.network.modules import BatchNorm
 from envs.engine.surgery.compaction import compact_groups, inputs_masked, kept_channels
 
@@ -58,7 +58,7 @@ def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, see
     kept = [_half(group.units, generator) for group in groups]
     channels = kept_channels(groups, kept)
     try:
-        small = compact_groups(model, groups, kept)
+        small = compact_groups(model, groups, kept, share=True)
         fault = _difference(model, small, channels, inputs, CLOSE)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
         hint = "; its code writes sizes out, as x.view(-1, 1024) does" if NUMBERS in str(error) else ""
@@ -85,11 +85,11 @@ def _rounding_alone(model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequ
     """Whether the difference goes in double precision, as rounding errors of a deep network do and others do not."""
     channels = kept_channels(groups, kept)
     try:
-        precise = copy.deepcopy(model).double()
-        small = compact_groups(precise, groups, kept)
+        precise = copy_modules(model).double()
+        small = compact_groups(precise, groups, kept, share=True)
         return not _difference(precise, small, channels, map_tensors(inputs, _in_double), PRECISE)
     except Exception:  # a network that makes tensors of its own may not run in another precision
-        return not _difference(model, compact_groups(model, groups, kept), channels, inputs, TOLERANCE)
+        return not _difference(model, compact_groups(model, groups, kept, share=True), channels, inputs, TOLERANCE)
 
 
 def _in_double(tensor: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def _training_fault(model: nn.Module, small: nn.Module, inputs: Inputs) -> str:
         _run_in_training(small, inputs)
     except Exception as error:  # whatever the user's forward raises on smaller tensors
         try:
-            _run_in_training(copy.deepcopy(model), inputs)
+            _run_in_training(copy_modules(model), inputs)
         except Exception:  # the user's forward wants something else in training
             return ""
         return f"fails in training mode when made smaller ({first_line(error)})"

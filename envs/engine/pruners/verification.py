@@ -23,6 +23,7 @@ from envs.engine.pruners.removal import Fault, removal_fault
 from envs.engine.surgery.full_width import can_keep_width
 from envs.engine.surgery.head_counts import candidate_counts
 from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
+from envs.engine.tracing.torch_pruning_graph import STUCK_TO_PARAMETER
 
 FAR_LESS, MOST_FAULTS = 0.5, 3
 COUNT_SECONDS = 60.0
@@ -40,6 +41,9 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
     """
     with random_state_kept():
         noisy, example = with_noise(model, inputs)
+        if STUCK_TO_PARAMETER in graph.unprunable.values():
+            # Such as a table of what heads add to their scores; torch-pruning knows nothing of it.
+            graph = max(graph, _probe(model, graph, inputs), key=_prunable)
         if removal_fault(noisy, graph.groups, example) is not None:
             found = graph if graph.from_nan_probing else _probe(model, graph, inputs)
             sound = _sound(noisy, found, example)

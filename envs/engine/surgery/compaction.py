@@ -40,6 +40,7 @@ def compact(
     weights: Mapping[str, Tensor] | None = None,
     counts: Mapping[str, int] | None = None,
     full_width: set[ChannelDim] | None = None,
+    share: bool = False,
 ) -> nn.Module:
     """Build the smaller network.
 
@@ -50,9 +51,10 @@ def compact(
             number of input channels but still all output channels.
         counts: numbers that the network's code goes by, see ``envs.engine.surgery.head_counts``.
         full_width: dimensions that look as wide as before, see ``envs.engine.surgery.full_width``.
+        share: whether parameters that stay as they are may be the dense network's own: for a look that changes none.
 
     Returns:
-        A network of the same classes with smaller tensors, which it owns, in eval mode.
+        A network of the same classes with smaller tensors, in eval mode. It owns all that are not shared.
     """
     small = copy_structure(model).eval()
     weights = weights or {}
@@ -64,7 +66,7 @@ def compact(
             shrink(module, sides[name], weights.get(name))
     set_counts(small, counts or {})
     keep_widths(small, channels, model, full_width or set())
-    _own_tensors(small, model)
+    _own_tensors(small, model.buffers() if share else (*model.parameters(), *model.buffers()))
     return small
 
 
@@ -73,6 +75,7 @@ def compact_groups(
     groups: Sequence[ChannelGroup],
     kept: Sequence[Tensor],
     weights: Mapping[str, Tensor] | None = None,
+    share: bool = False,
 ) -> nn.Module:
     """Build the smaller network that keeps some units of every group.
 
@@ -81,9 +84,10 @@ def compact_groups(
         groups: its channel groups.
         kept: for every group which of its units stay, bool, shape ``(units,)``.
         weights: as for :func:`compact`.
+        share: as for :func:`compact`.
     """
     counts, full_width = kept_counts(groups, kept), dims_of_full_width(groups)
-    return compact(model, kept_channels(groups, kept), weights, counts, full_width)
+    return compact(model, kept_channels(groups, kept), weights, counts, full_width, share)
 
 
 def shrink(module: nn.Module, sides: Mapping[Side, Tensor], weight: Tensor | None = None) -> None:
@@ -122,15 +126,16 @@ def _replace(module: nn.Module, name: str, tensor: Tensor) -> None:
     setattr(module, name, new)
 
 
-def _own_tensors(small: nn.Module, model: nn.Module) -> None:
-    """Clone what ``small`` still shares with the network it was copied from."""
-    shared = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+def _own_tensors(small: nn.Module, tensors: Iterable[Tensor]) -> None:
+    """Clone those of some tensors that ``small`` still shares with the network it was copied from."""
+    shared = {id(tensor) for tensor in tensors}
     clones: dict[int, Any] = {}
     for module in small.modules():
-        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-            if id(tensor) in shared:
-                clones.setdefault(id(tensor), _clone(tensor))
-                setattr(module, name, clones[id(tensor)])
+        for kind in (module._parameters, module._buffers):
+            for name, tensor in kind.items():
+                if tensor is not None and id(tensor) in shared:
+                    clones.setdefault(id(tensor), _clone(tensor))
+                    setattr(module, name, clones[id(tensor)])
 
 
 def _clone(tensor: Tensor) -> Tensor:

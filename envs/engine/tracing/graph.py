@@ -80,13 +80,13 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
     Raises:
         GraphError: the network cannot be traced, or ``ignore`` names a module that it does not have.
     """
-    model = copy_network(model).requires_grad_(True)
+    model = copy_network(model, share=True).requires_grad_(True)
     check_names(model, ignore)
     with random_state_kept():
         calls = screen(model, example_inputs, ignore)
         # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
         # networks keep what they computed, and then cannot be copied.
-        network = copy_network(model)
+        network = copy_network(model, share=True)
         started = perf_counter()
         try:
             flops = count_flops(model, example_inputs)
@@ -114,7 +114,7 @@ def find_folds(model: nn.Module, example_inputs: Inputs, calls: dict[str, Call])
         example_inputs: what it is called with.
         calls: how its modules are called then.
     """
-    network = copy_network(model).requires_grad_(True)
+    network = copy_network(model, share=True).requires_grad_(True)
     try:
         with random_state_kept(), time_limit(FOLD_SECONDS):
             return tie_by_autograd(_new_ties(network, calls, ()), network, example_inputs, calls)

@@ -18,6 +18,9 @@ from envs.engine.network.modules import BatchNorm, is_plain, is_product, multipl
 PASSIVE = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.UNBIND, OPTYPE.EXPAND, OPTYPE.SLICE)
 MOST_STEPS = 3000
 """DenseNet-121, whose groups are the largest here that end in good time, takes up to 1,296."""
+OWN_PARAMETER = "a parameter of its own"
+STUCK_TO_PARAMETER = f"is coupled to {OWN_PARAMETER}, which cannot be made smaller"
+"""Of channels that meet a parameter outside of layers, which need not mean that it has to follow."""
 Folds = tuple[tuple[str, str], ...]
 
 
@@ -94,7 +97,8 @@ def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> No
             for root, index in zip(item.root_idxs, item.idxs, strict=True):
                 members.setdefault(root, []).append((dim, index * multiplier))
         elif node.type not in PASSIVE and node.type is not OPTYPE.OUTPUT:
-            reason = reason or f"is coupled to {_describe(node.module, names)}, which cannot be made smaller"
+            stuck = f"is coupled to {_describe(node.module, names)}, which cannot be made smaller"
+            reason = stuck if reason in ("", STUCK_TO_PARAMETER) else reason  # what else there is says more
         reads = dim is not None and dim[1] is Side.IN
         if not reads and (node.type is OPTYPE.OUTPUT or not node.outputs):
             reason = "is an output of the network"
@@ -107,7 +111,7 @@ def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> No
 def _describe(module: Any, names: dict[nn.Module, str]) -> str:  # noqa: ANN401
     if module in names:
         return f"{names[module]} ({type(module).__name__})"
-    return "a parameter of its own" if isinstance(module, nn.Parameter) else type(module).__name__
+    return OWN_PARAMETER if isinstance(module, nn.Parameter) else type(module).__name__
 
 
 def _channel_dim_of(dep: Any, names: dict[nn.Module, str]) -> ChannelDim | None:  # noqa: ANN401

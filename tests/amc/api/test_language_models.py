@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import amc
+from amc.errors import ModelError
 from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation
 
 transformers = pytest.importorskip("transformers")
 
@@ -65,3 +68,37 @@ def test_a_language_model_is_pruned_saved_and_loaded(
     loaded = amc.load(tmp_path, model=build())
     assert perplexity(loaded) == pytest.approx(perplexity(result.model))
     assert perplexity(result.model) != pytest.approx(perplexity(model))
+
+
+def halved(model: nn.Module) -> nn.Module:
+    engine = TorchEngine(
+        model.eval(), inputs(1), inputs(2), lambda _: Evaluation(0.0, 0.0, 1), EngineSettings(reconstruct=False)
+    )
+    return engine.prune((0.5,) * len(engine.layers))
+
+
+def test_from_pretrained_reads_what_is_equal_in_all_layers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = halved(llama())
+    amc.save_pretrained(small, tmp_path)
+    loaded = transformers.LlamaForCausalLM.from_pretrained(tmp_path)
+    config = loaded.config
+    assert (config.num_key_value_heads, config.num_attention_heads, config.head_dim) == (1, 2, 8)
+    assert config.intermediate_size == 24
+    assert small.config.intermediate_size == 48  # the network itself is not changed
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(**inputs(2)).logits, small(**inputs(2)).logits)
+
+
+def test_what_differs_between_layers_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    uneven = llama()
+    mlp = uneven.model.layers[1].mlp
+    for layer, shape in ((mlp.gate_proj, (24, 32)), (mlp.up_proj, (24, 32)), (mlp.down_proj, (32, 24))):
+        layer.weight = nn.Parameter(torch.zeros(shape))
+    with pytest.raises(ModelError, match=r"intermediate_size would have to be 24, 48: one number is for all layers"):
+        amc.save_pretrained(uneven, tmp_path)
+    with pytest.raises(ModelError, match="has layers that its class does not have"):  # GPT-2 stores weights transposed
+        amc.save_pretrained(halved(gpt2()), tmp_path)
+    with pytest.raises(ModelError, match="a Linear has no configuration"):
+        amc.save_pretrained(nn.Linear(1, 1), tmp_path)

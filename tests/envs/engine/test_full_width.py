@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from attention_nets import HandWritten
+from attention_nets import HandWritten, Tabled
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,6 +47,17 @@ def test_heads_go_from_the_weights_and_not_from_between_them() -> None:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         small(tokens(1))
     assert engine.cost(HALF).flops == pytest.approx(counter.get_total_flops() / 2)
+
+
+@torch.no_grad()
+def test_heads_go_beside_a_table_of_what_they_add() -> None:
+    torch.manual_seed(0)
+    engine = engine_of(nn.Sequential(Tabled(16)).eval())
+    assert [layer.units for layer in engine.layers] == [4, 64]
+    small = engine.prune(HALF[:2])
+    assert (small[0].qkv.out_features, small[0].table.shape) == (24, (19, 4))
+    masked = engine.pruner.mask(engine.kept(HALF[:2]))
+    torch.testing.assert_close(small(tokens()), masked(tokens()))
 
 
 @torch.no_grad()

@@ -35,9 +35,25 @@ class HandWritten(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         b, n, c = tokens.shape
         query, key, value = self.qkv(self.norm1(tokens)).reshape(b, n, 3, 4, c // 4).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(b, n, c)
+        mixed = F.scaled_dot_product_attention(query, key, value, self.added(n)).transpose(1, 2).reshape(b, n, c)
         tokens = tokens + self.project(mixed)
         return tokens + self.down(F.gelu(self.up(self.norm2(tokens))))
+
+    def added(self, _: int) -> Tensor | None:
+        """Return what is added to scores."""
+        return None
+
+
+class Tabled(HandWritten):
+    """The same with a table of what every head adds by distance, as in Swin."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.table = nn.Parameter(torch.randn(19, 4))
+
+    def added(self, tokens: int) -> Tensor:
+        place = torch.arange(tokens)
+        return self.table[place[:, None] - place + 9].permute(2, 0, 1)
 
 
 class Separate(nn.Module):

@@ -112,7 +112,7 @@ CONVOLUTIONAL: dict[str, Case] = {
     "recurrent": Case(recurrent, SIGNAL, whole=(("b", "GRU"),)),
     "text": Case(text, ((12,),), classes=50),
     "channel_tensors": Case(channel_tensors, IMAGE),
-    "functional_norm": Case(functional_norm, IMAGE, whole=(("a", "parameter of its own"),)),
+    "functional_norm": Case(functional_norm, IMAGE),
     "hard_coded": Case(hard_coded, IMAGE),
     "nested": Case(multi_level, IMAGE),
     "in_place": Case(in_place, IMAGE),
