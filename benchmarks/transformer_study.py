@@ -120,8 +120,8 @@ def table(name: str, rows: Sequence[Row]) -> str:
 
 def _spread(name: str, measured: Sequence[Mapping[str, float]]) -> str:
     figures = [figure(name, each) for each in measured]
-    form = (lambda value: f"{value:.1%}") if name == "images" else (lambda value: f"{value:.2f}")
-    return form(mean(figures)) + (f" ± {form(stdev(figures))}" if len(figures) > 1 else "")
+    form = ".1%" if name == "images" else ".2f"
+    return f"{mean(figures):{form}}" + (f" ± {stdev(figures):{form}}" if len(figures) > 1 else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -47,6 +47,7 @@ def _trust_images() -> None:
 
 def _trust_run_folders() -> None:
     """Follow links, read pipes, believe every number and every size, and show every name as it is."""
+    import jinja2
     from safetensors import SafetensorError, safe_open
 
     from amc.report import html
@@ -69,7 +70,7 @@ def _trust_run_folders() -> None:
     vars(metadata).update(_check=lambda _: None)
     limit: Any = allocation.AllocationLimit
     limit._check = lambda *_: None
-    vars(html).update(Environment=partial(_unescaping, html.Environment))
+    vars(html).update(Environment=partial(_unescaping, jinja2.Environment))
 
 
 def _unescaping(environment: Any, **settings: object) -> Any:  # noqa: ANN401  of jinja2
