@@ -28,7 +28,7 @@ def make_engine(**settings: Any) -> TorchEngine:  # noqa: ANN401  any of the set
 
 
 def test_they_are_what_the_policies_play() -> None:
-    problem = PruningEnv(make_engine())
+    problem = PruningEnv(make_engine(round_to=4))
     thresholds = {}
     for scale in ("mean", "l2"):
         env = RecordTrials(problem, 1)
@@ -54,7 +54,7 @@ def test_an_engine_that_knows_less_offers_fewer() -> None:
     assert list(known_strategies(PruningEnv(AnalyticEngine()))) == ["uniform", "least error", "least compounded error"]
     assert list(known_strategies(PruningEnv(make_engine(granularity="element")))) == ["uniform"]
     thresholds = ["global threshold, mean", "global threshold, l2"]
-    assert list(known_strategies(PruningEnv(make_engine(reconstruct=False)))) == ["uniform", *thresholds]
+    assert list(known_strategies(PruningEnv(make_engine(reconstruct=False, round_to=4)))) == ["uniform", *thresholds]
 
 
 def test_strategies_that_are_the_same_count_once() -> None:
