@@ -23,6 +23,8 @@ Metric = Callable[[Tensor, Tensor], float]
 ALL = slice(None)
 LARGEST_METRIC = 1e15
 """Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
+LARGEST_LOSS = 1e6
+"""Nats an image: beyond it networks are as wrong as each other, and one whose scores overflow still has a number."""
 
 
 class Answers(NamedTuple):
@@ -155,13 +157,9 @@ class Top1Scorer:
     def _by_metric(self, model: nn.Module, metric: Metric) -> Evaluation:
         scores, count = self._scores(model), len(self)
         logs = scores.log_softmax(1)
-        divergence = (
-            math.nan
-            if self.reference is None
-            else float(kl_div(logs, self.reference, reduction="none", log_target=True).sum(1).double().mean())
-        )
+        divergence = math.nan if self.reference is None else float(_divergence(logs, self.reference).mean())
         scored = _as_evaluation(metric(scores, self._labels))
-        return Evaluation(scored.metric, float(nll_loss(logs, self._labels)), count, divergence)
+        return Evaluation(scored.metric, float(nll_loss(logs, self._labels).clamp(max=LARGEST_LOSS)), count, divergence)
 
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
         """Run a network in eval mode on some of the images, all by default."""
@@ -177,10 +175,10 @@ class Top1Scorer:
             best = scores.topk(min(2, scores.shape[1]), 1).values
             logs = scores.log_softmax(1)
             correct[part] = scores.argmax(1) == labels[part]
-            loss[part] = nll_loss(logs, labels[part], reduction="none")
+            loss[part] = nll_loss(logs, labels[part], reduction="none").clamp(max=LARGEST_LOSS)
             margin[part] = best[:, 0] - best[:, -1]
             if reference is not None:
-                divergence[part] = kl_div(logs, reference[part], reduction="none", log_target=True).sum(1)
+                divergence[part] = _divergence(logs, reference[part])
 
         run_batches(work, model, self._batches(len(labels)), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
@@ -193,6 +191,11 @@ class Top1Scorer:
 
     def _batches(self, count: int) -> list[slice]:
         return [slice(start, start + self._batch_size) for start in range(0, count, self._batch_size)]
+
+
+def _divergence(logs: Tensor, reference: Tensor) -> Tensor:
+    """Return the KL divergence of every image's class probabilities from the reference's, float64."""
+    return kl_div(logs, reference, reduction="none", log_target=True).sum(1).double().clamp(max=LARGEST_LOSS)
 
 
 def _class_scores(outputs: object, classes: int, samples: int) -> Tensor:

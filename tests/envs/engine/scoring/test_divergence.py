@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.scoring.racing import RacingScorer
-from envs.engine.scoring.top1 import Top1Scorer
+from envs.engine.scoring.top1 import LARGEST_LOSS, Top1Scorer
 
 
 class Says(nn.Module):
@@ -93,3 +93,11 @@ def test_a_race_does_not_measure_it() -> None:
 def test_outputs_that_are_no_class_scores_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a tensor of shape \(10, 1, 1\)"):
         scorer().compared_with(nn.Unflatten(1, (1, 1)))
+
+
+def test_a_network_that_rules_the_right_class_out_is_as_wrong_as_any_and_has_numbers_all_the_same() -> None:
+    images, labels = torch.zeros(25, 1), torch.zeros(25, dtype=torch.int64)
+    for metric in (None, lambda scores, labels: float((scores.argmax(1) == labels).float().mean())):
+        scorer = Top1Scorer(images, labels, metric=metric).compared_with(Says(0.5, 0.5))
+        evaluation = scorer(Says(0.0, 1.0))
+        assert (evaluation.metric, evaluation.loss, evaluation.divergence) == (0.0, LARGEST_LOSS, LARGEST_LOSS)
