@@ -232,7 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "coreset_pilot_seconds": {str(target): round(each.seconds, 1) for target, each in coresets.items()},
             "coreset_rank_correlation": round(ranked[lead].whole, 3),
             "coreset_ranking": {
-                str(target): {name: round(value, 4) for name, value in each._asdict().items()}
+                str(target): {
+                    name: round(value, 4) for name, value in each._asdict().items() if value == value
+                }  # no nan
                 for target, each in ranked.items()
             },
             "coreset_best_difference": round(search["coreset difference"], 5),
