@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> None:
     # Imported late: a typo on the command line is answered before torch is there.
     from amc.deploy.exporting import export_run
 
-    output, may_call = asked.output or asked.run, asked.own_code
-    for line in export_run(asked.run, asked.format, output, int8=asked.int8, own_code=may_call):
+    output = asked.output or asked.run
+    for line in export_run(asked.run, asked.format, output, int8=asked.int8, own_code=asked.own_code):
         print(line)
 
 

@@ -12,6 +12,7 @@ import copy
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import isnan
 
 import torch
 from coreset_ranking import agreement, choose
@@ -232,9 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "coreset_pilot_seconds": {str(target): round(each.seconds, 1) for target, each in coresets.items()},
             "coreset_rank_correlation": round(ranked[lead].whole, 3),
             "coreset_ranking": {
-                str(target): {
-                    name: round(value, 4) for name, value in each._asdict().items() if value == value
-                }  # no nan
+                # JSON knows no nan: what is not asked for is left out.
+                str(target): {name: round(value, 4) for name, value in each._asdict().items() if not isnan(value)}
                 for target, each in ranked.items()
             },
             "coreset_best_difference": round(search["coreset difference"], 5),
