@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
 
 from torch import nn
 
@@ -22,8 +22,8 @@ from envs.engine.types import Evaluation, Strategy
 
 log = logging.getLogger(__name__)
 
-MUCH_WORSE = 0.01
-"""What fine-tuning may cost of the metric, before it is undone, without a warning."""
+TOLERATED = 0.01
+"""What fine-tuning may cost of the metric on a split of many images before it is undone."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Tuned:
         strategy: what was pruned.
         model: the network, in eval mode.
         before: how good it was before fine-tuning, on the search split.
-        after: how good it is, on the search split; as before where fine-tuning made it worse and was undone.
+        after: how good it is, on the search split; as before where fine-tuning made it clearly worse and was undone.
     """
 
     strategy: Strategy
@@ -113,7 +113,7 @@ class FineTuner:
         return self.score(model)
 
     def tune(self, engine: TorchEngine, strategy: Strategy, title: str, times: int = 1, *, once: bool = False) -> Tuned:
-        """Prune and fine-tune; where that makes the network worse on the search split, it is undone.
+        """Prune and fine-tune; where that makes the network clearly worse on the search split, it is undone.
 
         Args:
             engine: prunes.
@@ -136,7 +136,8 @@ class FineTuner:
         else:
             train()
         after = self.score(model)
-        if isfinite(after.loss) and after.metric < before.metric:  # one that diverged is refused where it would win
+        lost = before.metric - after.metric
+        if isfinite(after.loss) and lost > tolerated_loss(before.metric, len(self.score)):  # else refused if it wins
             _say_worse(title, before.metric, after.metric)
             model.load_state_dict(untuned)
             after = before
@@ -150,10 +151,17 @@ class FineTuner:
         return hashlib.sha256(json.dumps([training, taught]).encode()).hexdigest()
 
 
+def tolerated_loss(metric: float, images: int) -> float:
+    """Return what fine-tuning may cost of the metric before it is undone: what few images cannot tell from chance.
+
+    That is two standard errors of an accuracy on so many images, and a point at the least.
+    """
+    return max(TOLERATED, 2 * sqrt(metric * (1 - metric) / images))
+
+
 def _say_worse(title: str, before: float, after: float) -> None:
     """Say that fine-tuning is undone: one's own network may have been trained with other settings."""
-    log.log(
-        logging.WARNING if after < before - MUCH_WORSE else logging.INFO,
+    log.warning(
         "%s: undone, as it made the network worse, %.1f%% on the search split instead of %.1f%%; lower train.lr or "
         "finetune.lr_factor, fine-tune for longer, or not at all (finetune.epochs=0)",
         title,

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,13 +10,14 @@ from torch import nn
 from amc.config.recipe import Finetuning, Recipe
 from amc.training.choice import best_trials, quality_of, tune_best, winner
 from amc.training.distillation import Distillation
-from amc.training.finetune import FineTuner, Tuned
+from amc.training.finetune import FineTuner, Tuned, tolerated_loss
 from amc.training.network_cache import NetworkCache, digest_of
 from amc.training.sgd import Fitting, fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
 from amc.zoo.data.device_data import DeviceData
 from baselines.random_search import RandomSearch
 from baselines.uniform import uniform_trial
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation
@@ -207,3 +210,23 @@ def test_fine_tuning_that_makes_the_network_worse_is_undone_and_said(
         assert tuned.after == data.scorer(data.splits.search)(tuned.model)
         assert (tuned.after == tuned.before) == undone
         assert caplog.text.count("fine-tune uniform: undone") == undone * (again + 1)
+
+
+@pytest.mark.parametrize(("metric", "images"), [(0.96, 300), (0.85, 5000), (1.0, 100)])
+def test_no_more_than_chance_is_tolerated_of_fine_tuning(metric: float, images: int) -> None:
+    deviation = np.random.default_rng(0).binomial(images, metric, 100_000).std() / images
+    assert tolerated_loss(metric, images) == pytest.approx(max(0.01, 2 * deviation), rel=0.02)
+
+
+def test_fine_tuning_is_kept_where_its_loss_may_be_chance(
+    problem: PruningEnv, tuner: FineTuner, data: DeviceData
+) -> None:
+    engine, strategy = engine_of(problem), uniform_trial(problem).strategy
+    before = data.scorer(data.splits.search)(engine.finish(strategy))
+    margin = tolerated_loss(before.metric, len(data.splits.search.labels))
+    for lost, kept in ((margin - 1e-9, True), (margin + 1e-9, False)):
+        after = before._replace(metric=before.metric - lost)
+        with patch.object(Top1Scorer, "__call__", side_effect=[before, after]):
+            tuned = tuner.tune(engine, strategy, "fine-tune uniform")
+        assert tuned.after == (after if kept else before)
+        assert (digest_of(tuned.model) == digest_of(engine.finish(strategy))) != kept
