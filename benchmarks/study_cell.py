@@ -18,6 +18,7 @@ from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.training.sgd import Fitting
 from baselines.global_threshold import global_threshold
+from baselines.known_strategies import least_error_by_depth
 from baselines.least_error import LeastError
 from benchmarks.cpu_clock import Clock, Pace
 from benchmarks.setting import make_config
@@ -143,6 +144,7 @@ METHODS: dict[str, Method] = {
     "uniform": known(uniform_strategy),
     PLAIN: known(uniform_strategy, reconstruct=False),
     "least error": known(lambda budget: LeastError(budget).strategy()),
+    "least error by depth": known(least_error_by_depth),
     "global threshold": known(global_threshold),
     **{f"torch-pruning {name}": rival(name) for name in IMPORTANCES},
 }

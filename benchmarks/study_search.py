@@ -10,7 +10,7 @@ from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
-from baselines.known_strategies import known_strategies, most_promising_first
+from baselines.known_strategies import BY_DEPTH, known_strategies, most_promising_first
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
 from envs.engine.types import Evaluation, Strategy
@@ -20,7 +20,7 @@ SEARCH = 0.07
 """Share of the time by which a search ends, start-up included."""
 CHOICE = 0.13
 """Share of the time by which its best, and what was known before, are repaired as for fine-tuning, and compared."""
-FINALISTS = 4
+FINALISTS = 5
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 MOST_EPISODES = 60
@@ -57,7 +57,8 @@ class Found(NamedTuple):
 def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Found:
     """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning.
 
-    Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before.
+    Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before,
+    above all to what suits that repair.
     """
 
     def stop_in_time(_: Trial) -> None:
@@ -68,8 +69,9 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     with suppress(TimeIsUp):
         make_policy(policy, seed).search(env)
     (best,) = best_trials(env.trials, 1)
-    known = most_promising_first(known_strategies(stage.problem))
-    finalists = list(dict.fromkeys([best.strategy, *known]))[:FINALISTS]
+    known = known_strategies(stage.problem)
+    first = [known[BY_DEPTH]] if BY_DEPTH in known else []
+    finalists = list(dict.fromkeys([*first, best.strategy, *most_promising_first(known)]))[:FINALISTS]
     finished = _finished(stage, finalists, clock)
     nearest = min(finished, key=lambda each: each.evaluation.divergence)
     return Found(nearest.network, nearest.strategy, len(env.trials), len(finished))

@@ -56,7 +56,10 @@ DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
 
 def with_later_keys(asked: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return what a run of any version was asked, with the keys that came later as its version acted."""
-    return {**DONE_BEFORE, **DONE_BEFORE_BY.get(str(asked.get(f"{POLICY}_target_")), {}), **asked}
+    done = {**DONE_BEFORE, **DONE_BEFORE_BY.get(str(asked.get(f"{POLICY}_target_")), {})}
+    if "train.batch_size" in asked:
+        done["finetune.batch_size"] = asked["train.batch_size"]
+    return {**done, **asked}
 
 
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:

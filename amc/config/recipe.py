@@ -48,6 +48,8 @@ class Finetuning:
             trials are fine-tuned for a while, the better half for longer and one to the end, see
             ``amc.training.successive_halving``.
         lr_factor: learning rate as a fraction of training's.
+        batch_size: images a step; null for half of training's: twice as many steps are worth more than steadier ones
+            where there are few (``benchmarks/finetuning.md``).
         distill: how much is learnt from the dense network's outputs, from 0 for nothing to 1 for everything; the rest
             from labels.
         temperature: what both networks' outputs are divided by to compare them.
@@ -59,6 +61,7 @@ class Finetuning:
     epochs: float = needed(Interval(0, 10**6))
     top_k: int = setting(3, Interval(1))
     lr_factor: float = setting(0.3, Interval(0, 1, low_open=True))
+    batch_size: int | None = setting(None, Interval(2))
     distill: float = setting(0.5, Interval(0, 1))
     temperature: float = setting(2.0, Interval(0, 100, low_open=True))
 

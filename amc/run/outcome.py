@@ -10,6 +10,7 @@ from amc.errors import ModelError
 from amc.run.stage import Stage
 from amc.training.choice import Finalists, tune_best, winner
 from amc.training.finetune import FineTuner, Tuned
+from baselines.known_strategies import BY_DEPTH, known_strategies
 from baselines.uniform import uniform_trial
 from envs.search import Trial
 
@@ -53,7 +54,9 @@ def finalists_of(tuner: FineTuner, stage: Stage, trials: Sequence[Trial], unifor
             f"{prefix}none of {len(trials)} trials is within target={stage.target}: more episodes may help"
         )
     ratios = uniform or uniform_trial(stage.problem).strategy
-    return tune_best(tuner, stage.engine, trials, ratios, stage.title)
+    # Networks that are handed over are repaired otherwise than trials, which it suits.
+    promising = known_strategies(stage.problem).get(BY_DEPTH)
+    return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising)
 
 
 def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[Trial]) -> Outcome:

@@ -49,7 +49,10 @@ def load_data(cfg: TrainConfig) -> DeviceData:
         UserError: there is no such device or data, or the data is not what it should be.
     """
     device = prepare_torch(cfg)
-    splits = load_splits(cfg.data, cache_folder(cfg.cache_dir), cfg.dense_seed, cfg.train.batch_size)
+    batches = {"train.batch_size": cfg.train.batch_size}
+    if isinstance(cfg, SearchConfig) and cfg.finetune.batch_size is not None:
+        batches["finetune.batch_size"] = cfg.finetune.batch_size
+    splits = load_splits(cfg.data, cache_folder(cfg.cache_dir), cfg.dense_seed, batches)
     metric = getattr(cfg, "metric", None)
     return DeviceData(splits, device, None if metric is None else find("metrics", metric, {}))
 

@@ -41,7 +41,12 @@ class Finalists:
 
 
 def tune_best(
-    tuner: FineTuner, engine: TorchEngine, trials: Sequence[Trial], uniform: Strategy | Tuned, title: str = ""
+    tuner: FineTuner,
+    engine: TorchEngine,
+    trials: Sequence[Trial],
+    uniform: Strategy | Tuned,
+    title: str = "",
+    promising: Strategy | None = None,
 ) -> Finalists:
     """Fine-tune the best trials of a search: many of them for a while, the better half for longer, one to the end.
 
@@ -53,11 +58,17 @@ def tune_best(
         trials: of the search; one at least is within the target.
         uniform: ratios that meet the same target: they take part, or are among the finalists if they are tuned.
         title: of the search, for messages; empty for a run of one stage.
+        promising: a strategy that takes part beside the best, however it was scored, if it is one of the trials.
     """
     best = best_trials(trials, MOST)
+    if promising not in [trial.strategy for trial in best]:
+        best += [trial for trial in trials if trial.strategy == promising][:1]
     finished = [uniform] if isinstance(uniform, Tuned) else []
     ratios = uniform.strategy if isinstance(uniform, Tuned) else uniform
     contestants = [trial.strategy for trial in best if trial.strategy != ratios]
+    if promising in contestants[1:]:
+        contestants.remove(promising)
+        contestants.insert(1, promising)
     if not finished:
         contestants.append(ratios)
     prefix = f"{title}: " if title else ""

@@ -44,8 +44,10 @@ class Tuned:
 
 
 def finetuning_recipe(training: Recipe, settings: Finetuning, times: int = 1) -> Recipe:
-    """Return the recipe of fine-tuning: training's, at a fraction of its learning rate, ``times`` as many epochs."""
-    return replace(training, epochs=settings.epochs * times, lr=training.lr * settings.lr_factor)
+    """Return the recipe of fine-tuning: training's, at a lower rate, in other batches, ``times`` as many epochs."""
+    batch_size = settings.batch_size or max(2, training.batch_size // 2)
+    lr = training.lr * settings.lr_factor
+    return replace(training, epochs=settings.epochs * times, lr=lr, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,17 @@ class FineTuner:
     @property
     def steps(self) -> int:
         """Steps of fine-tuning a network once."""
-        return steps_of(finetuning_recipe(self.training, self.settings), self.data.splits)
+        return steps_of(self.recipe, self.data.splits)
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of fine-tuning a network once."""
+        return finetuning_recipe(self.training, self.settings)
 
     @property
     def scoring_steps(self) -> int:
         """Steps that take about as long as scoring a network, a third of what the same images take in training."""
-        return ceil(len(self.score) / (3 * self.training.batch_size))
+        return ceil(len(self.score) / (3 * self.recipe.batch_size))
 
     def train(self, model: nn.Module, recipe: Recipe, progress: Progress | None = None, part: int = 0) -> None:
         """Train a pruned network in place and leave it in eval mode.
@@ -100,8 +107,8 @@ class FineTuner:
 
     def recipe_of(self, steps: int) -> Recipe:
         """Return the recipe of so many steps on a schedule of their own."""
-        an_epoch = len(self.data.splits.train.labels) // self.training.batch_size
-        return replace(finetuning_recipe(self.training, self.settings), epochs=steps / an_epoch)
+        an_epoch = len(self.data.splits.train.labels) // self.recipe.batch_size
+        return replace(self.recipe, epochs=steps / an_epoch)
 
     def train_steps(self, model: nn.Module, steps: int, progress: Progress | None = None, part: int = 0) -> None:
         """Train in place for some steps on a schedule of their own; for the rest see ``train``."""

@@ -1,5 +1,6 @@
 """The splits of the data that a configuration names: of the registry, or one's own."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from amc.config.schema import DataConfig
@@ -10,14 +11,14 @@ from amc.zoo.data.registry import DATASETS
 from amc.zoo.targets import call_target
 
 
-def load_splits(cfg: DataConfig, cache: Path, seed: int, batch_size: int) -> Splits:
+def load_splits(cfg: DataConfig, cache: Path, seed: int, batch_sizes: Mapping[str, int]) -> Splits:
     """Read the data and cut it.
 
     Args:
         cfg: which data, and how it is cut.
         cache: where downloads are kept.
         seed: fixes which images go into which split.
-        batch_size: of training; the train split has to hold one batch.
+        batch_sizes: by key; the train split has to hold one batch.
 
     Raises:
         ConfigError: there is no such data, or it is too small for the splits.
@@ -28,8 +29,9 @@ def load_splits(cfg: DataConfig, cache: Path, seed: int, batch_size: int) -> Spl
         splits = make_splits(DATASETS[cfg.name](source), cfg.calibration, cfg.search, seed, _given(cfg))
     else:
         splits = _own_splits(cfg, cfg._target_, seed)
-    if batch_size > len(splits.train.labels):
-        raise ConfigError(f"train.batch_size={batch_size}: there are {len(splits.train.labels)} images")
+    for key, size in batch_sizes.items():
+        if size > len(splits.train.labels):
+            raise ConfigError(f"{key}={size}: there are {len(splits.train.labels)} images")
     return splits
 
 

@@ -222,7 +222,7 @@ def test_a_known_start_plays_what_is_known_then_the_local_search_and_then_near_t
 def test_a_known_start_is_played_whatever_the_warm_up() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 3)
     AMC(start="known", warm_up=0.0, local_search=0.0).search(env)
-    assert env.trials[1].strategy == LeastError(env.problem.budget).strategy()
+    assert env.trials[2].strategy == LeastError(env.problem.budget).strategy()
 
 
 @pytest.mark.parametrize("start", ["random", "reconstruction", "known"])

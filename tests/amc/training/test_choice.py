@@ -10,7 +10,7 @@ from torch import nn
 from amc.config.recipe import Finetuning, Recipe
 from amc.training.choice import best_trials, quality_of, tune_best, winner
 from amc.training.distillation import Distillation
-from amc.training.finetune import FineTuner, Tuned, tolerated_loss
+from amc.training.finetune import FineTuner, Tuned, finetuning_recipe, tolerated_loss
 from amc.training.network_cache import NetworkCache, digest_of
 from amc.training.sgd import Fitting, fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
@@ -74,7 +74,7 @@ def trials(problem: PruningEnv) -> list[Trial]:
 
 @pytest.fixture
 def tuner(dense: nn.Module, data: DeviceData, tmp_path: Path) -> FineTuner:
-    settings = Finetuning(epochs=8, top_k=3, lr_factor=0.2)
+    settings = Finetuning(epochs=8, top_k=3, lr_factor=0.2, batch_size=10)
     score = data.scorer(data.splits.search)
     return FineTuner(settings, RECIPE, data, score, 5, dense, NetworkCache(tmp_path, "net"))
 
@@ -142,6 +142,20 @@ def test_all_are_trained_to_the_end_where_there_is_time_for_it(
     assert set(finalists.trials) == {trial.index for trial in best}
 
 
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_what_promises_most_takes_part_however_it_was_scored(
+    top_k: int, tuner: FineTuner, problem: PruningEnv, trials: list[Trial]
+) -> None:
+    few = replace(tuner, settings=Finetuning(epochs=0.5, top_k=top_k))
+    uniform = uniform_trial(problem)
+    others = [trial for trial in trials if trial.strategy != uniform.strategy]
+    worst = min(others, key=lambda trial: trial.evaluation.metric)
+    tuned = few.tune(engine_of(problem), uniform.strategy, "uniform", once=True)
+    finalists = tune_best(few, engine_of(problem), others, tuned, promising=worst.strategy)
+    assert (worst.index in finalists.trials) == (top_k > 1)
+    assert len(finalists.trials) == top_k
+
+
 def test_without_steps_networks_stay_as_they_are(tuner: FineTuner, problem: PruningEnv, trials: list[Trial]) -> None:
     none = replace(tuner, settings=Finetuning(epochs=0))
     uniform = uniform_trial(problem).strategy
@@ -177,7 +191,7 @@ def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTun
         replace(tuner, settings=replace(tuner.settings, distill=0.0)),
         replace(tuner, settings=replace(tuner.settings, temperature=3.0)),
         replace(tuner, settings=replace(tuner.settings, lr_factor=0.1)),
-        replace(tuner, training=replace(RECIPE, batch_size=20)),
+        replace(tuner, settings=replace(tuner.settings, batch_size=20)),
     ]
     found = [digest_of(other.tune(engine, strategy, "uniform", once=True).model) for other in others]
     longer = tuner.tune(engine, strategy, "uniform", times=2, once=True)
@@ -187,6 +201,12 @@ def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTun
     plain = replace(others[2], teacher=network(9).eval())
     plain.tune(engine, strategy, "uniform", once=True)
     assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
+
+
+@pytest.mark.parametrize(("asked", "trained_in", "batch"), [(None, 128, 64), (None, 3, 2), (None, 2, 2), (128, 2, 128)])
+def test_batches_are_half_of_trainings_if_nothing_else_is_asked(asked: int | None, trained_in: int, batch: int) -> None:
+    recipe = finetuning_recipe(Recipe(epochs=1, batch_size=trained_in), Finetuning(epochs=1, batch_size=asked))
+    assert recipe.batch_size == batch
 
 
 def test_a_network_that_diverged_is_behind_all_others() -> None:
