@@ -74,13 +74,12 @@ def make_bench(keys: list[str]) -> Bench:
 
 def settings_of(bench: Bench, variant: str, steps: int) -> tuple[Recipe, Finetuning]:
     """Return the recipe and the settings of a variant."""
-    given = {name: float(value) for name, value in (pair.split("=") for pair in variant.split(",") if pair)}
+    pairs = (pair.split("=") for pair in variant.split(",") if pair)
+    given = {name: int(value) if name == "batch_size" else float(value) for name, value in pairs}
     known = {field.name for field in fields(Finetuning)}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if name in known}
     settings = replace(bench.settings, **chosen)
     training: dict[str, Any] = {name: value for name, value in given.items() if name not in known}
-    if "batch_size" in training:
-        training["batch_size"] = int(training["batch_size"])
     recipe = replace(finetuning_recipe(bench.training, settings), **training)
     epochs = steps / (len(bench.data.splits.train.labels) // recipe.batch_size)
     return replace(recipe, epochs=epochs), settings
