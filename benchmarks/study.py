@@ -58,6 +58,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 40], help="CPU minutes of a whole method")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument(
+        "--yardstick", type=float, help="seconds of it in a cell that minutes are to be as long as; by default measured"
+    )
     return parser.parse_args(given)
 
 
@@ -67,7 +70,7 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
     wanted = list(product(args.minutes, args.seeds, args.methods))
     done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
     missing = [each for each in wanted if each not in done]
-    reference = record.rows[0]["yardstick"] if record.rows else None
+    reference = record.rows[0]["yardstick"] if record.rows else args.yardstick
     cell = make_cell((*keys, "threads=1"), reference) if missing else None
     for minutes, seed, method in missing:
         assert cell is not None
