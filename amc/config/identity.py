@@ -36,6 +36,7 @@ DONE_BEFORE: dict[str, Setting] = {
     "train.momentum": 0.9,
     "finetune.distill": 0.0,
     "finetune.temperature": 2.0,
+    "finetune.batch_size": None,
     "repair": "independent",
     "metric": None,
     "layer_kinds": "",
@@ -56,10 +57,7 @@ DONE_BEFORE_BY: dict[str, dict[str, Setting]] = {
 
 def with_later_keys(asked: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return what a run of any version was asked, with the keys that came later as its version acted."""
-    done = {**DONE_BEFORE, **DONE_BEFORE_BY.get(str(asked.get(f"{POLICY}_target_")), {})}
-    if "train.batch_size" in asked:
-        done["finetune.batch_size"] = asked["train.batch_size"]
-    return {**done, **asked}
+    return {**DONE_BEFORE, **DONE_BEFORE_BY.get(str(asked.get(f"{POLICY}_target_")), {}), **asked}
 
 
 def run_settings(cfg: SearchConfig) -> dict[str, Setting]:

@@ -48,8 +48,8 @@ class Finetuning:
             trials are fine-tuned for a while, the better half for longer and one to the end, see
             ``amc.training.successive_halving``.
         lr_factor: learning rate as a fraction of training's.
-        batch_size: images a step; null for half of training's: twice as many steps are worth more than steadier ones
-            where there are few (``benchmarks/finetuning.md``).
+        batch_size: images a step; null for as many as in training. With half of them there are twice the steps, which
+            may be better or worse: ``benchmarks/finetuning.md``.
         distill: how much is learnt from the dense network's outputs, from 0 for nothing to 1 for everything; the rest
             from labels.
         temperature: what both networks' outputs are divided by to compare them.

@@ -45,7 +45,7 @@ class Tuned:
 
 def finetuning_recipe(training: Recipe, settings: Finetuning, times: int = 1) -> Recipe:
     """Return the recipe of fine-tuning: training's, at a lower rate, in other batches, ``times`` as many epochs."""
-    batch_size = settings.batch_size or max(2, training.batch_size // 2)
+    batch_size = settings.batch_size or training.batch_size
     lr = training.lr * settings.lr_factor
     return replace(training, epochs=settings.epochs * times, lr=lr, batch_size=batch_size)
 

@@ -74,7 +74,7 @@ def trials(problem: PruningEnv) -> list[Trial]:
 
 @pytest.fixture
 def tuner(dense: nn.Module, data: DeviceData, tmp_path: Path) -> FineTuner:
-    settings = Finetuning(epochs=8, top_k=3, lr_factor=0.2, batch_size=10)
+    settings = Finetuning(epochs=8, top_k=3, lr_factor=0.2)
     score = data.scorer(data.splits.search)
     return FineTuner(settings, RECIPE, data, score, 5, dense, NetworkCache(tmp_path, "net"))
 
@@ -203,9 +203,9 @@ def test_uniform_ratios_are_fine_tuned_once_for_the_same_settings(tuner: FineTun
     assert len(list(tuner.cache.folder.iterdir())) == 2 + len(others)
 
 
-@pytest.mark.parametrize(("asked", "trained_in", "batch"), [(None, 128, 64), (None, 3, 2), (None, 2, 2), (128, 2, 128)])
-def test_batches_are_half_of_trainings_if_nothing_else_is_asked(asked: int | None, trained_in: int, batch: int) -> None:
-    recipe = finetuning_recipe(Recipe(epochs=1, batch_size=trained_in), Finetuning(epochs=1, batch_size=asked))
+@pytest.mark.parametrize(("asked", "batch"), [(None, 128), (64, 64), (256, 256)])
+def test_batches_are_as_large_as_in_training_if_nothing_else_is_asked(asked: int | None, batch: int) -> None:
+    recipe = finetuning_recipe(Recipe(epochs=1, batch_size=128), Finetuning(epochs=1, batch_size=asked))
     assert recipe.batch_size == batch
 
 
