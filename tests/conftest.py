@@ -1,5 +1,7 @@
 import signal
+from pathlib import Path
 
+import pytest
 import torch
 
 # The tests' networks are so small that a second thread only costs, and on a busy machine twenty times as much.
@@ -8,3 +10,25 @@ torch.set_num_threads(1)
 # Shells start what runs in the background with SIGINT ignored, and what tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+DEAREST = (
+    "tests/docs/test_code_blocks.py",
+    "tests/test_cli.py",
+    "tests/test_stages.py",
+    "tests/amc/run/test_damage.py",
+    "tests/examples/test_examples.py",
+    "tests/test_bring_your_own.py",
+    "tests/test_trackers.py",
+    "tests/test_run_files.py",
+    "tests/test_compare.py",
+    "tests/test_benchmarks.py",
+    "tests/test_run_folder_0_1.py",
+    "tests/test_wheel.py",
+)
+"""Files of few tests that take long: they begin, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the dearest files first; ``--no-loadscope-reorder`` keeps them there."""
+    places = {config.rootpath / name: place for place, name in enumerate(DEAREST)}
+    items.sort(key=lambda item: places.get(Path(item.path), len(places)))
