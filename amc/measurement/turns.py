@@ -1,7 +1,9 @@
 """Work timed in turns: what is compared shares the moments that it is timed in. NumPy and nothing else of others.
 
 A machine's speed changes by a tenth within seconds, whoever else is on it. So calls take turns, round by round, and
-what all calls of a round have in common is taken out.
+what all calls of a round have in common is taken out. Each is timed behind itself, as it is in a loop of its own: a
+small network behind a large one, which has taken its place in the caches, takes up to twice as long as that, so that
+times would be those of the neighbours, too.
 """
 
 import os
@@ -44,7 +46,7 @@ def take_turns(
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[list[float]]:
-    """Return the seconds of every call in every round; the order rotates, so none always runs behind the same rival.
+    """Return the seconds of every call in every round, each made once more right before it is timed.
 
     Args:
         calls: what to time; warmed up here.
@@ -62,6 +64,7 @@ def take_turns(
             break
         for place in range(len(calls)):
             index = (done + place) % len(calls)
+            calls[index]()
             start = clock()
             calls[index]()
             times[index].append(max(clock() - start, TICK))

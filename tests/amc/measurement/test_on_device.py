@@ -88,7 +88,8 @@ def test_calls_take_turns() -> None:
     times = take_turns([lambda: order.append(0), lambda: order.append(1)], rounds=12)
     assert [len(each) for each in times] == [12, 12]
     timed = order[2 * turns.WARMUP :]
-    assert timed[:6] == [0, 1, 1, 0, 0, 1]
+    # Each behind itself, and every other round begins with the other.
+    assert timed[:8] == [0, 0, 1, 1, 1, 1, 0, 0]
 
 
 def test_a_noisy_machine_gives_no_figure() -> None:

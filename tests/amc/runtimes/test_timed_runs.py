@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from amc.errors import ConfigError
 from amc.runtimes.runtime import chosen_runtime
-from amc.runtimes.timed_runs import is_steady, ratio_interval, time_networks
+from amc.runtimes.timed_runs import _ratios, interval, is_steady, time_networks
 
 
 class Work(nn.Module):
@@ -41,15 +41,17 @@ def test_the_interval_holds_the_ratio_nineteen_times_in_twenty() -> None:
         moments = [generator.lognormal(0, 0.5) for _ in range(31)]
         dense = [moment * generator.lognormal(0, 0.1) for moment in moments]
         other = [moment * generator.lognormal(0, 0.1) / 2 for moment in moments]
-        _, low, high = ratio_interval(dense, other)
+        _, low, high = interval([a / b for a, b in zip(dense, other, strict=True)])
         held += low <= 2.0 <= high
     assert 0.92 < held / 400 < 0.995
 
 
-def test_a_busy_machine_that_slows_both_alike_changes_no_ratio() -> None:
-    moments = [1.0, 7.0, 1.0, 3.0, 1.0, 1.0, 20.0, 1.0, 1.0, 1.0, 1.0]
-    ratio, low, high = ratio_interval([2 * moment for moment in moments], moments)
-    assert ratio == low == high == 2.0
+def test_what_slows_both_alike_changes_no_ratio_and_what_a_load_does_to_one_widens_the_interval() -> None:
+    moments = [1.0, 7.0, 1.0, 3.0, 1.0, 1.0, 20.0]
+    assert interval(_ratios([([2 * each for each in moments], moments)] * 7)) == (2.0, 2.0, 2.0)
+    loads = [([2 * each * lies for each in moments], moments) for lies in (0.9, 0.95, 0.97, 1, 1.02, 1.05, 1.1)]
+    assert interval(_ratios(loads)) == pytest.approx((2.0, 1.8, 2.2))
+    assert interval(_ratios(loads[:2]))[0] == pytest.approx(1.85)
 
 
 @pytest.mark.parametrize(
