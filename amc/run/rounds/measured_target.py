@@ -27,8 +27,8 @@ from amc.store.durable_files import read_file
 from amc.store.results import RunFolder, TimeCheck
 from amc.store.run_folders import TIME_CHECKS
 from amc.store.typed_records import LARGEST, Whole
-from baselines.uniform import uniform_trial
-from envs.constraint import rescale, uniform_strategy
+from baselines.uniform import uniform_within
+from envs.constraint import rescale
 from envs.costs.budget import ResourceBudget
 from envs.costs.measured_time import LATENCY, fit_to_clock
 from envs.engine.types import Strategy
@@ -68,7 +68,8 @@ class MeasuredTarget:
 
     def uniform(self, stage: Stage) -> Strategy:
         """Return uniform ratios for a stage, those that meet the target by the clock."""
-        return self._fitted("uniform", uniform_trial(stage.problem).strategy, stage, uniform_strategy)
+        refit = partial(uniform_within, stage.problem)
+        return self._fitted("uniform", refit(stage.problem.budget), stage, refit)
 
     def found(self, stage: Stage, strategy: Strategy) -> Strategy:
         """Return a strategy of a stage, or one like it, that meets the target by the clock."""

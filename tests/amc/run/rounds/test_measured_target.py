@@ -6,24 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from timed_engine import TimedEngine, clock_of
 
 from amc.run.rounds.measured_target import MeasuredTarget
 from amc.store.results import RunFolder
 from amc.store.run_folders import TIME_CHECKS
 from baselines.uniform import uniform_trial
-from envs.engine.analytic import AnalyticEngine
-from envs.engine.types import Cost, Strategy
 from envs.pruning_env import PruningEnv
-
-
-class TimedEngine(AnalyticEngine):
-    def cost(self, strategy: Strategy) -> Cost:
-        cost, dense = super().cost(strategy), super().cost((1.0,) * len(strategy))
-        return cost._replace(latency=cost.flops / dense.flops)
-
-    def kept(self, strategy: Strategy) -> tuple[int, ...]:
-        return tuple(layer.kept(keep) for layer, keep in zip(self.layers, strategy, strict=True))
-
 
 ENGINE = TimedEngine(round_to=4)
 PROBLEM = PruningEnv(ENGINE, resource="latency", target=0.5)
@@ -42,7 +31,7 @@ class Shares:
             raise KeyboardInterrupt
         self.windows -= 1
         ratios = [tuple(k / layer.units for k, layer in zip(kept, engine.layers, strict=True)) for kept in counts]
-        return [self.factor * (engine.cost(each).latency or 0.0) for each in ratios]
+        return clock_of(engine, self.factor)(ratios)
 
 
 def target_of(folder: Path, shares: Shares) -> MeasuredTarget:
