@@ -84,9 +84,9 @@ def test_a_table_knows_what_weights_beyond_the_cache_cost() -> None:
         row["ms"] += per_weight * max(sum(weights) / 1000 - held, 0)
     model = fit(parse_table(as_file(table), "table.json"))
     assert 2.5 < model.cache < 7.5
-    for pairs, weights in (([(16, 64), (64, 64), (64, 10)], 10.432), ([(8, 16), (16, 16), (16, 10)], 1.456)):
+    for pairs, thousands in (([(16, 64), (64, 64), (64, 10)], 10.432), ([(8, 16), (16, 16), (16, 10)], 1.456)):
         layers = [TimedLayer(layer.shape, *pair) for layer, pair in zip(WHOLE, pairs, strict=True)]
-        expected = network_ms(pairs) + per_weight * max(weights - held, 0)
+        expected = network_ms(pairs) + per_weight * max(thousands - held, 0)
         assert model.seconds(layers) == pytest.approx(expected / 1000, rel=0.04)
 
 
