@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from amc.measurement.onnx_graph import Graph, layer_graph, model_bytes
-from amc.measurement.turns import clock_for, lower_spread, pinned, steadied, take_turns, undisturbed
+from amc.measurement.turns import clock_for, fastest, lower_spread, pinned, steadied, take_turns, undisturbed
 
 REQUEST, TABLE = "amc latency request 2", "amc latency table 2"
-ROUNDS = 21
+ROUNDS, PASSES, SECONDS = 21, 210, 12.0
+"""Of layers; and of whole networks, whose passes end after some seconds where they are long."""
 WIDEST_SPREAD, WIDEST_LOWER_SPREAD, TRIES = 0.35, 0.2, 3
 CPU = ("CPUExecutionProvider",)
 LAYOUT_CHANGES = ("ReorderInput", "ReorderOutput", "Transpose")
@@ -100,10 +101,10 @@ def timed_networks(calls: Sequence[Callable[[], object]], threads: int = 1) -> l
         TooNoisy: the machine is not quiet enough.
     """
     for _ in range(TRIES):
-        times = take_turns(calls, 2 * ROUNDS, clock=clock_for(threads))
+        times = take_turns(calls, PASSES, SECONDS, clock_for(threads))
         noise = median(map(lower_spread, times))
         if noise <= WIDEST_LOWER_SPREAD:
-            return [1000 * undisturbed(each) for each in steadied(times)]
+            return [1000 * fastest(each) for each in times]
     raise TooNoisy(
         f"the faster half of the times of one network is {noise:.0%} of their median wide, more than "
         f"{WIDEST_LOWER_SPREAD:.0%}: the machine throttles or is busy; measure when it is quiet"

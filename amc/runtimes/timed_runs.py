@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
 from amc.measurement.on_device import WIDEST_SPREAD
-from amc.measurement.turns import clock_for, pinned, spread, take_turns
+from amc.measurement.turns import clock_for, fastest, pinned, spread, take_turns
 from amc.runtimes.prepared import Load, OnnxFiles, Prepared, load_files, prepare
 from envs.engine.threads import torch_threads
 
@@ -102,7 +102,7 @@ def _steady(runtime: str, load: Load, images: Tensor, threads: int, rounds: int,
     for index, ((name, each), passes) in enumerate(zip(ready.items(), times, strict=True)):
         low, middle, high = (1000 * value for value in quantiles(passes, n=4, method="inclusive"))
         row = Latency(name, len(images), threads, str(images.device), len(passes), middle, low, high)
-        ratio, least, most = interval(_ratios([(load[0], load[index]) for load in loads]))
+        ratio, least, most = speedup([(load[0], load[index]) for load in loads])
         rows.append(
             replace(
                 row,
@@ -131,12 +131,21 @@ def _loads(
     return ready, found
 
 
-def _ratios(loads: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """Return ratios of two networks' times that have little in common: one a load, or with few loads one a round."""
-    by_load = [[a / b for a, b in zip(*each, strict=True)] for each in loads]
-    if len(by_load) >= FEWEST_LOADS:
-        return [median(ratios) for ratios in by_load]
-    return [ratio for ratios in by_load for ratio in ratios]
+def speedup(loads: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[float, float, float]:
+    """Return how many times faster the second of two networks is, with a 95% interval.
+
+    The fastest passes of each are compared, see ``amc.measurement.turns.fastest``.
+
+    Args:
+        loads: seconds of the first and of the second by round, for every time that they were loaded.
+    """
+    dense, other = ([seconds for load in loads for seconds in load[side]] for side in (0, 1))
+    ratio = fastest(dense) / fastest(other)
+    if len(loads) >= FEWEST_LOADS:
+        _, low, high = interval([fastest(each[0]) / fastest(each[1]) for each in loads])
+    else:
+        _, low, high = interval([a / b for a, b in zip(dense, other, strict=True)])
+    return ratio, min(low, ratio), max(high, ratio)
 
 
 class _Pass:
