@@ -141,11 +141,15 @@ def speedup(loads: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[f
     """
     dense, other = ([seconds for load in loads for seconds in load[side]] for side in (0, 1))
     ratio = fastest(dense) / fastest(other)
-    if len(loads) >= FEWEST_LOADS:
-        _, low, high = interval([fastest(each[0]) / fastest(each[1]) for each in loads])
-    else:
-        _, low, high = interval([a / b for a, b in zip(dense, other, strict=True)])
+    # Of long passes there was time for few loads: then parts of them stand for loads.
+    parts = loads if len(loads) >= FEWEST_LOADS else list(zip(_split(dense), _split(other), strict=True))
+    _, low, high = interval([fastest(a) / fastest(b) for a, b in parts])
     return ratio, min(low, ratio), max(high, ratio)
+
+
+def _split(times: Sequence[float]) -> list[Sequence[float]]:
+    count = min(LOADS, len(times))
+    return [times[len(times) * part // count : len(times) * (part + 1) // count] for part in range(count)]
 
 
 class _Pass:
