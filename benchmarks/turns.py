@@ -6,6 +6,7 @@ same ratio repeats from window to window, by which passes it is taken from. Resu
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -65,7 +66,7 @@ def main() -> None:
 
     def loaded(*numbers: int) -> list[Callable[[], object]]:
         runs = [onnxruntime_call(contents[number], 1) for number in numbers]
-        return [lambda run=run: run(example) for run in runs]
+        return [partial(run, example) for run in runs]
 
     with pinned(1):
         for name, (order, behind_itself) in ORDERS.items():

@@ -93,8 +93,8 @@ def undisturbed(times: Sequence[float]) -> float:
 def fastest(times: Sequence[float]) -> float:
     """Return the mean of the fastest fiftieth, of three at the least: what a call takes where nothing disturbs it.
 
-    What else a machine does only ever makes a call slower. Beside busy neighbours these repeat to 2% between networks,
-    where medians, of paired rounds as well, are off by more than 10%.
+    What else a machine does only ever makes a call slower, and medians are those of the neighbours, too; of paired
+    rounds as well, as a small network loses more of its time to them than a large one.
 
     References:
         Chen and Revels, 2016, "Robust benchmarking in noisy environments", arXiv 1608.04295.
