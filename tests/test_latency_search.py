@@ -71,7 +71,7 @@ def search(folder: Path, cache: Path, *keys: str) -> subprocess.CompletedProcess
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
