@@ -66,10 +66,10 @@ def compare(name: str, size: int, width: float) -> list[str]:
             networks["dense"] = engine.pruner.for_inference(engine.model)
         budget = ResourceBudget(engine, "flops", TARGET, LEAST)
         drawn = [tuple(random.uniform(LEAST, 1, len(engine.layers))) for _ in range(STRATEGIES)]
-        for number, strategy in enumerate([uniform_strategy(budget), *(rescale(budget, each) for each in drawn)]):
+        for number, strategy in enumerate(rescale(budget, each) for each in (uniform_strategy(budget), *drawn)):
             networks[f"{label} {number}"] = bare(engine, engine.kept(strategy))
     files = OnnxFiles(networks["dense"], timed.example)
-    rows = time_networks("onnxruntime-cpu", networks, timed.example, files, batches=BATCHES, seconds=30)
+    rows = time_networks("onnxruntime-cpu", networks, timed.example, files, batches=BATCHES, seconds=20)
     fast = {(row.network, row.batch): row.speedup for row in rows}
     found = []
     for label in RULES:
