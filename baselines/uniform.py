@@ -1,10 +1,12 @@
 """One keep ratio for every layer: what a search has to beat."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-from envs.constraint import uniform_ratio
+from envs.constraint import ResourceBudget, uniform_ratio
+from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, Trial, run_episode
 
@@ -29,3 +31,10 @@ def uniform_trial(problem: PruningEnv) -> Trial:
     env = RecordTrials(problem, episodes=1)
     Uniform().search(env)
     return env.best
+
+
+def uniform_within(problem: PruningEnv, budget: ResourceBudget) -> Strategy:
+    """Return the strategy that uniform ratios come to on a problem with another budget, not scored."""
+    posed = copy(problem)
+    posed.budget = budget
+    return posed.execute((uniform_ratio(budget),) * len(budget.engine.layers))

@@ -2,15 +2,17 @@
 
 ``python -m benchmarks.latency predict mobilenet resnet20``: 40 random networks that no table has seen, drawn from what
 a search with ``round_to=auto`` chooses from; ``python -m benchmarks.latency speed resnet20``: networks of uniform
-ratios within the target, timed in turn with the dense one; ``python -m benchmarks.latency fastest resnet20``: how fast
-any strategy of that many FLOPs can be, by prediction. Weights are untrained: no time depends on them. Results:
-benchmarks/latency.md.
+ratios within the target, timed in turn with the dense one; ``python -m benchmarks.latency clock resnet20``: strategies
+that take the target's share of the dense time by the table, and what the clock makes of them, timed once more;
+``python -m benchmarks.latency fastest resnet20``: how fast any strategy of that many FLOPs can be, by prediction.
+Weights are untrained: no time depends on them. Results: benchmarks/latency.md.
 """
 
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -21,21 +23,25 @@ from torch import nn
 
 from amc.measurement.on_device import digest, measure
 from amc.runtimes.fitting import fit
+from amc.runtimes.measured_shares import MeasuredShares
 from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.prepared import OnnxFiles, on_cpu
 from amc.runtimes.profile import LatencySource, Profile
 from amc.runtimes.request import bare, channel_pruner, random_counts
 from amc.runtimes.table import block_of, parse_table
-from amc.runtimes.timed_runs import time_networks
+from amc.runtimes.timed_runs import ROUNDS, time_networks
 from amc.store.cache import cache_folder
 from amc.zoo.models.registry import build_model
 from baselines.uniform import uniform_trial
+from envs.constraint import ResourceBudget, rescale
+from envs.costs.measured_time import fit_to_clock
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
-from envs.engine.types import Evaluation
+from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 
 NETWORKS = 40
+DRAWN, CLOCKED = 300, 5
 LEAST_OF_TARGET = 0.9
 """Of the FLOPs that the target allows, for what is the fastest with nearly as many."""
 UNREPAIRED = EngineSettings(reconstruct=False, adaptive_bn=0)
@@ -125,6 +131,34 @@ def speed(name: str, size: int, width: float, target: float) -> list[str]:
     ]
 
 
+def clock(name: str, size: int, width: float, target: float) -> list[str]:
+    """Return a row for the table and one for the clock: how far from the target of latency their networks are.
+
+    Strategies are those of many random ones that keep most FLOPs within the time that the table predicts: a search
+    finds such as the table takes for faster than they are. All are timed in turn once the clock has chosen.
+    """
+    timed = make_engine(name, size, width, "auto", 1)
+    engine, random = timed.engine, np.random.default_rng(0)
+    budget = PruningEnv(engine, resource="latency", target=target).budget
+    drawn = [rescale(budget, tuple(random.uniform(0.1, 1.0, len(engine.layers)))) for _ in range(DRAWN)]
+    best = sorted(dict.fromkeys(drawn), key=lambda each: -engine.cost(each).flops)[:CLOCKED]
+    shares = MeasuredShares(timed.profile, engine, timed.example, ROUNDS)
+
+    def measure(strategies: Sequence[Strategy]) -> list[float]:
+        return shares.of(engine, [engine.kept(each) for each in strategies])
+
+    fitted = [fit_to_clock(each, partial(_rescaled, each), budget, target, measure)[0].strategy for each in best]
+    again = np.array(measure([*best, *fitted])) / target
+    return [
+        f"| {name} | {label} | {off.mean() * target:.1%} | {np.abs(off - 1).mean():.1%} | {np.abs(off - 1).max():.1%} |"
+        for label, off in (("by the table", again[: len(best)]), ("by the clock", again[len(best) :]))
+    ]
+
+
+def _rescaled(strategy: Strategy, budget: ResourceBudget) -> Strategy:
+    return rescale(budget, strategy)
+
+
 def fastest(name: str, size: int, width: float, target: float) -> str:
     """Return a row: the least predicted time of any strategy that keeps nearly as many FLOPs as the target allows.
 
@@ -167,12 +201,12 @@ def _improved(
 def main() -> None:
     """Print the rows that the command line asks for."""
     parser = ArgumentParser(prog="python -m benchmarks.latency")
-    parser.add_argument("what", choices=("predict", "speed", "fastest"))
+    parser.add_argument("what", choices=("predict", "speed", "clock", "fastest"))
     parser.add_argument("networks", nargs="+")
     parser.add_argument("--size", type=int, default=28, help="height and width of images")
     parser.add_argument("--width", type=float, default=1.0, help="multiplier on channels")
     parser.add_argument("--batch", type=int, default=1, help="for predict")
-    parser.add_argument("--target", type=float, default=0.5, help="for speed and fastest")
+    parser.add_argument("--target", type=float, default=0.5, help="for speed, clock and fastest")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for name in asked.networks:
@@ -180,6 +214,8 @@ def main() -> None:
             print(predict(name, asked.size, asked.width, asked.batch), flush=True)
         elif asked.what == "fastest":
             print(fastest(name, asked.size, asked.width, asked.target), flush=True)
+        elif asked.what == "clock":
+            print("\n".join(clock(name, asked.size, asked.width, asked.target)), flush=True)
         else:
             print("\n".join(speed(name, asked.size, asked.width, asked.target)), flush=True)
 

@@ -2,17 +2,20 @@
 
     python -m benchmarks.latency_searches --output DIR                        # three cells, five seeds
     python -m benchmarks.latency_searches --output DIR --cells resnet20-fashion --seeds 0 1
+    python -m benchmarks.latency_searches --output DIR --cells mobilenet-digits --arms "latency, auto"
 
 All searches of a cell prune the same dense network; seeds are of the search and of fine-tuning, and what is compared
 has the same one. ``FLOPs as fast`` is a search for FLOPs whose target is moved until what it finds takes the time,
-by the table, of what the search for latency found. At the end of a seed its networks are timed in turn in onnxruntime.
+by the table, of what the search for latency found; ``by the clock`` is what was found for latency as a run of
+``amc.search`` goes on with it: timed, and cut until it takes the target's share of the dense time. At the end of a seed
+its networks are timed in turn in onnxruntime.
 The test split is read once a network. Every row is a line of ``OUTPUT/CELL.jsonl``, and what is there already is not
 measured again. The last line of the output is JSON. Results: benchmarks/latency.md.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from statistics import mean
@@ -25,6 +28,7 @@ from amc.config.policies import make_policy
 from amc.config.schema import SearchConfig
 from amc.run.plan import load_data, make_plan
 from amc.run.stage import make_engine
+from amc.runtimes.measured_shares import MeasuredShares
 from amc.runtimes.prepared import OnnxFiles
 from amc.runtimes.profile import LatencySource, Profile
 from amc.runtimes.request import bare
@@ -37,6 +41,8 @@ from benchmarks.cells import add_options, chosen
 from benchmarks.record import Record, Row
 from benchmarks.setting import machine, make_config
 from benchmarks.study_search import on_few_images
+from envs.constraint import rescale
+from envs.costs.measured_time import fit_to_clock
 from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
@@ -48,7 +54,8 @@ CELLS = {
     "mobilenet-fashion": ("model=mobilenet", "train.epochs=1", *FASHION),
     "resnet20-fashion": ("model=resnet20", "train.epochs=4", *FASHION),
 }
-LATENCY, AS_FAST = "latency, auto", "FLOPs as fast, auto"
+LATENCY, BY_CLOCK, AS_FAST = "latency, auto", "latency, by the clock", "FLOPs as fast, auto"
+FINEST = "FLOPs, round_to=1"
 BATCHES = (1, 32)
 TRIES, NEAR = 4, 0.01
 
@@ -61,10 +68,11 @@ class Search(NamedTuple):
 
 
 ARMS = {
-    "FLOPs, round_to=1": Search(1, "flops"),
+    FINEST: Search(1, "flops"),
     "FLOPs, default": Search(None, "flops"),
     "FLOPs, auto": Search("auto", "flops"),
     LATENCY: Search("auto", "latency"),
+    BY_CLOCK: Search("auto", "latency"),
     AS_FAST: Search("auto", "flops"),
 }
 
@@ -97,13 +105,14 @@ class Cell:
             self._engines[round_to] = make_engine(replace(self.plan, engine=engine), self.dense)
         return self._engines[round_to]
 
-    def measure(self, arm: str, seed: int, milliseconds: float | None) -> Row:
-        """Search, fine-tune and score; ``milliseconds`` is what the network is to take where the arm goes by that."""
+    def measure(self, arm: str, seed: int, before: Mapping[str, Row]) -> Row:
+        """Search, fine-tune and score; ``before`` are the seed's rows of the arms before this one."""
         search = ARMS[arm]
         engine = self.engine(search.round_to)
         if arm == AS_FAST:
-            assert milliseconds is not None
-            target, strategy = self._as_fast(engine, seed, milliseconds)
+            target, strategy = self._as_fast(engine, seed, before[LATENCY]["ms"])
+        elif arm == BY_CLOCK:
+            target, strategy = self.cfg.target, self._by_clock(engine, before[LATENCY]["kept"])
         else:
             target, strategy = self.cfg.target, self._best(engine, search.resource, self.cfg.target, seed)
         cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "finetuned", "latency-searches")
@@ -124,6 +133,22 @@ class Cell:
         env = RecordTrials(problem, self.cfg.episodes)
         make_policy("amc", seed).search(env)
         return env.best.strategy
+
+    def _by_clock(self, engine: TorchEngine, kept: Sequence[int]) -> Strategy:
+        """Return the version of a strategy that takes the target's share of the dense time, as measured."""
+        strategy = tuple(count / layer.units for count, layer in zip(kept, engine.layers, strict=True))
+        budget = PruningEnv(engine, resource="latency", target=self.cfg.target).budget
+        example = self.data.inputs(self.data.splits.search.images[:1])
+        assert self.plan.latency is not None
+        shares = MeasuredShares(self.plan.latency.profile, engine, example, self.cfg.latency.rounds)
+        chosen, _ = fit_to_clock(
+            strategy,
+            lambda budget: rescale(budget, strategy),
+            budget,
+            self.cfg.target,
+            lambda versions: shares.of(engine, list(map(engine.kept, versions))),
+        )
+        return chosen.strategy
 
     def _as_fast(self, engine: TorchEngine, seed: int, milliseconds: float) -> tuple[float, Strategy]:
         """Return the target on FLOPs, and what is found with it, that comes nearest to a time by the table."""
@@ -168,10 +193,9 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
         if "times" in rows:
             continue
         cell = cell or Cell(keys)
-        for arm in ARMS:
+        for arm in args.arms:
             if arm not in rows:
-                milliseconds = rows[LATENCY]["ms"] if arm == AS_FAST else None
-                rows[arm] = {"seed": seed, "arm": arm, "dense": cell.test} | cell.measure(arm, seed, milliseconds)
+                rows[arm] = {"seed": seed, "arm": arm, "dense": cell.test} | cell.measure(arm, seed, rows)
                 record.add(rows[arm])
                 print(f"{name}, seed {seed}, {arm}: {rows[arm]['flops']:.1%}, {rows[arm]['test']:.2%}", flush=True)
         record.add({"seed": seed, "arm": "times", "speedups": cell.time(list(rows.values()))})
@@ -182,24 +206,31 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
 
 def summary(name: str, rows: Sequence[Row]) -> Row:
     """Print a table of a cell, and return its figures."""
-    by_arm = {arm: sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["seed"]) for arm in ARMS}
-    finest = [row["test"] for row in by_arm["FLOPs, round_to=1"]]
+    by_arm = {
+        arm: sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["seed"])
+        for arm in ARMS
+        if any(row["arm"] == arm for row in rows)
+    }
+    finest = [row["test"] for row in by_arm.get(FINEST, [])]
     figures: Row = {"dense": rows[0]["dense"]}
     print(f"| {name} | FLOPs kept | batch 1 | batch 32 | top-1 on test | less round_to=1, points |")
     for arm, some in by_arm.items():
         fast = [[row["speedups"][place][0] for row in some] for place in range(len(BATCHES))]
-        gain = paired([100 * row["test"] for row in some], [100 * each for each in finest]).difference
-        error = "" if gain.low is None else f" ({gain.low:+.2f} to {gain.high:+.2f})"
+        less = ""
+        if finest:
+            gain = paired([100 * row["test"] for row in some], [100 * each for each in finest]).difference
+            less = f"{gain.mean:+.2f}" + ("" if gain.low is None else f" ({gain.low:+.2f} to {gain.high:+.2f})")
         flops, test = (mean(row[key] for row in some) for key in ("flops", "test"))
         one, many = map(mean, fast)
         ends = [f"{low:.2f}-{high:.2f}" for low, high in ((min(each), max(each)) for each in fast)]
-        print(
-            f"| {arm} | {flops:.1%} | {one:.2f}x ({ends[0]}) | {many:.2f}x ({ends[1]}) | {test:.2%} | "
-            f"{gain.mean:+.2f}{error} |"
-        )
-        shares = {"predicted": mean(row["share"] for row in some), "measured": mean(1 / each for each in fast[0])}
-        figures[arm] = {"flops": flops, "batch_1": one, "batch_32": many, "test": test, "points": gain.mean, **shares}
+        print(f"| {arm} | {flops:.1%} | {one:.2f}x ({ends[0]}) | {many:.2f}x ({ends[1]}) | {test:.2%} | {less} |")
+        measured = [1 / each for each in fast[0]]
+        ends_of = {"least": min(measured), "most": max(measured)}
+        shares = {"predicted": mean(row["share"] for row in some), "measured": mean(measured), **ends_of}
+        figures[arm] = {"flops": flops, "batch_1": one, "batch_32": many, "test": test, **shares}
         figures[arm] = {key: round(value, 4) for key, value in figures[arm].items()}
+    if AS_FAST not in by_arm:
+        return figures
     against = paired([row["test"] for row in by_arm[LATENCY]], [row["test"] for row in by_arm[AS_FAST]])
     return figures | {"latency_less_as_fast": against.difference._asdict(), "p": against.p}
 
@@ -213,6 +244,7 @@ def main() -> None:
     )
     add_options(parser, CELLS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="searches; all by default")
     args = parser.parse_args()
     found = {name: summary(name, measure(name, keys, args)) for name, keys in chosen(args, CELLS).items()}
     print(json.dumps(found | {"machine": machine()}))

@@ -71,7 +71,7 @@ def search(folder: Path, cache: Path, *keys: str) -> subprocess.CompletedProcess
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -91,6 +91,9 @@ def test_a_table_gives_the_same_search_in_another_process(table: Path, cache: Pa
         result = json.loads((folder / RUN / "result.json").read_text())
         assert {row["runtime"] for row in result["latencies"]} == {"torch-eager"}
         assert (folder / RUN / "latency.json").read_text() == table.read_text()
+        # What the table says is what counts, of whatever machine it is.
+        assert result["time_checks"] == []
+        assert not (folder / RUN / "measured_shares.json").exists()
     assert trials[0] == trials[1]
     rows = [json.loads(line) for line in trials[0].splitlines()]
     dense = 0.01 + sum(milliseconds(*each) for each in _dense())
@@ -108,6 +111,27 @@ def _dense() -> list[tuple[str, int, int]]:
         elif isinstance(module, torch.nn.Linear):
             found.append(("linear", module.in_features, module.out_features))
     return found
+
+
+def test_a_target_on_time_is_met_by_the_clock_and_the_same_folder_gives_the_same_network(
+    cache: Path, tmp_path: Path
+) -> None:
+    keys = ("resource=[flops,latency]", "target=[0.8,0.8]", "round_to=auto", "device_profile=onnxruntime-cpu")
+    assert (process := search(tmp_path, cache, *keys)).returncode == 0, process.stderr
+    run = tmp_path / RUN
+    result = json.loads((run / "result.json").read_text())
+    checks = result["time_checks"]
+    assert next(row["network"] for row in checks if row["chosen"]) == "uniform"
+    by_kept = [tuple(row["kept"]) for row in checks if row["chosen"]]
+    assert tuple(row["kept"] for row in result["uniform_strategy"]) == by_kept[0]
+    assert tuple(row["kept"] for row in result["strategy"]) in by_kept
+    network, shares = (run / "pruned.safetensors").read_bytes(), (run / "measured_shares.json").read_text()
+    for name in ("result.json", "SHA256SUMS"):
+        (run / name).unlink()
+    assert (process := search(tmp_path, cache, *keys)).returncode == 0, process.stderr
+    assert (run / "pruned.safetensors").read_bytes() == network
+    assert (run / "measured_shares.json").read_text() == shares
+    assert json.loads((run / "result.json").read_text())["time_checks"] == checks
 
 
 def test_a_damaged_table_is_refused_in_one_line(table: Path, cache: Path, tmp_path: Path) -> None:

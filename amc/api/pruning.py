@@ -16,7 +16,7 @@ from amc.api.limits import DEFAULT_TARGET, check_max_drop, know_costs, limits_of
 from amc.api.request import Network, PruneRequest
 from amc.api.result import PruneResult
 from amc.api.scoring import ACCURACY, Output, UserScore, make_scorer, saying_what_it_got
-from amc.api.searching import Searched, policy_of, search_lowest, search_within
+from amc.api.searching import Searched, by_the_clock, policy_of, search_lowest, search_within
 from amc.config.schema import AUTO, LatencyConfig
 from amc.progress import SearchProgress
 from amc.seeding import seed_everything
@@ -141,7 +141,7 @@ def prune(
             with naming("validation", engine.model, scorer.images):
                 compare = scorer.compared_with if metric == ACCURACY else scorer.imitating
                 engine.score = scorer = compare(engine.model)
-        know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
+        clock = know_costs(engine, example, wanted, device_profile, latency or LatencyConfig())
 
         posed = partial(
             PruningEnv, reward=reward, resource=first, limits=limits, min_keep=min_keep, constraint=constraint
@@ -162,6 +162,8 @@ def prune(
                 floor = Floor(dense.metric, max_drop, first)
                 searched = search_lowest(partial(pose, by=working), floor, problem.budget, find_policy, episodes, sinks)
         searched.problem.engine = engine  # the workers have gone
+        if clock is not None and max_drop is None:
+            searched = by_the_clock(searched, wanted["latency"], clock)
         request = PruneRequest(
             type(model).__name__,
             policy if isinstance(policy, str) else type(policy).__name__,
@@ -211,7 +213,7 @@ def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
 def _result(
     engine: TorchEngine, searched: Searched, dense: Evaluation, request: PruneRequest, example: Inputs
 ) -> PruneResult:
-    best, uniform = searched.best, uniform_trial(searched.problem)
+    best, uniform = searched.best, searched.uniform or uniform_trial(searched.problem)
     found, reference = best.evaluation, uniform.evaluation
     # What comes out is what was scored, unless another repair is asked for: then it is scored again.
     if engine.settings.repair == "finalists":

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from amc.config.policies import make_policy
+from baselines.uniform import uniform_within
+from envs.constraint import rescale
 from envs.costs.budget import ResourceBudget
 from envs.costs.max_drop import Floor, Renumbered, play_rounds
+from envs.costs.measured_time import fit_to_clock
+from envs.engine.types import Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials, SearchPolicy, Sink, Trial, best_trial, play
 
@@ -17,12 +22,14 @@ class Searched:
     Attributes:
         problem: with the target that the best trial meets.
         trials: all, in order.
-        best: the feasible one of highest reward.
+        best: the feasible one of highest reward, or what the clock made of it.
+        uniform: uniform ratios as the clock made them; ``None`` where nothing was measured.
     """
 
     problem: PruningEnv
     trials: list[Trial]
     best: Trial
+    uniform: Trial | None = None
 
 
 def policy_of(policy: str | SearchPolicy, seed: int) -> SearchPolicy:
@@ -51,6 +58,30 @@ def search_within(problem: PruningEnv, policy: SearchPolicy, episodes: int, sink
     env = RecordTrials(problem, episodes, sinks)
     play(policy, env)
     return Searched(problem, env.trials, env.best)
+
+
+def by_the_clock(
+    searched: Searched, wanted: float, measure: Callable[[Sequence[Strategy]], Sequence[float]]
+) -> Searched:
+    """Return what was found, and uniform ratios, so that they take the time that is wanted as it is measured.
+
+    Args:
+        searched: on a problem that limits latency, by a table.
+        wanted: fraction of the dense network's time.
+        measure: what fractions of it strategies take, see ``envs.costs.measured_time``.
+    """
+    problem, best = searched.problem, searched.best
+
+    def fitted(strategy: Strategy, refit: Callable[[ResourceBudget], Strategy]) -> Trial:
+        chosen, _ = fit_to_clock(strategy, refit, problem.budget, wanted, measure)
+        reward, outcome = problem.score(chosen.strategy)
+        # Whether it is within the target, the clock has said.
+        return replace(best, **outcome | {"feasible": True}, reward=reward)
+
+    found = fitted(best.strategy, lambda budget: rescale(budget, best.strategy))
+    return replace(
+        searched, best=found, uniform=fitted(uniform_within(problem, problem.budget), partial(uniform_within, problem))
+    )
 
 
 def search_lowest(

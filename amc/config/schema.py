@@ -108,7 +108,7 @@ class LatencyConfig:
     Attributes:
         batch: images a pass.
         threads: of the runtime on the CPU.
-        rounds: passes of each network that a run is timed by; more of them make the intervals narrower.
+        rounds: passes of each network that a run is timed by, at the most, each of nine times that it is loaded.
         table: a table that ``python -m amc.profile`` wrote, here or on another machine; null measures one here.
 
     Raises:

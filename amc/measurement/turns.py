@@ -1,7 +1,9 @@
 """Work timed in turns: what is compared shares the moments that it is timed in. NumPy and nothing else of others.
 
 A machine's speed changes by a tenth within seconds, whoever else is on it. So calls take turns, round by round, and
-what all calls of a round have in common is taken out.
+what all calls of a round have in common is taken out. Each is timed behind itself, as it is in a loop of its own: a
+small network behind a large one, which has taken its place in the caches, takes up to twice as long as that, so that
+times would be those of the neighbours, too.
 """
 
 import os
@@ -12,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-WARMUP = 3
+WARMUP, FEWEST_ROUNDS = 3, 7
 
 
 @contextmanager
@@ -44,12 +46,12 @@ def take_turns(
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[list[float]]:
-    """Return the seconds of every call in every round; the order rotates, so none always runs behind the same rival.
+    """Return the seconds of every call in every round, each made once more right before it is timed.
 
     Args:
         calls: what to time; warmed up here.
         rounds: at most so many.
-        seconds: no further round after this long, but at least eleven.
+        seconds: no further round after this long, but at least seven.
         clock: that tells what a call takes.
     """
     for call in calls:
@@ -58,10 +60,11 @@ def take_turns(
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     for done in range(rounds):
-        if done >= 11 and time.perf_counter() > end:
+        if done >= FEWEST_ROUNDS and time.perf_counter() > end:
             break
         for place in range(len(calls)):
             index = (done + place) % len(calls)
+            calls[index]()
             start = clock()
             calls[index]()
             times[index].append(max(clock() - start, TICK))
@@ -85,6 +88,19 @@ def undisturbed(times: Sequence[float]) -> float:
     ordered = sorted(times)
     faster = ordered[: max(1, len(ordered) // 2)]
     return sum(faster) / len(faster)
+
+
+def fastest(times: Sequence[float]) -> float:
+    """Return the mean of the fastest fiftieth, of three at the least: what a call takes where nothing disturbs it.
+
+    What else a machine does only ever makes a call slower, and medians are those of the neighbours, too; of paired
+    rounds as well, as a small network loses more of its time to them than a large one.
+
+    References:
+        Chen and Revels, 2016, "Robust benchmarking in noisy environments", arXiv 1608.04295.
+    """
+    ordered = sorted(times)[: max(3, len(times) // 50)]
+    return sum(ordered) / len(ordered)
 
 
 def spread(times: Sequence[float]) -> float:

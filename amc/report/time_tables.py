@@ -33,7 +33,26 @@ def time_rows(result: Result, runtime: str) -> list[Row]:
     files = networks[: len(NETWORKS)]
     if rows and all(row.file_bytes for row in files):
         rows.append(Row("file", tuple(Cell(size(row.file_bytes)) for row in files)))
-    return rows
+    return rows + (check_rows(result) if rows and runtime == runtimes_of(result)[0] else [])
+
+
+def check_rows(result: Result) -> list[Row]:
+    """Return how the target on time was met before fine-tuning; nothing where there was none, or a table was given."""
+    kept = {"uniform": result.uniform_strategy, "found": result.strategy}
+    checks = [
+        # Uniform ratios may be what was found.
+        next(
+            (each for each in result.time_checks if each.chosen and each.kept == tuple(row.kept for row in rows)), None
+        )
+        for rows in kept.values()
+    ]
+    if None in checks:
+        return []
+    known = [each for each in checks if each is not None]
+    return [
+        Row("of dense, by the table", (Cell("-"), *(Cell(f"{each.predicted:.1%}") for each in known))),
+        Row("timed before tuning", (Cell("-"), *(Cell(f"{each.measured:.1%}") for each in known))),
+    ]
 
 
 def terminal_times(result: Result) -> list[Table]:

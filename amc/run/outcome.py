@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 
 from torch import nn
 
 from amc.errors import ModelError
+from amc.run.rounds.measured_target import MeasuredTarget
 from amc.run.stage import Stage
 from amc.training.choice import Finalists, tune_best, winner
 from amc.training.finetune import FineTuner, Tuned
@@ -36,7 +38,13 @@ class Outcome:
     found: Tuned
 
 
-def finalists_of(tuner: FineTuner, stage: Stage, trials: Sequence[Trial], uniform: Tuned | None = None) -> Finalists:
+def finalists_of(
+    tuner: FineTuner,
+    stage: Stage,
+    trials: Sequence[Trial],
+    uniform: Tuned | None = None,
+    timed: MeasuredTarget | None = None,
+) -> Finalists:
     """Fine-tune the best trials of a stage, and uniform ratios among them.
 
     Args:
@@ -44,6 +52,7 @@ def finalists_of(tuner: FineTuner, stage: Stage, trials: Sequence[Trial], unifor
         stage: that the search was on.
         trials: of the search.
         uniform: uniform ratios for the stage's network, if they were fine-tuned before.
+        timed: fits what is fine-tuned to the end to the clock.
 
     Raises:
         ModelError: no trial is within the target.
@@ -56,10 +65,14 @@ def finalists_of(tuner: FineTuner, stage: Stage, trials: Sequence[Trial], unifor
     ratios = uniform or uniform_trial(stage.problem).strategy
     # Networks that are handed over are repaired otherwise than trials, which it suits.
     promising = known_strategies(stage.problem).get(BY_DEPTH)
-    return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising)
+    if timed is None:
+        return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising)
+    return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising, partial(timed.found, stage))
 
 
-def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[Trial]) -> Outcome:
+def choose_winner(
+    tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[Trial], timed: MeasuredTarget | None = None
+) -> Outcome:
     """Fine-tune the best trials, and uniform ratios beside them; the winner is chosen on the search split.
 
     Args:
@@ -67,13 +80,14 @@ def choose_winner(tuner: FineTuner, first: Stage, last: Stage, trials: Sequence[
         first: the whole run's stage, for uniform ratios.
         last: what was searched on, the same one in a run of one stage.
         trials: of that search.
+        timed: fits what is fine-tuned to the clock, where there is a limit on latency.
 
     Raises:
         ModelError: no trial is within the target, or fine-tuning broke all that are.
     """
-    ratios = uniform_trial(first.problem).strategy
+    ratios = uniform_trial(first.problem).strategy if timed is None else timed.uniform(first)
     uniform = tuner.tune(first.engine, ratios, "fine-tune uniform", times=last.number, once=True)
-    finalists = finalists_of(tuner, last, trials, uniform if first is last else None)
+    finalists = finalists_of(tuner, last, trials, uniform if first is last else None, timed)
     return Outcome(first, last, trials, finalists.trials, uniform, sound_winner(finalists))
 
 

@@ -30,6 +30,7 @@ from amc.run.publish import EXPORTERS, REPORT_FILE, export, publish, unpublished
 from amc.run.result import make_result
 from amc.run.resume import Continuation, finished_before, forget_later_stages
 from amc.run.rounds.max_drop import search_lowest
+from amc.run.rounds.measured_target import measured_target
 from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
 from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
 from amc.run.track import Tracking, report_finished, track, tracked_run
@@ -105,14 +106,17 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
             lowest = search_lowest(plan, last, partial(play, continuation=continuation))
             trials = play(last, continuation) if lowest is None else lowest.trials
         with watch.part("fine-tuning"):
+            example = data.inputs(data.splits.search.images[:1])
+            timed = measured_target(cfg, plan.latency, first, continuation.run, example)
             if lowest is None:
-                outcome = choose_winner(tuner, first, last, trials)
+                outcome = choose_winner(tuner, first, last, trials, timed)
             else:
                 outcome = choose_winner(tuner, lowest.stage, lowest.stage, trials)
                 lowest.check(outcome.found.after)
         with watch.part("measuring"):
             measured = measure(data, outcome, cfg)
-        result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked)
+        checks = timed.checks if timed is not None else ()
+        result = make_result(cfg, asked, outcome, measured, earlier, known, stopped=stop.asked, time_checks=checks)
         # What may fail comes last.
         continuation.run.unpublish()
         continuation.run.write(WEIGHTS_FILE, weights_bytes(outcome.found.model, header))

@@ -12,7 +12,7 @@ from amc.run.outcome import Outcome
 from amc.run.stage import Stage
 from amc.store.conditions import Conditions
 from amc.store.kept_layers import StageKept, composed, layers_kept
-from amc.store.results import SCHEMA, FineTuned, Result
+from amc.store.results import SCHEMA, FineTuned, Result, TimeCheck
 from amc.training.finetune import Tuned
 from envs.search import Trial
 
@@ -40,6 +40,7 @@ def make_result(
     known: Sequence[Conditions],
     *,
     stopped: bool,
+    time_checks: Sequence[TimeCheck] = (),
 ) -> Result:
     """Return what ``result.json`` holds.
 
@@ -51,6 +52,7 @@ def make_result(
         earlier: the stages before the last.
         known: where it was computed.
         stopped: whether a signal ended the search.
+        time_checks: how the target was met by the clock.
     """
     first, last = outcome.first, outcome.last
     stages = (*earlier, stage_kept(last, outcome.found, outcome.trials))
@@ -83,4 +85,5 @@ def make_result(
         stages=stages if earlier else (),
         conditions=tuple(known),
         network=first.engine.network_layers,
+        time_checks=tuple(time_checks),
     )

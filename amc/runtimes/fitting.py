@@ -1,8 +1,9 @@
 """What predicts latencies from a table: its layers' times, and the factors that fit its networks."""
 
 from collections.abc import Mapping, Sequence
-from math import gcd
+from math import gcd, inf
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from envs.engine.latency import (
     KINDS,
     CountTimes,
     FloatArray,
+    LayerShape,
     TableModel,
     TimedLayer,
     features_of,
@@ -22,6 +24,8 @@ PRIOR = 0.1
 """Weight of what is expected of the factors beside the networks measured."""
 WHOLE = 2.0
 """Weight of the whole network, which targets are fractions of, beside one that was cut from it."""
+CACHES, CLEARLY = 8, 0.9
+"""Sizes of the cache that are tried, among those of the networks; and of the error without one, what one must leave."""
 FITS, USUAL = 8, 0.05
 """Rounds of the fit, and the relative error from which on a network counts by its distance, not by its square."""
 
@@ -35,9 +39,33 @@ def fit(table: LatencyTable) -> TableModel:
     block = block_of(table)
     times = {row.shape: _count_times(row, block) for row in table.layers}
     measured = np.array([row.ms for row in table.networks])
-    features = np.array([features_of(times, layers) for layers in networks_of(table)])
-    *factors, per_value, overhead = map(float, _coefficients(features, measured))
-    return TableModel(times, dict(zip(KINDS, factors, strict=True)), overhead, per_value)
+    networks = networks_of(table)
+    weights = [features_of(times, layers, 0.0)[-2] for layers in networks]
+    without = _fitted(times, networks, measured, inf)
+    sizes = np.quantile(weights, np.linspace(0, 1, CACHES, endpoint=False))
+    best = min((_fitted(times, networks, measured, float(cache)) for cache in sizes), key=lambda each: each.error)
+    cache, coefficients, _ = best if best.error < CLEARLY * without.error else without
+    *factors, per_value, per_weight, overhead = map(float, coefficients)
+    return TableModel(times, dict(zip(KINDS, factors, strict=True)), overhead, per_value, cache, per_weight)
+
+
+class _Fit(NamedTuple):
+    """With a cache of some size, what the features of networks count for, and the sum of relative errors."""
+
+    cache: float
+    coefficients: FloatArray
+    error: float
+
+
+def _fitted(
+    times: Mapping[LayerShape, CountTimes], networks: Sequence[Sequence[TimedLayer]], measured: FloatArray, cache: float
+) -> _Fit:
+    features = np.array([features_of(times, layers, cache) for layers in networks])
+    coefficients = _coefficients(features, measured)
+    off = np.abs(features @ coefficients / measured - 1)
+    importance = np.ones(len(off))
+    importance[0] = WHOLE
+    return _Fit(cache, coefficients, float(importance @ off))
 
 
 def _coefficients(features: FloatArray, measured: FloatArray) -> FloatArray:
@@ -48,9 +76,9 @@ def _coefficients(features: FloatArray, measured: FloatArray) -> FloatArray:
     relative = features / measured[:, None]
     # Layers of two families grow together in most networks: what the fit leaves open is that they take what they take
     # by themselves, and the rest nothing.
-    trust = np.array([PRIOR] * (len(KINDS) + 1) + [PRIOR / 10])
+    trust = np.array([PRIOR] * (len(KINDS) + 1) + [PRIOR / 10] * 2)
     prior = np.diag(trust * len(measured) ** 0.5 * relative.mean(0))
-    found = wanted = np.array([1.0] * len(KINDS) + [0.0, 0.0])
+    found = wanted = np.array([1.0] * len(KINDS) + [0.0] * 3)
     lowest = np.where(np.arange(len(wanted)) < len(wanted) - 1, 0.0, -np.inf)
     importance = np.ones(len(measured))
     importance[0] = WHOLE

@@ -72,10 +72,12 @@ def on_cpu(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
 
-def prepare(
-    runtime: str, networks: Mapping[str, nn.Module], files: OnnxFiles | None, threads: int
-) -> dict[str, Prepared]:
-    """Make networks ready in a runtime.
+Load = Callable[[], dict[str, Prepared]]
+"""Brings networks into a runtime, each time anew where that is quick."""
+
+
+def prepare(runtime: str, networks: Mapping[str, nn.Module], files: OnnxFiles | None, threads: int) -> Load:
+    """Make networks ready for a runtime.
 
     Args:
         runtime: its name.
@@ -87,13 +89,24 @@ def prepare(
         ModelError: a network cannot be brought into the runtime.
     """
     if runtime == "torch-eager":
-        return {name: Prepared(network) for name, network in networks.items()}
+        return _as_they_are({name: Prepared(network) for name, network in networks.items()})
     if runtime == "torch-compile":
-        return {name: Prepared(_compiled(network)) for name, network in networks.items()}
+        return _as_they_are({name: Prepared(_compiled(network)) for name, network in networks.items()})
     if files is None:
         raise TypeError(f"{runtime} loads ONNX files")
-    contents = {name: files.of(network) for name, network in networks.items()}
-    return {name: Prepared(LOADERS[runtime](content, threads), len(content)) for name, content in contents.items()}
+    load = load_files({name: files.of(network) for name, network in networks.items()}, runtime, threads)
+    return load if runtime != "tensorrt" else _as_they_are(load())
+
+
+def load_files(contents: Mapping[str, bytes], runtime: str, threads: int) -> Load:
+    """Return what loads ONNX files, by name, into a runtime."""
+    return lambda: {
+        name: Prepared(LOADERS[runtime](content, threads), len(content)) for name, content in contents.items()
+    }
+
+
+def _as_they_are(ready: dict[str, Prepared]) -> Load:
+    return lambda: ready
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], object]:

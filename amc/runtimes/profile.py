@@ -138,11 +138,12 @@ class LatencySource:
         kept: the table of a run that was cut short, which it goes on with.
 
     Attributes:
+        profile: how latency is measured.
         known: the table, once an engine asked for it.
     """
 
     def __init__(self, profile: Profile, kept: Path | None = None) -> None:
-        self._profile = profile
+        self.profile = profile
         self._kept = kept
         self.known: KnownTable | None = None
 
@@ -162,7 +163,7 @@ class LatencySource:
 
     def _first(self, engine: TorchEngine, example: Tensor) -> KnownTable:
         if self._kept is None:
-            return self._profile.known(engine, example)
+            return self.profile.known(engine, example)
         table = read_table(self._kept)
         return KnownTable(table, fit(table), self._kept.read_text())
 

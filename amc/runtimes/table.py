@@ -115,7 +115,7 @@ def _fault(table: LatencyTable) -> str:
             axes = {len(axis) for axis in (row.kernel, row.stride, row.padding, row.dilation)}
             if len(axes) != 1 or (row.kind != "linear" and len(row.size) not in axes):
                 return f"{name}.{number}.kernel has not one number for each axis"
-    if len(table.networks) < len(KINDS) + 2:
+    if len(table.networks) < len(KINDS) + 3:
         return f"networks has {len(table.networks)}, too few to fit"
     most = len(table.layers)
     for number, network in enumerate(table.networks):

@@ -1,7 +1,7 @@
 """How long the networks of a run take, side by side in a runtime: paired, with an interval of their ratio."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median, quantiles
 
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from amc.measurement.latency import Latency
 from amc.measurement.on_device import WIDEST_SPREAD
-from amc.measurement.turns import clock_for, pinned, spread, take_turns
-from amc.runtimes.prepared import OnnxFiles, Prepared, onnxruntime_call, prepare
+from amc.measurement.turns import clock_for, fastest, pinned, spread, take_turns
+from amc.runtimes.prepared import Load, OnnxFiles, Prepared, load_files, prepare
 from envs.engine.threads import torch_threads
 
 ROUNDS, SECONDS, TRIES = 101, 4.0, 3
+LOADS, FEWEST_LOADS = 9, 6
+"""A network that is loaded anew lies elsewhere in memory, and differs from itself by some percent."""
 LARGEST_DRIFT = 0.2
 """Between the first and the last third of the rounds: a machine that throttles gets slower."""
 
@@ -43,15 +45,15 @@ def time_networks(
         files: makes their ONNX files, for runtimes that load these.
         batches: images a pass, one measurement each.
         threads: of the runtime on the CPU.
-        rounds: passes of each network.
-        seconds: stop early after this long.
+        rounds: passes of each network, each time that it is loaded.
+        seconds: stop early after about this long.
 
     Raises:
         ModelError: a network cannot be brought into the runtime.
     """
     with pinned(threads), torch_threads(threads):
-        ready = prepare(runtime, networks, files, threads)
-        return _by_batch(runtime, ready, images, batches, threads, rounds, seconds)
+        load = prepare(runtime, networks, files, threads)
+        return _by_batch(runtime, load, images, batches, threads, rounds, seconds)
 
 
 def time_files(
@@ -66,13 +68,13 @@ def time_files(
         threads: of the runtime.
     """
     with pinned(threads), torch_threads(threads):
-        ready = {name: Prepared(onnxruntime_call(content, threads), len(content)) for name, content in contents.items()}
-        return _by_batch("onnxruntime-cpu", ready, images, batches, threads, ROUNDS, SECONDS)
+        load = load_files(contents, "onnxruntime-cpu", threads)
+        return _by_batch("onnxruntime-cpu", load, images, batches, threads, ROUNDS, SECONDS)
 
 
 def _by_batch(
     runtime: str,
-    ready: Mapping[str, Prepared],
+    load: Load,
     images: Tensor,
     batches: Sequence[int],
     threads: int,
@@ -82,27 +84,25 @@ def _by_batch(
     found = []
     for batch in batches:
         given = images[:1].repeat(batch, *(1,) * (images.ndim - 1))
-        found += _steady(runtime, ready, given, threads, rounds, seconds)
+        found += _steady(runtime, load, given, threads, rounds, seconds)
     return found
 
 
-def _steady(
-    runtime: str, ready: Mapping[str, Prepared], images: Tensor, threads: int, rounds: int, seconds: float
-) -> list[Latency]:
+def _steady(runtime: str, load: Load, images: Tensor, threads: int, rounds: int, seconds: float) -> list[Latency]:
     """Measure until the times are steady; after a few tries they are marked as not."""
     on_cpu = images.device.type == "cpu" and runtime != "tensorrt"
     clock = clock_for(threads) if on_cpu else time.perf_counter
     for _ in range(TRIES):
-        with torch.inference_mode():
-            times = take_turns([_Pass(each, images) for each in ready.values()], rounds, seconds, clock)
+        ready, loads = _loads(load, images, rounds, seconds, clock)
+        times = [[seconds for passes in each for seconds in passes] for each in zip(*loads, strict=True)]
         steady = is_steady(times)
         if steady:
             break
     rows = []
-    for (name, each), passes in zip(ready.items(), times, strict=True):
+    for index, ((name, each), passes) in enumerate(zip(ready.items(), times, strict=True)):
         low, middle, high = (1000 * value for value in quantiles(passes, n=4, method="inclusive"))
         row = Latency(name, len(images), threads, str(images.device), len(passes), middle, low, high)
-        ratio, least, most = ratio_interval(times[0], passes)
+        ratio, least, most = speedup([(load[0], load[index]) for load in loads])
         rows.append(
             replace(
                 row,
@@ -115,6 +115,41 @@ def _steady(
             )
         )
     return rows
+
+
+def _loads(
+    load: Load, images: Tensor, rounds: int, seconds: float, clock: Callable[[], float]
+) -> tuple[dict[str, Prepared], list[list[list[float]]]]:
+    """Load the networks a few times, and return the seconds of each, in each round, for every load."""
+    end = time.perf_counter() + seconds
+    found: list[list[list[float]]] = []
+    while len(found) < LOADS and (not found or time.perf_counter() < end):
+        ready = load()
+        with torch.inference_mode():
+            calls = [_Pass(each, images) for each in ready.values()]
+            found.append(take_turns(calls, rounds, seconds / LOADS, clock))
+    return ready, found
+
+
+def speedup(loads: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[float, float, float]:
+    """Return how many times faster the second of two networks is, with a 95% interval.
+
+    The fastest passes of each are compared, see ``amc.measurement.turns.fastest``.
+
+    Args:
+        loads: seconds of the first and of the second by round, for every time that they were loaded.
+    """
+    dense, other = ([seconds for load in loads for seconds in load[side]] for side in (0, 1))
+    ratio = fastest(dense) / fastest(other)
+    # Of long passes there was time for few loads: then parts of them stand for loads.
+    parts = loads if len(loads) >= FEWEST_LOADS else list(zip(_split(dense), _split(other), strict=True))
+    _, low, high = interval([fastest(a) / fastest(b) for a, b in parts])
+    return ratio, min(low, ratio), max(high, ratio)
+
+
+def _split(times: Sequence[float]) -> list[Sequence[float]]:
+    count = min(LOADS, len(times))
+    return [times[len(times) * part // count : len(times) * (part + 1) // count] for part in range(count)]
 
 
 class _Pass:
@@ -136,21 +171,18 @@ def is_steady(times: Sequence[Sequence[float]]) -> bool:
     return median(map(spread, times)) <= WIDEST_SPREAD and median(drifts) <= LARGEST_DRIFT
 
 
-def ratio_interval(dense: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
-    """Return how many times faster the second of two networks is, with a 95% interval.
+def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median of ratios with its 95% interval.
 
-    Both were called in each round, one after the other, so the ratio of a round is of one moment. The interval is that
-    of the median by order statistics, which asks nothing of the distribution.
+    It is that of order statistics, which asks nothing of the distribution, but that ratios have little in common.
 
     Args:
-        dense: seconds of the first, by round.
-        other: seconds of the second.
+        ratios: how many times faster one network is than another, each of one moment; six at least.
 
     References:
         Hahn and Meeker, 1991, "Statistical Intervals", section 5.2.
     """
-    ratios = sorted(a / b for a, b in zip(dense, other, strict=True))
-    count = len(ratios)
+    ordered, count = sorted(ratios), len(ratios)
     # The quantile of a binomial, as scipy.stats has it, which takes a second to import.
     below = max(int(np.searchsorted(bdtr(np.arange(count), count, 0.5), 0.025)) - 1, 0)
-    return median(ratios), ratios[below], ratios[count - 1 - below]
+    return median(ordered), ordered[below], ordered[count - 1 - below]

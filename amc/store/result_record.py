@@ -22,6 +22,25 @@ class FineTuned(NamedTuple):
 
 
 @dataclass(frozen=True)
+class TimeCheck:
+    """A network that was timed in turn with the dense one between search and fine-tuning.
+
+    Attributes:
+        network: ``uniform`` or ``found``.
+        kept: units left at every step.
+        predicted: fraction of the dense network's time by the table of latencies.
+        measured: fraction of it by the clock.
+        chosen: whether it went on to fine-tuning.
+    """
+
+    network: str
+    kept: tuple[Whole, ...]
+    predicted: Number
+    measured: Number
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Scores:
     """A network as measured. What ``flops`` counts, ``envs.engine.types.Cost`` says."""
 
@@ -54,7 +73,7 @@ class Result:
     with as many epochs of fine-tuning in total. Other runs have no ``stages``.
 
     ``conditions`` says where the run was computed, more than one where it went on elsewhere; runs of before there were
-    conditions have none.
+    conditions have none. ``time_checks`` is how the target was met by the clock where latency is limited.
     """
 
     schema: Whole
@@ -82,6 +101,7 @@ class Result:
     stages: tuple[StageKept, ...] = ()
     network: tuple[NetworkLayer, ...] = ()
     conditions: tuple[Conditions, ...] = ()
+    time_checks: tuple[TimeCheck, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the types do not say.

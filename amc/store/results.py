@@ -30,6 +30,7 @@ from amc.store.result_record import PrunedScores as PrunedScores
 from amc.store.result_record import Result as Result
 from amc.store.result_record import Scores as Scores
 from amc.store.result_record import StoredSetting
+from amc.store.result_record import TimeCheck as TimeCheck
 from amc.store.run_folders import ASKED, RESULT, STAGE, TIMINGS, TOLD, TRIALS, clear
 from amc.store.trial_rows import read_trials as read_trials
 from amc.store.trial_rows import recover_trials, timing_as_dict, trial_as_dict

@@ -14,7 +14,7 @@ from amc.errors import StorageError
 
 TRIALS, TIMINGS, RESULT, ASKED = "trials.jsonl", "timings.jsonl", "result.json", "asked.json"
 STAGE, NETWORK = "stage.json", "network.safetensors"
-LATENCY_TABLE = "latency.json"
+LATENCY_TABLE, TIME_CHECKS = "latency.json", "measured_shares.json"
 CONDITIONS = "conditions.json"
 TOLD = ".told.json"
 """Names the trackers that have heard of the finished run; no part of what it found."""
@@ -69,7 +69,7 @@ def clear(folder: Path) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK, CONDITIONS, LATENCY_TABLE, TOLD):
+    for name in (TRIALS, TIMINGS, RESULT, ASKED, STAGE, NETWORK, CONDITIONS, LATENCY_TABLE, TIME_CHECKS, TOLD):
         (folder / name).unlink(missing_ok=True)
     for stage in stage_folders(folder):
         clear(stage)

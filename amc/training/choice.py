@@ -1,7 +1,7 @@
 """Which of a search's trials wins: the best are fine-tuned in a contest, and the best of those that end it wins."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -47,6 +47,7 @@ def tune_best(
     uniform: Strategy | Tuned,
     title: str = "",
     promising: Strategy | None = None,
+    refit: Callable[[Strategy], Strategy] = lambda strategy: strategy,
 ) -> Finalists:
     """Fine-tune the best trials of a search: many of them for a while, the better half for longer, one to the end.
 
@@ -59,6 +60,7 @@ def tune_best(
         uniform: ratios that meet the same target: they take part, or are among the finalists if they are tuned.
         title: of the search, for messages; empty for a run of one stage.
         promising: a strategy that takes part beside the best, however it was scored, if it is one of the trials.
+        refit: makes of a strategy that is to be fine-tuned to the end the one that is.
     """
     best = best_trials(trials, MOST)
     if promising not in [trial.strategy for trial in best]:
@@ -73,9 +75,12 @@ def tune_best(
         contestants.append(ratios)
     prefix = f"{title}: " if title else ""
     chosen = _choose(tuner, engine, contestants, keep_last=not finished, prefix=prefix) if contestants else []
-    for place, strategy in enumerate(chosen, 1):
+    refitted = list(map(refit, chosen))
+    for place, strategy in enumerate(dict.fromkeys(refitted), 1):
         finished.append(tuner.tune(engine, strategy, f"{prefix}fine-tune {place} of {len(chosen)}"))
-    tuned = {each.strategy: each for each in finished}
+    by_strategy = {each.strategy: each for each in finished}
+    tuned = {ratios: by_strategy[ratios]} if ratios in by_strategy else {}
+    tuned |= {strategy: by_strategy[after] for strategy, after in zip(chosen, refitted, strict=True)}
     return Finalists(
         {trial.index: tuned[trial.strategy] for trial in best if trial.strategy in tuned}, tuned.get(ratios)
     )

@@ -11,7 +11,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import gcd
+from math import gcd, inf
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -142,12 +142,16 @@ class TableModel:
         factors: of every family in ``KINDS``.
         overhead: milliseconds of what does not depend on the layers; below 0 where layers take less than by themselves.
         per_value: milliseconds of each thousand values that layers write, for what stands between them.
+        cache: thousands of weights that stay in the processor's cache from one pass to the next.
+        per_weight: milliseconds of each thousand weights beyond, which every pass brings in again.
     """
 
     times: Mapping[LayerShape, CountTimes]
     factors: Mapping[str, float]
     overhead: float
     per_value: float
+    cache: float = inf
+    per_weight: float = 0.0
 
     def seconds(self, layers: Sequence[TimedLayer]) -> float:
         """Return the predicted seconds of a network.
@@ -155,20 +159,40 @@ class TableModel:
         Raises:
             KeyError: a layer's shape was not measured.
         """
-        features = features_of(self.times, layers)
-        coefficients = [*(self.factors[kind] for kind in KINDS), self.per_value, self.overhead]
+        features = features_of(self.times, layers, self.cache)
+        factors = [self.factors[kind] for kind in KINDS]
+        coefficients = [*factors, self.per_value, self.per_weight, self.overhead]
         found, layered = float(features @ np.array(coefficients)), float(features[:-1] @ np.array(coefficients[:-1]))
         return max(found, LEAST * layered) / 1000
 
 
-def features_of(times: Mapping[LayerShape, CountTimes], layers: Sequence[TimedLayer]) -> FloatArray:
-    """Return the milliseconds of a network's layers by family, the thousands of values they write, and 1."""
-    found = np.zeros(len(KINDS) + 2)
+def features_of(times: Mapping[LayerShape, CountTimes], layers: Sequence[TimedLayer], cache: float = inf) -> FloatArray:
+    """Return what the time of a network is made of.
+
+    Args:
+        times: of its layers.
+        layers: with their channels.
+        cache: thousands of weights that a cache holds.
+
+    Returns:
+        The milliseconds of its layers by family, the thousands of values that they write, the thousands of weights that
+        the cache does not hold, and 1.
+    """
+    found = np.zeros(len(KINDS) + 3)
     found[-1] = 1.0
+    weights = 0.0
     for shape, inputs, outputs, calls in layers:
         found[KINDS.index(shape.family)] += calls * times[shape].at(inputs, outputs)
-        found[-2] += calls * times[shape].rounded(outputs) * pixels(shape) / 1000
+        found[-3] += calls * times[shape].rounded(outputs) * pixels(shape) / 1000
+        weights += weights_of(shape, times[shape].rounded(inputs), times[shape].rounded(outputs))
+    found[-2] = max(weights - cache, 0.0)
     return found
+
+
+def weights_of(shape: LayerShape, inputs: float, outputs: float) -> float:
+    """Return the thousands of weights of a layer."""
+    pairs = outputs if shape.kind == "depthwise" else inputs * outputs / shape.groups
+    return float(np.prod(shape.kernel)) * pairs / 1000
 
 
 def is_whole(count: int, most: int) -> bool:

@@ -11,7 +11,7 @@ from amc.report.provenance import MADE, Provenance
 from amc.store import run_folders
 from amc.store.conditions import Conditions
 from amc.store.kept_layers import LayerKept, StageKept
-from amc.store.results import FineTuned, PrunedScores, Result, Scores
+from amc.store.results import FineTuned, PrunedScores, Result, Scores, TimeCheck
 from amc.store.trial_rows import Timing, trial_as_dict
 from amc.weights.export import ONNX_FILE, PT2_FILE, WEIGHTS_FILE
 from amc.weights.metadata import Header, ModelSpec
@@ -22,10 +22,10 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/run_folder.md").read_text()
 TRIAL = Trial(0, (1.0,), 0.5, Evaluation(0.5, 1.0, 10), Cost(1.0, 1.0), True, 1.0, 1.0)
 RECORDS: list[Any] = [
     *(Result, Scores, PrunedScores, LayerKept, FineTuned, StageKept, Latency, Timing),
-    *(Header, ModelSpec, Cost, Evaluation, Conditions, NetworkLayer, LayerPart, Provenance),
+    *(Header, ModelSpec, Cost, Evaluation, Conditions, NetworkLayer, LayerPart, Provenance, TimeCheck),
 ]
 FILES = [run_folders.TRIALS, run_folders.TIMINGS, run_folders.RESULT, run_folders.ASKED, run_folders.NETWORK, MADE]
-FILES += [run_folders.CONDITIONS, run_folders.TOLD]
+FILES += [run_folders.CONDITIONS, run_folders.TOLD, run_folders.LATENCY_TABLE, run_folders.TIME_CHECKS]
 
 
 def keys(record: Any) -> tuple[str, ...]:  # noqa: ANN401  a dataclass or a named tuple

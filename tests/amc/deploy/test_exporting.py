@@ -3,19 +3,23 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 import amc
-from amc.deploy.exporting import export_run
+from amc.deploy.exporting import _in_int8, export_run
 from amc.deploy.saved_run import saved_config
 from amc.errors import ConfigError, RefusedInput
-from amc.weights.export import weights_bytes
+from amc.runtimes.exports import export_network
+from amc.weights.export import ONNX_FILE, weights_bytes
 from amc.weights.loading import read_header
 from amc.weights.metadata import Header
+from amc.zoo.data.dataset import Split
 
 RUN = Path(__file__).parents[2] / "data/run_folder_0_1/plain/mobilenet-digits/amc/seed0"
 
@@ -69,6 +73,22 @@ def test_data_that_a_folder_names_is_not_read_for_eight_bits(tmp_path: Path) -> 
     with pytest.raises(RefusedInput, match=r"names code, data\._target_"):
         list(export_run(run, "onnx", tmp_path, int8=True))
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(("loudest", "loses"), [(1.0, False), (2000.0, True)])
+def test_eight_bits_that_lose_more_than_a_point_say_so(loudest: float, loses: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    # One step of eight bits is as large as a 255th of the loudest input, and classes differ in the quiet one.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).eval()
+    network[1].load_state_dict({"weight": torch.tensor([[0.0, -1.0], [0.0, 1.0]])})
+    images = torch.rand(400, 1, 1, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images *= torch.tensor([loudest, 1.0])
+    split = Split(images, (images[..., 1] > 0).long().flatten())
+    data: Any = SimpleNamespace(splits=SimpleNamespace(calibration=split, test=split), inputs=lambda images: images)
+    (tmp_path / ONNX_FILE).write_bytes(export_network(network, "onnx", images[:2]).files[ONNX_FILE])
+    first = next(_in_int8(data, tmp_path, (1, 1, 2)))
+    assert "in float32 100.00%" in first
+    assert (": more than a point; fine-tuning for eight bits is not done here" in first) == loses
 
 
 def test_what_is_not_called_may_be_named(strange: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from amc.measurement.latency import Latency
 from amc.report.latency_figures import TableFacts, milliseconds_figure, pareto_front, staircase_figure
 from amc.report.time_tables import arrived, time_rows
-from amc.store.results import Result
+from amc.store.results import Result, TimeCheck
 from envs.search import Trial
 
 
@@ -26,6 +26,20 @@ def test_rows_say_what_arrived_of_the_flops(sample_result: Result) -> None:
         "FLOPs as time": ["-", "74%", "-"],
         "file": ["2 kB", "2 kB", "2 kB"],
     }
+
+
+def test_rows_say_how_a_target_on_time_was_met(sample_result: Result) -> None:
+    rows = (latency("dense", 8.0, 1.0), latency("uniform", 5.0, 1.6), latency("found", 4.0, 2.0))
+    kept = [tuple(row.kept for row in each) for each in (sample_result.uniform_strategy, sample_result.strategy)]
+    checks = (
+        TimeCheck("uniform", kept[0], 0.45, 0.5, chosen=True),
+        TimeCheck("found", kept[0], 0.5, 0.56, chosen=False),
+        TimeCheck("found", kept[1], 0.44, 0.501, chosen=True),
+    )
+    result = replace(sample_result, latencies=rows, time_checks=checks)
+    found = {row.label: [str(cell) for cell in row.cells] for row in time_rows(result, "onnxruntime-cpu")}
+    assert found["of dense, by the table"] == ["-", "45.0%", "44.0%"]
+    assert found["timed before tuning"] == ["-", "50.0%", "50.1%"]
 
 
 def test_runs_of_before_have_no_such_rows(sample_result: Result) -> None:

@@ -76,6 +76,20 @@ def test_a_table_predicts_the_machine_it_was_measured_on() -> None:
         assert model.seconds(layers) == pytest.approx(network_ms(pairs) / 1000, rel=0.03)
 
 
+def test_a_table_knows_what_weights_beyond_the_cache_cost() -> None:
+    table = make_table()
+    held, per_weight = 5.0, 0.01
+    for row in table["networks"]:
+        weights = [pair[1] * (9 * pair[0] if n == 0 else 9 if n == 1 else pair[0]) for n, *pair, _ in row["layers"]]
+        row["ms"] += per_weight * max(sum(weights) / 1000 - held, 0)
+    model = fit(parse_table(as_file(table), "table.json"))
+    assert 2.5 < model.cache < 7.5
+    for pairs, thousands in (([(16, 64), (64, 64), (64, 10)], 10.432), ([(8, 16), (16, 16), (16, 10)], 1.456)):
+        layers = [TimedLayer(layer.shape, *pair) for layer, pair in zip(WHOLE, pairs, strict=True)]
+        expected = network_ms(pairs) + per_weight * max(thousands - held, 0)
+        assert model.seconds(layers) == pytest.approx(expected / 1000, rel=0.04)
+
+
 def test_without_a_staircase_there_are_no_blocks() -> None:
     assert block_of(parse_table(as_file(make_table(staircases=[])), "table.json")) == 1
 

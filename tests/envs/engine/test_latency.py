@@ -47,6 +47,16 @@ def test_a_network_takes_what_its_layers_take() -> None:
     assert model.seconds(layers) == pytest.approx(expected / 1000)
 
 
+def test_weights_that_the_cache_does_not_hold_take_their_time_in_every_pass() -> None:
+    factors = dict.fromkeys(("pointwise", "conv", "depthwise", "linear"), 1.0)
+    times = {CONV: grid_times()}
+    small, large = [TimedLayer(CONV, 8, 16)], [TimedLayer(CONV, 64, 48)] * 2
+    model = TableModel(times, factors, 0.0, 0.0, cache=20.0, per_weight=0.5)
+    assert model.seconds(small) == pytest.approx(milliseconds(8, 16) / 1000)
+    beyond = 2 * 9 * 64 * 48 / 1000 - 20
+    assert model.seconds(large) == pytest.approx((2 * milliseconds(64, 48) + 0.5 * beyond) / 1000)
+
+
 @given(arrays(float, (4, 5), elements=st.floats(0.1, 10.0)))
 def test_the_monotone_grid_is_the_nearest(grid: np.ndarray) -> None:
     smooth = monotone(grid)
