@@ -186,9 +186,9 @@ def _keep(ties: ChannelTies, source: str, number: int, seen: Seen, reads: _Reads
     stops = sorted(name for name, rows in seen.stops.items() if bool(rows[number]))
     for name in stops:
         kind = type(model.get_submodule(name)).__name__
-        ties.freeze(dim, f"is coupled to {name} ({kind}), which cannot be made smaller")
+        ties.freeze(ties.numbers(dim), f"is coupled to {name} ({kind}), which cannot be made smaller")
     if bool(seen.reached[number]):
-        ties.freeze(dim, "is an output of the network")
+        ties.freeze(ties.numbers(dim), "is an output of the network")
     elif not stops:
         return False
     for reading, depends in reads.by_source[source].items():
