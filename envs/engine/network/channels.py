@@ -221,11 +221,11 @@ class ChannelTies:
         place = first.argsort().argsort()  # units in the order of their first channels
         unit_of = place[unit_of]
         pairs, counts = np.unique(unit_of * dims + dim_of, return_counts=True)
+        codes = np.stack([pairs % dims, counts], 1)
         signatures: dict[bytes, list[int]] = {}
         ends = np.searchsorted(pairs, np.arange(1, len(first) + 1) * dims)
         for unit, (start, end) in enumerate(pairwise((0, *ends.tolist()))):
-            signature = np.stack([pairs[start:end] % dims, counts[start:end]])
-            signatures.setdefault(signature.tobytes(), []).append(unit)
+            signatures.setdefault(codes[start:end].tobytes(), []).append(unit)
         order = unit_of.argsort(kind="stable")
         bounds = np.searchsorted(unit_of[order], np.arange(len(first) + 1))
         return [

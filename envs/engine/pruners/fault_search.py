@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from time import perf_counter
+from time import thread_time
 
 from torch import nn
 
@@ -34,7 +34,7 @@ class FaultSearch:
         self._resolved: set[int] = set()
         self._named: tuple[str, ...] = ()
         self._without_remedy: set[Likeness] = set()
-        self._end = perf_counter() + COUNT_SECONDS
+        self._end = thread_time() + COUNT_SECONDS
 
     @property
     def left(self) -> list[ChannelGroup]:
@@ -133,7 +133,7 @@ class FaultSearch:
         # What helped a group most likely helps the next one.
         candidates = sorted(candidate_counts(self._model, group), key=lambda counts: _attributes(counts) != self._named)
         for counts in candidates:
-            if perf_counter() > self._end:
+            if thread_time() > self._end:
                 return None
             if removal_fault(self._model, [replace(group, counts=counts)], self._inputs, SEEDS[:1]) is None:
                 self._named = _attributes(counts)

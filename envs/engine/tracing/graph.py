@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from torch import nn
+from torch import Tensor, nn
 
 from envs.engine.network.calls import Call, Inputs
 from envs.engine.network.channels import ChannelTies
 from envs.engine.network.isolation import copy_network, random_state_kept
 from envs.engine.network.modules import BatchNorm, is_product
 from envs.engine.network.time_limit import TimeIsUp, time_limit
-from envs.engine.tracing.labels import follow_labels, stuck_to
+from envs.engine.tracing.labels import Labelled, follow_labels, stuck_to
 from envs.engine.tracing.network_graph import NetworkGraph, ResidualBlock, Way, graph_of, new_ties
 from envs.engine.tracing.otherwise import group_by_nan_probing, trace_otherwise
 from envs.engine.tracing.preflight import check_names, screen
@@ -37,16 +37,26 @@ def trace(model: nn.Module, example_inputs: Inputs, ignore: Sequence[str] = ()) 
     """
     network = copy_network(model, share=True).requires_grad_(True)
     check_names(network, ignore)
-    with random_state_kept():
-        calls = screen(network, example_inputs, ignore)
+    found: list[tuple[ChannelTies, Labelled]] = []
+
+    def run(calls: dict[str, Call]) -> Sequence[Tensor] | None:
         ties = new_ties(network, calls, ignore)
         try:
             with time_limit(LABEL_SECONDS):
-                found = follow_labels(ties, network, example_inputs, calls)
-                _keep_for_training(ties, network, example_inputs, calls)
+                found.append((ties, follow_labels(ties, network, example_inputs, calls)))
         except (Exception, TimeIsUp):  # labels got lost, or whatever the user's forward raises
+            return None
+        return found[0][1].outputs
+
+    with random_state_kept():
+        calls = screen(network, example_inputs, ignore, run)
+        if not found:
             return trace_otherwise(model, example_inputs, calls, ignore)
-    empty = NetworkGraph((), calls, found.folds, {}, found.flops, tuple(ignore), Way.LABELS, found.own_parameters)
+        ties, labelled = found[0]
+        _keep_for_training(ties, network, example_inputs, calls)
+    empty = NetworkGraph(
+        (), calls, labelled.folds, {}, labelled.flops, tuple(ignore), Way.LABELS, labelled.own_parameters
+    )
     return graph_of(network, ties, empty)
 
 

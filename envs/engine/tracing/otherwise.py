@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from time import perf_counter
+from time import thread_time
 
 from torch import nn
 
@@ -43,7 +43,7 @@ def trace_otherwise(
         # On a copy: torch-pruning's hooks stay behind when it fails. Taken before a pass with gradients, as some
         # networks keep what they computed, and then cannot be copied.
         network = copy_network(model, share=True)
-        started = perf_counter()
+        started = thread_time()
         try:
             flops = count_flops(model, example_inputs)
         except Exception as error:  # whatever the user's forward raises
@@ -52,7 +52,7 @@ def trace_otherwise(
             # torch-pruning takes what a module keeps to itself for what leaves it.
             return group_by_nan_probing(model, example_inputs, calls, flops, ignore)
         try:
-            with time_limit(TRACE_SECONDS + TRACE_PASSES * (perf_counter() - started)):
+            with time_limit(TRACE_SECONDS + TRACE_PASSES * (thread_time() - started)):
                 ties = new_ties(model, calls, ignore)
                 folds = tie_by_autograd(ties, network, example_inputs, calls)
         except (Exception, TimeIsUp):  # torch-pruning's own errors, of any kind

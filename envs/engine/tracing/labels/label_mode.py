@@ -1,5 +1,7 @@
 """Does to labels what torch's operations do to values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from envs.engine.network.channels import ChannelTies
 from envs.engine.tracing.labels.label_tensors import NotFollowed, Pairs, core
 from envs.engine.tracing.labels.operation import Operation, is_float, outputs_of
 from envs.engine.tracing.labels.operations import follow
+from envs.engine.tracing.preflight import flops_of
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 """Where in a storage a tensor's values are: offset, shape and strides, without axes of one position."""
@@ -35,13 +37,20 @@ class _Memory:
     reads: int = 0
 
 
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Do something that no one follows."""
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        yield
+
+
 class LabelMode(TorchDispatchMode):
     """Does to labels what operations do to values, and counts what these multiply."""
 
     def __init__(self, ties: ChannelTies, own: set[int]) -> None:
         super().__init__()
         self.pairs = Pairs(ties.channels + 1)
-        self.flops = 0.0
+        self.flops = 0
         self.inside = 0
         self.met: list[Tensor] = []
         self._own = own
@@ -57,11 +66,9 @@ class LabelMode(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            self.flops += count(*args, **kwargs, out_val=outputs)
+        self.flops += flops_of(func, args, kwargs, outputs)
         if not self.inside:
-            with torch._C._DisableTorchDispatch():
+            with unseen():
                 self._follow(func, args, kwargs, outputs)
         return outputs
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
@@ -22,10 +21,11 @@ from envs.engine.network.modules import (
     multiplier_of,
     reader_of,
 )
-from envs.engine.tracing.labels.label_mode import LabelMode
+from envs.engine.tracing.labels.label_mode import LabelMode, unseen
 from envs.engine.tracing.labels.label_tensors import LABEL, of_channels, united
 from envs.engine.tracing.labels.operation import is_float
 from envs.engine.tracing.nan_marks import reading_of
+from envs.engine.tracing.preflight import written_out
 from envs.engine.tracing.sample_axes import holds_channels, tensors_of
 
 
@@ -33,12 +33,14 @@ class Labelled(NamedTuple):
     """What a pass with labels found beside ties.
 
     Attributes:
+        outputs: the network's.
         flops: multiply-accumulates of one sample, also those outside of layers.
         folds: (convolution or linear layer, batch norm) pairs where the norm alone reads the layer directly.
         own_parameters: modules whose channels meet a parameter outside of layers.
         stops: numbers of the channels that modules read which cannot be made smaller, by the modules' names.
     """
 
+    outputs: list[Tensor]
     flops: float
     folds: tuple[tuple[str, str], ...]
     own_parameters: frozenset[str]
@@ -81,7 +83,7 @@ class _Pass:
         self._passed = None
         if reading is None or not args or not isinstance(args[0], Tensor):
             return
-        with torch._C._DisableTorchDispatch():
+        with unseen():
             source, labels = self._mode.source_of(args[0]), self._mode.read(args[0])
             if labels is None:
                 return
@@ -101,14 +103,14 @@ class _Pass:
         channels = self._numbers((name, Side.OUT)) if (name, Side.OUT) in dims else self._passed
         if self._mode.inside or channels is None or not isinstance(output, Tensor):
             return
-        with torch._C._DisableTorchDispatch():
+        with unseen():
             labels = of_channels(channels, channel_axis_of(module, output), output.shape)
             self._mode.write(output, labels, True, name if is_product(module) and is_plain(module) else "")
 
     def _stop(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
         """Freeze channels that a module with parameters reads, and take their labels away."""
         stopped = []
-        with torch._C._DisableTorchDispatch():
+        with unseen():
             for tensor in tensors_of((args, kwargs)):
                 labels = self._mode.read(tensor)
                 if labels is not None and bool((labels > 0).any()):
@@ -164,13 +166,13 @@ def follow_labels(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: Ma
     own = {p.untyped_storage()._cdata for p in model.parameters() if id(p) not in held}
     mode = LabelMode(ties, own)
     layers = _Pass(ties, model, calls, mode)
-    # Written out, attention is two products of matrices; without gradients torch fuses whole layers into one operation.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), hooked(layers.hooks()), mode:
+    with written_out(), hooked(layers.hooks()), mode:
         outputs = flatten_outputs(forward(model, inputs))
     layers.leave(outputs)
     layers.tie()
     met = ties.modules_with(mode.pairs.numbers(mode.met) - 1)
-    return Labelled(mode.flops / 2 / batch_size(inputs), layers.folds(), met, layers.stops)
+    kept = [output.detach() for output in outputs]
+    return Labelled(kept, mode.flops / 2 / batch_size(inputs), layers.folds(), met, layers.stops)
 
 
 def stuck_to(name: str, module: nn.Module, when: str = "") -> str:

@@ -33,13 +33,16 @@ class Pairs:
         """Tie the labels of two tensors, where both have one."""
         first, second = torch.broadcast_tensors(first, second)
         apart = (first != second) & (first > 0) & (second > 0)
+        if not bool(apart.any()):
+            return
         pairs = torch.stack([first[apart], second[apart]])
-        while pairs.shape[1]:  # most say the same: one for each label at a time, which is faster than sorting
+        while pairs.shape[1] > self._labels:  # most say the same: one for each at a time, which is faster than sorting
             partner = torch.zeros(self._labels, dtype=LABEL)
             partner[pairs[0]] = pairs[1]
             (each,) = partner.nonzero(as_tuple=True)
             self._found.append(torch.stack([each.to(LABEL), partner[each]]))
             pairs = pairs[:, partner[pairs[0]] != pairs[1]]
+        self._found.append(pairs)
 
     def as_arrays(self) -> tuple[IntArray, IntArray]:
         """Return the first and the second of all pairs."""
@@ -74,6 +77,12 @@ def compressed(labels: Tensor) -> Tensor:
             if bool((labels == one).all()):
                 labels = one
     return labels.expand(shape)
+
+
+def reshaped(labels: Tensor, shape: torch.Size) -> Tensor:
+    """Return labels in another shape."""
+    result = labels.reshape(shape)
+    return result if result.data_ptr() == labels.data_ptr() else compressed(result)
 
 
 def of_channels(channels: Tensor, axis: int, shape: Sequence[int]) -> Tensor:

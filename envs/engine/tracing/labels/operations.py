@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.engine.tracing.labels.label_tensors import LABEL, Pairs, compressed, core, joined, side_by_side, united
+from envs.engine.tracing.labels.label_tensors import (
+    LABEL,
+    Pairs,
+    compressed,
+    core,
+    joined,
+    reshaped,
+    side_by_side,
+    united,
+)
 from envs.engine.tracing.labels.operation import Operation
 
 Rule = Callable[[Operation], Tensor]
@@ -19,7 +28,7 @@ def follow(operation: Operation) -> list[Tensor]:
     """Return the labels of the outputs."""
     name = str(operation.func._overloadpacket.__name__)
     if name in RESHAPES:
-        return [operation.args[0].reshape(operation.shapes[0])]
+        return [reshaped(operation.args[0], operation.shapes[0])]
     if operation.func.is_view and name not in RULES:
         views = operation.func(operation.args[0], *operation.values[1:], **operation.kwargs)
         return list(views) if isinstance(views, list | tuple) else [views]
@@ -171,6 +180,20 @@ def _written(operation: Operation) -> Tensor:
     return core(operation.args[1]) if isinstance(operation.args[1], Tensor) else torch.zeros((), dtype=LABEL)
 
 
+def _chosen(operation: Operation) -> Tensor:
+    """Values are taken from one tensor or the other, as a third says, which nothing labelled has a part in."""
+    condition, *several = operation.values
+    either = [torch.zeros((), dtype=LABEL) if each is None else core(each) for each in operation.args[1:]]
+    if len(several) < 2 or operation.args[0] is not None:
+        return _pointwise(operation)
+    return compressed(torch.where(condition.cpu(), *either))
+
+
+def _unlike(_: Operation) -> Tensor:
+    """Only the shape of what is read is taken."""
+    return torch.zeros((), dtype=LABEL)
+
+
 def _table(rule: Rule, names: str) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
 
@@ -182,6 +205,8 @@ RULES: dict[str, Rule] = {
     **_table(_first, "clone _to_copy contiguous native_dropout _fused_dropout"),
     **_table(_first, "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm"),
     **_table(_written, "copy"),
+    **_table(_unlike, "zeros_like ones_like empty_like full_like rand_like randn_like zero fill bernoulli"),
+    **_table(_unlike, "new_zeros new_ones new_empty new_full new_empty_strided"),
     **_table(_moved, "index index_select gather repeat pixel_shuffle pixel_unshuffle channel_shuffle tril triu take"),
     **_table(_rolled, "roll flip"),
     **_table(_padded, "constant_pad_nd"),
@@ -191,8 +216,9 @@ RULES: dict[str, Rule] = {
     **_table(_multiplied, "mm bmm addmm baddbmm mv dot addmv"),
     **_table(_complex, "view_as_complex"),
     **_table(_parts_of_complex, "view_as_real"),
-    **_table(_pointwise, "where masked_fill addcmul addcdiv lerp polar complex prelu gelu _prelu_kernel"),
+    **_table(_pointwise, "masked_fill addcmul addcdiv lerp polar complex prelu gelu _prelu_kernel"),
     **_table(_gated, "glu"),
+    **_table(_chosen, "where"),
     **_table(_mixed, "as_strided"),
 }
 BY_START: dict[str, Rule] = dict.fromkeys(

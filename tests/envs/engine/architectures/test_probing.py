@@ -12,7 +12,6 @@ from envs.engine.tracing.graph import NetworkGraph, Way, group_by_nan_probing, t
 CASES = {**CONVOLUTIONAL, **ATTENTION}
 
 
-
 def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
     """Return what goes together, as sets of (module, side, channel)."""
     return {

@@ -165,23 +165,23 @@ def test_tracing_that_does_not_end_is_cut_short(monkeypatch: pytest.MonkeyPatch)
 
     net = body(tied)
     expected = graph.trace(net, IMAGE).groups
-    monkeypatch.setattr(graph, "LABEL_SECONDS", 0.2)
+    monkeypatch.setattr(graph, "LABEL_SECONDS", 0.05)
     monkeypatch.setattr(graph, "follow_labels", endless)
-    monkeypatch.setattr(otherwise, "TRACE_SECONDS", 0.2)
+    monkeypatch.setattr(otherwise, "TRACE_SECONDS", 0.05)
     monkeypatch.setattr(otherwise, "tie_by_autograd", endless)
     found = graph.trace(net, IMAGE)
     assert found.found_by is graph.Way.PROBING
     assert [(g.units, {(s.module, s.side) for s in g.members}) for g in found.groups] == [
         (g.units, {(s.module, s.side) for s in g.members}) for g in expected
     ]
-    monkeypatch.setattr(otherwise, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(otherwise, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(otherwise, "tie_by_probing", endless)
     with pytest.raises(GraphError, match="cannot trace Net within"):
         graph.trace(net, IMAGE)
 
 
 def test_a_time_limit_is_kept_in_the_main_thread_only() -> None:
-    with pytest.raises(TimeIsUp), time_limit(0.05):
+    with pytest.raises(TimeIsUp), time_limit(0.02):
         time.sleep(5)
     finished = []
 
