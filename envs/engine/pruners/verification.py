@@ -15,6 +15,7 @@ from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import Side
 from envs.engine.network.isolation import random_state_kept
+from envs.engine.network.modules import channel_dims_of
 from envs.engine.pruners.fault_search import FaultSearch
 from envs.engine.pruners.noisy_network import with_noise
 from envs.engine.pruners.removal import Fault, removal_fault
@@ -23,7 +24,7 @@ from envs.engine.tracing.torch_pruning_graph import STUCK_TO_PARAMETER
 
 Noisy = tuple[nn.Module, Inputs]
 """A network with noise on its weights, and its example input."""
-FAR_LESS = 0.5
+FAR_LESS, FEW = 0.5, 0.2
 
 
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
@@ -38,7 +39,8 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
     with random_state_kept():
         noisy, example = with_noise(model, inputs)
         found = _checked(model, graph, inputs, (noisy, example))
-        if graph.found_by is Way.LABELS and _prunable(found) < FAR_LESS * _prunable(graph):
+        enough = max(FAR_LESS * _prunable(graph), FEW * _readable(model, graph))
+        if graph.found_by is Way.LABELS and _prunable(found) < enough:
             found = max(found, _checked_otherwise(model, graph, inputs, (noisy, example)), key=_prunable)
         return with_functional_flops(model, found, inputs)
 
@@ -85,6 +87,12 @@ def _prunable(graph: NetworkGraph) -> int:
     return sum(
         len(member.unit) - int((member.unit < 0).sum()) for group in graph.groups for member in group.at(Side.IN)
     )
+
+
+def _readable(model: nn.Module, graph: NetworkGraph) -> int:
+    """Return how many channels the layers of a network read."""
+    dims = (channel_dims_of(name, model.get_submodule(name)) for name in graph.calls)
+    return sum(width for widths in dims for (_, side), width in widths.items() if side is Side.IN)
 
 
 def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs, fault: Fault | None = None) -> NetworkGraph:

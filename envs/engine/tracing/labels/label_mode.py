@@ -48,7 +48,7 @@ class LabelMode(TorchDispatchMode):
     """Does to labels what operations do to values, and counts what these multiply."""
 
     def __init__(self, ties: ChannelTies, own: set[int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pairs = Pairs(ties.channels + 1)
         self.flops = 0
         self.inside = 0
@@ -147,4 +147,4 @@ class LabelMode(TorchDispatchMode):
 
 def _place(tensor: Tensor) -> Place:
     wide = [axis for axis, size in enumerate(tensor.shape) if size != 1]
-    return tensor.storage_offset(), tuple(tensor.shape[axis] for axis in wide), tuple(map(tensor.stride, wide))
+    return int(tensor.storage_offset()), tuple(tensor.shape[axis] for axis in wide), tuple(map(tensor.stride, wide))

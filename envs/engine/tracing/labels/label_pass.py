@@ -68,8 +68,14 @@ class _Pass:
             if dims and not reader_of(name, module):
                 yield module.register_forward_pre_hook(partial(self._read, name, dims))
                 yield module.register_forward_hook(partial(self._write, name, dims))
-            elif holds_channels(name, module):
+            elif reader_of(name, module) or (holds_channels(name, module) and not self._is_seen_through(name, module)):
                 yield module.register_forward_pre_hook(partial(self._stop, name), with_kwargs=True)
+
+    def _is_seen_through(self, name: str, module: nn.Module) -> bool:
+        """Whether a module calls layers beside its own parameters, or these are numbers for all channels alike."""
+        inside = (f"{name}.{inner}" if name else inner for inner, _ in module.named_modules() if inner)
+        alike = all(parameter.numel() <= 1 for parameter in module.parameters(recurse=False))
+        return any(map(self._layers.get, inside)) or (alike and not channel_dims_of(name, module))
 
     def _numbers(self, dim: ChannelDim) -> Tensor:
         return torch.from_numpy(self._ties.numbers(dim) + 1).to(LABEL)

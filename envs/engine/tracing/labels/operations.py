@@ -82,7 +82,7 @@ def _indices(value: Any) -> Any:  # noqa: ANN401
 
 
 def _rolled(operation: Operation) -> Tensor:
-    return operation.func(core(operation.args[0]), *operation.values[1:], **operation.kwargs)  # type: ignore[no-any-return]
+    return operation.func(core(operation.args[0]), *operation.values[1:], **operation.kwargs)
 
 
 def _padded(operation: Operation) -> Tensor:
@@ -146,6 +146,11 @@ def _layer_normed(operation: Operation) -> Tensor:
     )
 
 
+def _group_normed(operation: Operation) -> Tensor:
+    by_group = operation.args[0].unflatten(1, (int(operation.argument("group")), -1))
+    return united(by_group, range(2, by_group.ndim), operation.pairs).expand(by_group.shape).flatten(1, 2)
+
+
 def _multiplied(operation: Operation) -> Tensor:
     """A product of matrices: mixed is what is added up, and what is multiplied."""
     first, second = operation.args[-2], operation.args[-1]
@@ -186,7 +191,7 @@ def _chosen(operation: Operation) -> Tensor:
     either = [torch.zeros((), dtype=LABEL) if each is None else core(each) for each in operation.args[1:]]
     if len(several) < 2 or operation.args[0] is not None:
         return _pointwise(operation)
-    return compressed(torch.where(condition.cpu(), *either))
+    return compressed(torch.where(condition.cpu(), either[0], either[1]))
 
 
 def _unlike(_: Operation) -> Tensor:
@@ -212,10 +217,12 @@ RULES: dict[str, Rule] = {
     **_table(_padded, "constant_pad_nd"),
     **_table(_reduced, "mean sum amax amin max min median prod var std var_mean std_mean norm linalg_vector_norm"),
     **_table(_reduced, "logsumexp cumsum cumprod _softmax _log_softmax _safe_softmax softmax log_softmax topk sort"),
-    **_table(_layer_normed, "native_layer_norm"),
+    **_table(_layer_normed, "native_layer_norm _fused_rms_norm rms_norm"),
+    **_table(_group_normed, "native_group_norm"),
     **_table(_multiplied, "mm bmm addmm baddbmm mv dot addmv"),
     **_table(_complex, "view_as_complex"),
     **_table(_parts_of_complex, "view_as_real"),
+    **_table(_pointwise, "hardswish log_sigmoid_forward rrelu_with_noise floor_divide special_expit"),
     **_table(_pointwise, "masked_fill addcmul addcdiv lerp polar complex prelu gelu _prelu_kernel"),
     **_table(_gated, "glu"),
     **_table(_chosen, "where"),

@@ -63,6 +63,8 @@ OPERATIONS: dict[str, Code] = {
     "largest of two": lambda x: x.unflatten(-1, (6, 2)).amax(-1),
     "softmax of four": lambda x: x.unflatten(-1, (3, 4)).softmax(-1).flatten(-2),
     "normed by four": lambda x: functional.layer_norm(x.unflatten(-1, (3, 4)), (4,)).flatten(-2),
+    "normed by groups": lambda x: functional.group_norm(x.transpose(1, 2), 3).transpose(1, 2),
+    "other activations": lambda x: functional.logsigmoid(functional.hardswish(functional.prelu(x, torch.ones(1)))),
     "gated": lambda x: functional.glu(x, -1),
     "tokens mixed": lambda x: torch.ones(5, 5) @ x + x.cumsum(1) + x.mean(1, keepdim=True),
     "windows": lambda x: x[:, :4].unflatten(1, (2, 2)).flatten(0, 1).roll(1, 1),
@@ -157,3 +159,35 @@ def test_labels_cost_no_memory_along_an_image() -> None:
     assert {(m.module, m.side, m.multiplicity) for m in group.members} == {
         ("0", Side.OUT, 1), ("1", Side.BOTH, 1), ("4", Side.IN, 36),
     }  # fmt: skip
+
+
+class Scaled(nn.Module):
+    """An activation with a parameter for each of some channels, or one for all."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu() * self.scale
+
+
+class Biased(nn.Module):
+    """Layers beside a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(5, 1))
+        self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.up(x + self.bias).relu())
+
+
+def test_parameters_for_all_channels_alike_stop_none() -> None:
+    def written(act: nn.Module) -> set[str]:
+        net = nn.Sequential(nn.Linear(3, 8), act, Biased(), nn.Linear(8, 2)).eval()
+        return {member.module for group in trace(net, TOKENS).groups for member in group.at(Side.OUT)}
+
+    assert written(Scaled(1)) == {"0", "2.up", "2.down"}
+    assert written(Scaled(8)) == {"2.up", "2.down"}
