@@ -33,6 +33,7 @@ AS_THEY_ARE = {
     "benchmarks/study.md": "results/equal_minutes.md",
     "benchmarks/transformers.md": "results/transformers.md",
     "benchmarks/zoo.md": "results/zoo.md",
+    "benchmarks/tracing.md": "results/tracing.md",
     "examples/resnet20-fashion_mnist-channels.png": "examples/resnet20-fashion_mnist-channels.png",
 }
 """Where files of the repository stand on the site; folders are kept, so that their links to each other hold."""

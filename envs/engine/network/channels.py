@@ -106,10 +106,11 @@ class ChannelGroup:
 
 
 class ChannelTies:
-    """Union-find over the channels of a network.
+    """Which channels of a network go together: pairs of them, followed to their ends when groups are asked for.
 
     A channel is a channel dimension and an index. Channels that carry the same value, or must keep company for another
-    reason, are tied; what is tied to a frozen channel is frozen.
+    reason, are tied; what is tied to a frozen channel is frozen. All channels have numbers, those of a dimension one
+    after the other.
     """
 
     def __init__(self, widths: dict[ChannelDim, int]) -> None:
@@ -119,53 +120,51 @@ class ChannelTies:
             widths: number of channels at every channel dimension.
         """
         self.widths = widths
-        self._start: dict[ChannelDim, int] = {}
-        total = 0
-        for dim, width in widths.items():
-            self._start[dim] = total
-            total += width
-        self._parent = list(range(total))
-        self._frozen: dict[int, str] = {}
-        self._covered = [False] * total
+        ends = np.cumsum([0, *widths.values()])
+        self._start = dict(zip(widths, ends[:-1].tolist(), strict=True))
+        self.channels = int(ends[-1])
+        self._pairs: list[tuple[IntArray, IntArray]] = []
+        self._singles: list[tuple[int, int]] = []
+        self._frozen: list[tuple[IntArray, str]] = []
+        self._covered = np.zeros(self.channels, dtype=bool)
 
-    def _root(self, node: int) -> int:
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
+    def numbers(self, dim: ChannelDim) -> IntArray:
+        """Return the numbers of the channels of a dimension, ascending."""
+        return np.arange(self._start[dim], self._start[dim] + self.widths[dim])
 
     def tie(self, channels: Iterable[tuple[ChannelDim, int]]) -> None:
         """Tie channels together."""
         nodes = [self._start[dim] + index for dim, index in channels]
-        for node in nodes:
-            self._covered[node] = True
-        first = self._root(nodes[0])
-        for node in nodes[1:]:
-            self._parent[self._root(node)] = first
+        self._covered[nodes] = True
+        self._singles.extend((nodes[0], node) for node in nodes[1:])
+
+    def tie_numbers(self, first: IntArray, second: IntArray, read: IntArray) -> None:
+        """Tie channels in pairs.
+
+        Args:
+            first: their numbers.
+            second: numbers of those that each is tied to.
+            read: numbers of channels that are read: a channel that is tied to none of these cannot go.
+        """
+        self._pairs.append((first, second))
+        roots = self._roots()
+        self._covered |= np.isin(roots, roots[read])
 
     def tie_positions(self, dim: ChannelDim, groups: int) -> None:
         """Tie equal positions of a grouped convolution's blocks: all blocks must stay equally wide."""
-        width = self.widths[dim] // groups
-        for position in range(width):
-            start = self._start[dim] + position
-            first = self._root(start)
-            for block in range(1, groups):
-                self._parent[self._root(start + block * width)] = first
+        blocks = self.numbers(dim).reshape(groups, -1)
+        if groups > 1:
+            self._pairs.append((np.tile(blocks[0], groups - 1), blocks[1:].ravel()))
 
     def tie_runs(self, dim: ChannelDim, length: int) -> None:
         """Tie channels that stand next to each other, ``length`` at a time: they go together or not at all."""
-        start = self._start[dim]
-        for index in range(self.widths[dim]):
-            self._parent[self._root(start + index)] = self._root(start + index - index % length)
+        numbers = self.numbers(dim)
+        index = np.arange(len(numbers))
+        self._pairs.append((numbers[index - index % length], numbers))
 
-    def freeze_channel(self, dim: ChannelDim, index: int, reason: str) -> None:
-        """Keep one channel, and what is tied to it."""
-        self._frozen.setdefault(self._start[dim] + index, reason)
-
-    def freeze(self, dim: ChannelDim, reason: str) -> None:
-        """Keep all channels of a dimension, and what is tied to them."""
-        for index in range(self.widths[dim]):
-            self._frozen.setdefault(self._start[dim] + index, reason)
+    def freeze(self, numbers: IntArray, reason: str) -> None:
+        """Keep channels, and what is tied to them."""
+        self._frozen.append((numbers, reason))
 
     def groups(self) -> tuple[list[ChannelGroup], dict[str, str]]:
         """Return the groups, and the modules that keep some of their outputs, with the reason."""
@@ -180,19 +179,32 @@ class ChannelTies:
                 unprunable.setdefault(dim[0], frozen[int(roots[start + staying[0]])])
         return self._groups_of(roots, np.flatnonzero(~stays)), unprunable
 
+    def modules_with(self, numbers: IntArray) -> frozenset[str]:
+        """Return the modules with a channel that is one of some, or tied to one."""
+        roots = self._roots()
+        tied = np.isin(roots, roots[numbers])
+        return frozenset(name for name, side in self.widths if tied[self.numbers((name, side))].any())
+
     def _roots(self) -> IntArray:
-        """Return the root of every channel."""
-        roots = np.array(self._parent, dtype=np.int64)
-        while not np.array_equal(above := roots[roots], roots):
-            roots = above
+        """Return for every channel one that stands for all that are tied to it."""
+        singles = np.array(self._singles, dtype=np.int64).reshape(-1, 2).T
+        first, second = np.concatenate([*map(np.stack, self._pairs), singles], 1)
+        roots = np.arange(self.channels)
+        while (apart := roots[first] != roots[second]).any():
+            first, second = first[apart], second[apart]
+            ends = roots[first], roots[second]
+            np.minimum.at(roots, np.maximum(*ends), np.minimum(*ends))
+            while not np.array_equal(above := roots[roots], roots):
+                roots = above
         return roots
 
     def _frozen_roots(self, roots: IntArray) -> dict[int, str]:
         frozen: dict[int, str] = {}
-        for node, reason in self._frozen.items():
-            frozen.setdefault(int(roots[node]), reason)
+        for numbers, reason in self._frozen:
+            for root in np.unique(roots[numbers]).tolist():
+                frozen.setdefault(root, reason)
         # A channel nobody produces, such as the network's input, cannot be removed.
-        for root in np.unique(roots[~np.array(self._covered, dtype=bool)]).tolist():
+        for root in np.unique(roots[~self._covered]).tolist():
             frozen.setdefault(root, "reads the network's input or an untraced value")
         return frozen
 
@@ -209,11 +221,11 @@ class ChannelTies:
         place = first.argsort().argsort()  # units in the order of their first channels
         unit_of = place[unit_of]
         pairs, counts = np.unique(unit_of * dims + dim_of, return_counts=True)
+        codes = np.stack([pairs % dims, counts], 1)
         signatures: dict[bytes, list[int]] = {}
         ends = np.searchsorted(pairs, np.arange(1, len(first) + 1) * dims)
         for unit, (start, end) in enumerate(pairwise((0, *ends.tolist()))):
-            signature = np.stack([pairs[start:end] % dims, counts[start:end]])
-            signatures.setdefault(signature.tobytes(), []).append(unit)
+            signatures.setdefault(codes[start:end].tobytes(), []).append(unit)
         order = unit_of.argsort(kind="stable")
         bounds = np.searchsorted(unit_of[order], np.arange(len(first) + 1))
         return [

@@ -1,6 +1,8 @@
 """Does removing channels do what masking them does? Tried on the network itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
+from traceback import walk_tb
 from typing import NamedTuple
 
 import torch
@@ -26,20 +28,36 @@ NUMBERS = "is invalid for input of size"
 SEEDS = (0, 1)
 
 
+class Stage(Enum):
+    """What a smaller network is tried for, in the order in which it is."""
+
+    RUNS = "runs"
+    AGREES = "says what the masked network says"
+    TRAINS = "runs in training mode"
+
+
 class Fault(NamedTuple):
     """What is wrong with removing channels.
 
     Attributes:
         reason: in words.
         seed: of the random halves that show it.
+        stage: in which it shows.
+        where: the module that failed, by name; empty where none did.
     """
 
     reason: str
     seed: int
+    stage: Stage
+    where: str = ""
 
 
 def removal_fault(
-    model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, seeds: Sequence[int] = SEEDS
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    inputs: Inputs,
+    seeds: Sequence[int] = SEEDS,
+    stages: Collection[Stage] = tuple(Stage),
 ) -> Fault | None:
     """Remove half of every group and compare with a masked network; return what is wrong.
 
@@ -47,35 +65,53 @@ def removal_fault(
         model: the dense network in eval mode; better with weights that hide nothing (:func:`with_noisy_weights`).
         groups: the groups to cut; those of one unit keep it.
         inputs: an example input.
-        seeds: of the random halves that are tried.
+        seeds: of the random halves that are tried; training mode with the first only.
+        stages: what is tried.
     """
-    reasons = ((_fault(model, groups, inputs, seed, trains=seed == seeds[0]), seed) for seed in seeds)
-    return next((Fault(reason, seed) for reason, seed in reasons if reason), None)
+    later = [stage for stage in stages if stage is not Stage.TRAINS]
+    faults = (_fault(model, groups, inputs, seed, stages if seed == seeds[0] else later) for seed in seeds)
+    return next((fault for fault in faults if fault), None)
 
 
-def _fault(model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, seed: int, trains: bool) -> str:
+def _fault(
+    model: nn.Module, groups: Sequence[ChannelGroup], inputs: Inputs, seed: int, stages: Collection[Stage]
+) -> Fault | None:
     generator = torch.Generator().manual_seed(seed)
     kept = [_half(group.units, generator) for group in groups]
-    channels = kept_channels(groups, kept)
+    small = model
     try:
         small = compact_groups(model, groups, kept, share=True)
-        fault = _difference(model, small, channels, inputs, CLOSE)
+        found = _outputs(small, inputs) if Stage.RUNS in stages or Stage.AGREES in stages else []
+        channels = kept_channels(groups, kept)
+        fault = _difference(model, found, channels, inputs, CLOSE) if Stage.AGREES in stages else ""
     except Exception as error:  # whatever the user's forward raises on smaller tensors
         hint = "; its code writes sizes out, as x.view(-1, 1024) does" if NUMBERS in str(error) else ""
-        return f"fails when made smaller ({first_line(error)}{hint})"
-    if fault == MIXED and _rounding_alone(model, groups, kept, inputs):
-        fault = ""
-    return fault or (_training_fault(model, small, inputs) if trains else "")
+        reason = f"fails when made smaller ({first_line(error)}{hint})"
+        return Fault(reason, seed, Stage.RUNS, failing_module(error, small))
+    if fault and not (fault == MIXED and _rounding_alone(model, groups, kept, inputs)):
+        return Fault(fault, seed, Stage.AGREES)
+    fault = _training_fault(model, small, inputs) if Stage.TRAINS in stages else ""
+    return Fault(fault, seed, Stage.TRAINS) if fault else None
 
 
 @torch.no_grad()
+def _outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    return flatten_outputs(forward(model, inputs))
+
+
+def failing_module(error: Exception, model: nn.Module) -> str:
+    """Return the innermost module in whose code an error came up, by name; empty for none."""
+    names = {id(module): name for name, module in model.named_modules()}
+    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    return next((names[id(each)] for each in reversed(list(frames)) if id(each) in names), "")
+
+
 def _difference(
-    model: nn.Module, small: nn.Module, channels: Mapping[ChannelDim, Tensor], inputs: Inputs, tolerance: float
+    model: nn.Module, found: Sequence[Tensor], channels: Mapping[ChannelDim, Tensor], inputs: Inputs, tolerance: float
 ) -> str:
-    """Return in what the small network differs from the masked one, or nothing."""
+    """Return in what the outputs of the small network differ from those of the masked one, or nothing."""
     with inputs_masked(model, channels):
-        expected = flatten_outputs(forward(model, inputs))
-    found = flatten_outputs(forward(small, inputs))
+        expected = _outputs(model, inputs)
     if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
         return "changes the shape of the output when made smaller"
     return "" if all(_close(a, b, tolerance) for a, b in zip(found, expected, strict=True)) else MIXED
@@ -87,9 +123,11 @@ def _rounding_alone(model: nn.Module, groups: Sequence[ChannelGroup], kept: Sequ
     try:
         precise = copy_modules(model).double()
         small = compact_groups(precise, groups, kept, share=True)
-        return not _difference(precise, small, channels, map_tensors(inputs, _in_double), PRECISE)
+        doubled = map_tensors(inputs, _in_double)
+        return not _difference(precise, _outputs(small, doubled), channels, doubled, PRECISE)
     except Exception:  # a network that makes tensors of its own may not run in another precision
-        return not _difference(model, compact_groups(model, groups, kept, share=True), channels, inputs, TOLERANCE)
+        found = _outputs(compact_groups(model, groups, kept, share=True), inputs)
+        return not _difference(model, found, channels, inputs, TOLERANCE)
 
 
 def _in_double(tensor: Tensor) -> Tensor:

@@ -6,28 +6,25 @@ layers keep their width (:mod:`envs.engine.surgery.full_width`). What holds for 
 blocks like it before the next fault is looked for.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from time import perf_counter
 
 from torch import nn
 
 from envs.engine.costs.functional_flops import with_functional_flops
-from envs.engine.costs.likeness import Likeness, likeness
 from envs.engine.errors import GraphError
 from envs.engine.network.calls import Inputs
-from envs.engine.network.channels import ChannelGroup, Count, Side
+from envs.engine.network.channels import Side
 from envs.engine.network.isolation import random_state_kept
+from envs.engine.network.modules import channel_dims_of
+from envs.engine.pruners.fault_search import FaultSearch
 from envs.engine.pruners.noisy_network import with_noise
 from envs.engine.pruners.removal import Fault, removal_fault
-from envs.engine.surgery.full_width import can_keep_width
-from envs.engine.surgery.head_counts import candidate_counts
-from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing
+from envs.engine.tracing.graph import NetworkGraph, Way, group_by_nan_probing, trace_otherwise
 from envs.engine.tracing.torch_pruning_graph import STUCK_TO_PARAMETER
 
-FAR_LESS, MOST_FAULTS = 0.5, 3
-COUNT_SECONDS = 60.0
-"""How long is looked for numbers that have to follow; groups not reached by then are unprunable."""
+Noisy = tuple[nn.Module, Inputs]
+"""A network with noise on its weights, and its example input."""
+FAR_LESS, FEW = 0.5, 0.2
 
 
 def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
@@ -41,20 +38,40 @@ def keep_removable(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> Net
     """
     with random_state_kept():
         noisy, example = with_noise(model, inputs)
-        if STUCK_TO_PARAMETER in graph.unprunable.values():
-            # Such as a table of what heads add to their scores; torch-pruning knows nothing of it.
-            graph = max(graph, _probe(model, graph, inputs), key=_prunable)
-        if removal_fault(noisy, graph.groups, example) is not None:
-            found = graph if graph.from_nan_probing else _probe(model, graph, inputs)
-            sound = _sound(noisy, found, example)
-            # What torch-pruning found stands where probing leaves far less.
-            if found is not graph and _prunable(sound) < FAR_LESS * _prunable(graph):
-                sound = max(sound, _sound(noisy, graph, example), key=_prunable)
-            # To what a module is coupled says more than what failed.
-            coupled = {name: why for name, why in graph.unprunable.items() if why.startswith("is coupled")}
-            known = {name: why for name, why in coupled.items() if name in sound.unprunable}
-            graph = replace(sound, unprunable=sound.unprunable | known)
-        return with_functional_flops(model, graph, inputs)
+        found = _checked(model, graph, inputs, (noisy, example))
+        enough = max(FAR_LESS * _prunable(graph), FEW * _readable(model, graph))
+        if graph.found_by is Way.LABELS and _prunable(found) < enough:
+            found = max(found, _checked_otherwise(model, graph, inputs, (noisy, example)), key=_prunable)
+        return with_functional_flops(model, found, inputs)
+
+
+def _checked_otherwise(model: nn.Module, graph: NetworkGraph, inputs: Inputs, noisy: Noisy) -> NetworkGraph:
+    """Return what is found without labels, or the graph there is with no group."""
+    try:
+        other = trace_otherwise(model, inputs, graph.calls, graph.ignore)
+    except GraphError:
+        return replace(graph, groups=())
+    if STUCK_TO_PARAMETER in other.unprunable.values():
+        # Such as a table of what heads add to their scores; torch-pruning knows nothing of it.
+        other = max(other, _probe(model, other, inputs), key=_prunable)
+    return _checked(model, replace(other, folds=graph.folds), inputs, noisy)
+
+
+def _checked(model: nn.Module, graph: NetworkGraph, inputs: Inputs, noisy: Noisy) -> NetworkGraph:
+    """Drop what is at fault; where torch-pruning's graph is, the network is probed."""
+    fault = removal_fault(noisy[0], graph.groups, noisy[1])
+    if fault is None:
+        return graph
+    found = _probe(model, graph, inputs) if graph.found_by is Way.AUTOGRAD else graph
+    sound = _sound(noisy[0], found, noisy[1], fault if found is graph else None)
+    # What torch-pruning found stands where probing leaves far less.
+    if found is not graph and _prunable(sound) < FAR_LESS * _prunable(graph):
+        sound = max(sound, _sound(noisy[0], graph, noisy[1]), key=_prunable)
+    # To what a module is coupled says more than what failed.
+    coupled = dict.fromkeys(graph.own_parameters, STUCK_TO_PARAMETER)
+    coupled |= {name: why for name, why in graph.unprunable.items() if why.startswith("is coupled")}
+    known = {name: why for name, why in coupled.items() if name in sound.unprunable}
+    return replace(sound, unprunable=sound.unprunable | known)
 
 
 def _probe(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
@@ -72,129 +89,29 @@ def _prunable(graph: NetworkGraph) -> int:
     )
 
 
-def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs) -> NetworkGraph:
-    """Drop groups, and let numbers follow others, until those that are left pass together."""
-    search = _Search(model, inputs, graph.groups)
-    while search.left and (fault := removal_fault(model, search.left, inputs)) is not None:
+def _readable(model: nn.Module, graph: NetworkGraph) -> int:
+    """Return how many channels the layers of a network read."""
+    dims = (channel_dims_of(name, model.get_submodule(name)) for name in graph.calls)
+    return sum(width for widths in dims for (_, side), width in widths.items() if side is Side.IN)
+
+
+def _sound(model: nn.Module, graph: NetworkGraph, inputs: Inputs, fault: Fault | None = None) -> NetworkGraph:
+    """Drop groups, and let numbers follow others, until those that are left pass together.
+
+    Args:
+        model: the network with noise.
+        graph: its groups.
+        inputs: its example input.
+        fault: of all groups together, where that is known.
+    """
+    search = FaultSearch(model, inputs, graph.groups)
+    fault = fault or removal_fault(model, search.left, inputs)
+    while fault is not None:
         search.resolve(fault)
+        fault = removal_fault(model, search.left, inputs) if search.left else None
     unprunable = dict(graph.unprunable)
     for number, reason in search.faults.items():
         unprunable.update(
             {member.module: reason for member in graph.groups[number].members if member.side is not Side.IN}
         )
     return replace(graph, groups=tuple(search.left), unprunable=unprunable)
-
-
-class _Search:
-    """Looks for faulty groups, and for numbers that make them right.
-
-    Attributes:
-        groups: by number, with the numbers that follow.
-        faults: what is wrong with groups that are left out.
-    """
-
-    def __init__(self, model: nn.Module, inputs: Inputs, groups: Sequence[ChannelGroup]) -> None:
-        self.groups = dict(enumerate(groups))
-        self.faults: dict[int, str] = {}
-        self._model, self._inputs = model, inputs
-        self._like = [likeness(model, group) for group in groups]
-        self._resolved: set[int] = set()
-        self._named: tuple[str, ...] = ()
-        self._without_remedy: set[Likeness] = set()
-        self._end = perf_counter() + COUNT_SECONDS
-
-    @property
-    def left(self) -> list[ChannelGroup]:
-        """The groups that are not left out, in order."""
-        return [self.groups[number] for number in self._open]
-
-    def resolve(self, fault: Fault) -> None:
-        """Make the first of the groups that fail right, and all that are like it, or leave them out."""
-        if len(self._without_remedy) < MOST_FAULTS:
-            self._resolve(*self._first(fault))
-            return
-        # Many are at fault: all of them are found at once. If none is by itself, the first in company of others is.
-        alone = self._all_faults(self._open, fault.seed)
-        before = dict(self.groups)
-        for number, its in alone.items() or [self._first(fault)]:
-            if number in self._open and self.groups[number] is before[number]:  # not made right by one like it
-                self._resolve(number, its)
-
-    def _all_faults(self, numbers: Sequence[int], seed: int) -> dict[int, Fault]:
-        """Return what is wrong with single groups; of what fails, halves are tried, and their halves."""
-        fault = removal_fault(self._model, [self.groups[number] for number in numbers], self._inputs, (seed,))
-        if fault is None or len(numbers) < 2:
-            return {} if fault is None else dict.fromkeys(numbers, fault)
-        middle = len(numbers) // 2
-        return self._all_faults(numbers[:middle], seed) | self._all_faults(numbers[middle:], seed)
-
-    def _resolve(self, number: int, fault: Fault) -> None:
-        group = replace(self.groups[number], counts=())
-        alike = [other for other in self._open if other != number and self._like[other] == self._like[number]]
-        hopeless = self._like[number] in self._without_remedy
-        counts = self._counts(group) if number not in self._resolved and not hopeless else None
-        self._resolved.add(number)
-        if counts is None and not hopeless and not self.groups[number].full_width and self._passes_wide(group):
-            for each in (number, *alike):
-                if can_keep_width(self._model, self.groups[each]):
-                    self.groups[each] = replace(self.groups[each], counts=(), full_width=True)
-            return
-        if counts is None:
-            self.faults[number] = fault.reason
-            if hopeless:
-                return
-            self._without_remedy.add(self._like[number])
-            found = {other: self._alone(other, fault.seed) for other in alike}
-            self.faults.update({other: its.reason for other, its in found.items() if its is not None})
-            return
-        self.groups[number] = replace(group, counts=counts)
-        for other in alike:
-            its_counts = self._counts_named(self.groups[other], _attributes(counts))
-            if its_counts is not None:
-                self.groups[other] = replace(self.groups[other], counts=its_counts)
-
-    @property
-    def _open(self) -> list[int]:
-        return [number for number in self.groups if number not in self.faults]
-
-    def _alone(self, number: int, seed: int) -> Fault | None:
-        return removal_fault(self._model, [self.groups[number]], self._inputs, (seed,))
-
-    def _first(self, fault: Fault) -> tuple[int, Fault]:
-        """Return the first group that fails in company of those before it, found by halving."""
-        numbers = self._open
-        sound, failing = 0, len(numbers)
-        while failing - sound > 1:
-            middle = (sound + failing) // 2
-            groups = [self.groups[number] for number in numbers[:middle]]
-            found = removal_fault(self._model, groups, self._inputs, (fault.seed,))
-            if found is None:
-                sound = middle
-            else:
-                failing, fault = middle, found
-        return numbers[failing - 1], fault
-
-    def _counts(self, group: ChannelGroup) -> tuple[Count, ...] | None:
-        """Return numbers with which a group can be removed, ``None`` where none are found."""
-        # What helped a group most likely helps the next one.
-        candidates = sorted(candidate_counts(self._model, group), key=lambda counts: _attributes(counts) != self._named)
-        for counts in candidates:
-            if perf_counter() > self._end:
-                return None
-            if removal_fault(self._model, [replace(group, counts=counts)], self._inputs) is None:
-                self._named = _attributes(counts)
-                return counts
-        return None
-
-    def _passes_wide(self, group: ChannelGroup) -> bool:
-        """Whether a group can be removed if tensors between its layers keep their width."""
-        wide = [replace(group, full_width=True)]
-        return can_keep_width(self._model, group) and removal_fault(self._model, wide, self._inputs) is None
-
-    def _counts_named(self, group: ChannelGroup, attributes: Sequence[str]) -> tuple[Count, ...] | None:
-        named = (counts for counts in candidate_counts(self._model, group) if _attributes(counts) == attributes)
-        return next(named, None)
-
-
-def _attributes(counts: Sequence[Count]) -> tuple[str, ...]:
-    return tuple(count.attribute for count in counts)

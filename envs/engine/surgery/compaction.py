@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from envs.engine.network.channels import ChannelDim, ChannelGroup, Side
+from envs.engine.network.hooks import hooked
 from envs.engine.network.isolation import copy_structure
 from envs.engine.network.kinds import Product, kind_of
-from envs.engine.network.modules import weight_of
+from envs.engine.network.modules import channel_axis_of, weight_of
 from envs.engine.surgery.full_width import dims_of_full_width, keep_widths
 from envs.engine.surgery.head_counts import kept_counts, set_counts
 
@@ -190,15 +192,18 @@ def mask_inputs(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> nn.M
 @contextmanager
 def inputs_masked(model: nn.Module, channels: Mapping[ChannelDim, Tensor]) -> Iterator[None]:
     """Have ``model`` itself read zero instead of the channels that go, inside the block."""
-    before = {name: model.get_submodule(name)._parameters["weight"] for name, _ in _read(channels)}
-    try:
-        for name, index in _read(channels):
-            module = model.get_submodule(name)
-            module._parameters["weight"] = nn.Parameter(_without_inputs(module, index), requires_grad=False)
+    readers = ((model.get_submodule(name), index) for name, index in _read(channels))
+    with hooked(module.register_forward_pre_hook(partial(_without_channels, index)) for module, index in readers):
         yield
-    finally:
-        for name, weight in before.items():
-            model.get_submodule(name)._parameters["weight"] = weight
+
+
+def _without_channels(index: Tensor, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a layer is called with, with zeros for the channels that go."""
+    inputs = args[0]
+    axis = channel_axis_of(module, inputs)
+    gone = torch.ones(inputs.shape[axis], dtype=torch.bool)
+    gone[index] = False
+    return inputs.index_fill(axis, gone.nonzero().flatten().to(inputs.device), 0.0), *args[1:]
 
 
 def _read(channels: Mapping[ChannelDim, Tensor]) -> list[tuple[str, Tensor]]:

@@ -19,7 +19,7 @@ of n; where more than one channel is read, further orders of them are tried.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import thread_time
 from typing import NamedTuple
 
 import torch
@@ -69,10 +69,10 @@ def tie_by_probing(
     leaving = (dim for dim in ties.widths if dim[1] is Side.OUT and not reader_of(dim[0], model.get_submodule(dim[0])))
     widths = {dim[0]: ties.widths[dim] for dim in leaving}
     sources = sorted(widths, key=lambda name: calls[name].order)
-    end = perf_counter() + seconds
+    end = thread_time() + seconds
 
     def check_time() -> None:
-        if perf_counter() > end:
+        if thread_time() > end:
             raise TimeIsUp
 
     # Fused attention turns some rows of NaN into zeros, also where it is called from inside of torch's own functions.
@@ -186,9 +186,9 @@ def _keep(ties: ChannelTies, source: str, number: int, seen: Seen, reads: _Reads
     stops = sorted(name for name, rows in seen.stops.items() if bool(rows[number]))
     for name in stops:
         kind = type(model.get_submodule(name)).__name__
-        ties.freeze(dim, f"is coupled to {name} ({kind}), which cannot be made smaller")
+        ties.freeze(ties.numbers(dim), f"is coupled to {name} ({kind}), which cannot be made smaller")
     if bool(seen.reached[number]):
-        ties.freeze(dim, "is an output of the network")
+        ties.freeze(ties.numbers(dim), "is an output of the network")
     elif not stops:
         return False
     for reading, depends in reads.by_source[source].items():

@@ -1,15 +1,16 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from envs.engine.errors import GraphError, first_line
@@ -52,20 +53,39 @@ class ValueReads(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         result = func(*args, **(kwargs or {}))
-        if any(id(value) in self._derived for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)):
-            self._derived.update({id(value): value for value in tree_leaves(result) if isinstance(value, Tensor)})
+        if any(id(value) in self._derived for value in _tensors((args, kwargs))):
+            self._derived.update({id(value): value for value in _tensors(result)})
             if getattr(func, "__name__", "") in READS:
                 self.modules.append(self._path[-1] if self._path else "")
         return result
 
 
-def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict[str, Call]:
+def _tensors(values: Any) -> Iterator[Tensor]:  # noqa: ANN401  whatever a function takes or returns
+    """Yield the tensors in a structure; those of usual ones faster than torch does."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, dict):
+        yield from _tensors(list(values.values()))
+    elif not isinstance(values, str | int | float | None):
+        yield from (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+
+
+def screen(
+    model: nn.Module,
+    inputs: Inputs,
+    ignore: Sequence[str] = (),
+    run: Callable[[dict[str, Call]], Sequence[Tensor] | None] = lambda _: None,
+) -> dict[str, Call]:
     """Run a network on its example input a few times and return how its modules are called.
 
     Args:
         model: the network, in eval mode.
         inputs: its example input.
         ignore: modules that are not pruned; these may depend on values.
+        run: runs the network once more, as its caller needs it, and returns the outputs; ``None`` where it could not.
 
     Raises:
         GraphError: the forward pass fails, gives no tensor or NaN, is random, or its path depends on values.
@@ -73,19 +93,21 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     path: list[str] = []
     reads = ValueReads(inputs, path)
     try:
-        with hooked(_follow(model, path)), reads:
-            record_calls(model, inputs)
-        # Not the pass above: torch takes other kernels while it is watched.
         calls, outputs = record_calls(model, inputs)
-        _, again = record_calls(model, inputs)
+        _check(outputs)
+        with hooked(_follow(model, path)), reads:
+            again = run(calls)
+            if again is None:
+                path.clear()
+                again = _run(model, inputs)
+        if not _equal(outputs, again):  # torch takes other kernels while it is watched
+            again = _run(model, inputs)
     except Exception as error:  # whatever the user's forward raises
-        name = path[-1] if path and path[-1] else type(model).__name__
+        if isinstance(error, GraphError):
+            raise
+        name = _failing(model, inputs) or type(model).__name__
         raise GraphError(f"the model fails on the example input: {name}: {first_line(error)}") from error
-    if not outputs:
-        raise GraphError("the model returns no tensor on the example input: return tensors, in tuples, lists or dicts")
-    if any(bool(output.isnan().any()) for output in outputs):
-        raise GraphError("the model returns NaN on the example input: give an input like those it was trained on")
-    if [a.shape for a in outputs] != [b.shape for b in again] or not all(map(torch.equal, outputs, again)):
+    if not _equal(outputs, again):
         raise GraphError("two forward passes in eval mode differ: make the model deterministic in eval mode")
     for name in reads.modules:
         if not is_inside(name, ignore):
@@ -93,20 +115,88 @@ def screen(model: nn.Module, inputs: Inputs, ignore: Sequence[str] = ()) -> dict
     return calls
 
 
+@torch.no_grad()
+def _run(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    return flatten_outputs(forward(model, inputs))
+
+
+def _failing(model: nn.Module, inputs: Inputs) -> str:
+    """Return the module in which a network fails, by name."""
+    path: list[str] = []
+    with hooked(_follow(model, path)), suppress(Exception):
+        _run(model, inputs)
+    return path[-1] if path else ""
+
+
+def _check(outputs: Sequence[Tensor]) -> None:
+    """Check what a network returns.
+
+    Raises:
+        GraphError: there is nothing, or NaN.
+    """
+    if not outputs:
+        raise GraphError("the model returns no tensor on the example input: return tensors, in tuples, lists or dicts")
+    if any(bool(output.isnan().any()) for output in outputs):
+        raise GraphError("the model returns NaN on the example input: give an input like those it was trained on")
+
+
+def _equal(outputs: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return [a.shape for a in outputs] == [b.shape for b in others] and all(map(torch.equal, outputs, others))
+
+
+class FlopCount(TorchDispatchMode):
+    """Counts what is multiplied in all; where that is says torch's own counter, which takes longer than many a network.
+
+    Attributes:
+        total: a multiply-accumulate counts two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operation, and count."""
+        result = func(*args, **(kwargs or {}))
+        self.total += flops_of(func, args, kwargs or {}, result)
+        return result
+
+
+def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:  # noqa: ANN401
+    """Return what an operation of torch multiplies and adds."""
+    count = flop_registry.get(func._overloadpacket)
+    return 0 if count is None else int(count(*args, **kwargs, out_val=result))
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Have torch do inside the block what is counted.
+
+    Without gradients it fuses whole transformer layers into one operation that is not counted, and before torch 2.15
+    attention's fused kernel for the CPU is not counted either: written out, it is two products of matrices.
+    """
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
 @contextmanager
 def counting_flops() -> Iterator[FlopCounterMode]:
     """Count what is multiplied inside the block, functional operations too; a multiply-accumulate counts two."""
-    # Without gradients torch fuses whole transformer layers into one operation that is not counted, and before torch
-    # 2.15 attention's fused kernel for the CPU is not counted either: written out, it is two products of matrices.
-    with FlopCounterMode(display=False) as counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False) as counter, written_out():
         yield counter
 
 
 def count_flops(model: nn.Module, inputs: Inputs) -> float:
     """Return all multiply-accumulates of one sample, functional ones too."""
-    with counting_flops() as counter:
+    with FlopCount() as counter, written_out():
         forward(model, inputs)
-    return counter.get_total_flops() / 2 / batch_size(inputs)
+    return counter.total / 2 / batch_size(inputs)
 
 
 def check_names(model: nn.Module, ignore: Sequence[str]) -> None:

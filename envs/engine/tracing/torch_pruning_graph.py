@@ -105,7 +105,7 @@ def _tie_group(ties: ChannelTies, group: Any, names: dict[nn.Module, str]) -> No
     for channels in members.values():
         ties.tie(channels)
         if reason:
-            ties.freeze_channel(*channels[0], reason)
+            ties.freeze(ties.numbers(channels[0][0])[channels[0][1:]], reason)
 
 
 def _describe(module: Any, names: dict[nn.Module, str]) -> str:  # noqa: ANN401

@@ -7,15 +7,9 @@ from convolutional_nets import CONVOLUTIONAL
 from torch import Tensor, nn
 
 from envs.engine.network.isolation import copy_network
-from envs.engine.tracing.graph import NetworkGraph, group_by_nan_probing, trace
+from envs.engine.tracing.graph import NetworkGraph, Way, group_by_nan_probing, trace
 
 CASES = {**CONVOLUTIONAL, **ATTENTION}
-
-HEADS = {"counted_heads", "counted_heads_within", "hand_written_attention", "separate_projections", "vit_counted"}
-WRONG_IN_AUTOGRAD = {"channel_shuffle", "complex_skip", "mixer", "pixel_shuffle"} | HEADS
-"""What torch-pruning couples here does not survive the check at the door."""
-WHOLE_IN_AUTOGRAD = {"channel_tensors", "functional_norm", "vit_hand_written"}
-"""Here torch-pruning sees a parameter, or heads, that probing leaves to the check at the door."""
 
 
 def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
@@ -31,10 +25,11 @@ def units(graph: NetworkGraph) -> set[frozenset[tuple[str, str, int]]]:
     }
 
 
-@pytest.mark.parametrize("name", sorted(CASES.keys() - WRONG_IN_AUTOGRAD - WHOLE_IN_AUTOGRAD))
-def test_experiment_and_autograd_find_the_same_units(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"auxiliary_head"}))  # probing sees no training
+def test_labels_and_experiment_find_the_same_units(name: str) -> None:
     model, inputs = CASES[name].model(), CASES[name].example()
     graph = trace(model, inputs)
+    assert graph.found_by is Way.LABELS
     assert units(group_by_nan_probing(copy_network(model), inputs, graph.calls, graph.flops, ())) == units(graph)
 
 

@@ -14,7 +14,7 @@ from envs.engine.errors import GraphError
 from envs.engine.network.time_limit import TimeIsUp, time_limit
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.torch_engine import EngineSettings, TorchEngine
-from envs.engine.tracing import graph
+from envs.engine.tracing import graph, otherwise
 
 IMAGE = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -165,21 +165,23 @@ def test_tracing_that_does_not_end_is_cut_short(monkeypatch: pytest.MonkeyPatch)
 
     net = body(tied)
     expected = graph.trace(net, IMAGE).groups
-    monkeypatch.setattr(graph, "TRACE_SECONDS", 0.2)
-    monkeypatch.setattr(graph, "tie_by_autograd", endless)
+    monkeypatch.setattr(graph, "LABEL_SECONDS", 0.05)
+    monkeypatch.setattr(graph, "follow_labels", endless)
+    monkeypatch.setattr(otherwise, "TRACE_SECONDS", 0.05)
+    monkeypatch.setattr(otherwise, "tie_by_autograd", endless)
     found = graph.trace(net, IMAGE)
-    assert found.from_nan_probing
+    assert found.found_by is graph.Way.PROBING
     assert [(g.units, {(s.module, s.side) for s in g.members}) for g in found.groups] == [
         (g.units, {(s.module, s.side) for s in g.members}) for g in expected
     ]
-    monkeypatch.setattr(graph, "PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(graph, "tie_by_probing", endless)
+    monkeypatch.setattr(otherwise, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(otherwise, "tie_by_probing", endless)
     with pytest.raises(GraphError, match="cannot trace Net within"):
         graph.trace(net, IMAGE)
 
 
 def test_a_time_limit_is_kept_in_the_main_thread_only() -> None:
-    with pytest.raises(TimeIsUp), time_limit(0.05):
+    with pytest.raises(TimeIsUp), time_limit(0.02):
         time.sleep(5)
     finished = []
 
