@@ -1,6 +1,6 @@
 """What operations do to labels: the rules, by name of torch's operators.
 
-An operator without a rule is taken to mix all that it reads.
+Where an operator has no rule, labels get lost.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.engine.tracing.labels.label_tensors import (
     LABEL,
+    NotFollowed,
     Pairs,
     compressed,
     core,
@@ -25,7 +26,11 @@ Rule = Callable[[Operation], Tensor]
 
 
 def follow(operation: Operation) -> list[Tensor]:
-    """Return the labels of the outputs."""
+    """Return the labels of the outputs.
+
+    Raises:
+        NotFollowed: there is no rule for the operator.
+    """
     name = str(operation.func._overloadpacket.__name__)
     if name in RESHAPES:
         return [reshaped(operation.args[0], operation.shapes[0])]
@@ -38,7 +43,9 @@ def follow(operation: Operation) -> list[Tensor]:
         or next((rule for start, rule in BY_START.items() if name.startswith(start)), None)
     )
     if rule is None:
-        rule = _pointwise if torch.Tag.pointwise in operation.func.tags else _mixed
+        if torch.Tag.pointwise not in operation.func.tags:
+            raise NotFollowed(name)
+        rule = _pointwise
     labels = rule(operation)
     # What a norm returns beside what is normed are statistics that gradients need.
     shapes = operation.shapes[:1] if "norm" in name else operation.shapes
@@ -208,6 +215,8 @@ RULES: dict[str, Rule] = {
     **_table(_beside, "cat concat concatenate"),
     **_table(_stacked, "stack"),
     **_table(_first, "clone _to_copy contiguous native_dropout _fused_dropout"),
+    # In place it says in which order axes of one position lie: other changes lose the labels that are read here.
+    **_table(_first, "as_strided_"),
     **_table(_first, "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm"),
     **_table(_written, "copy"),
     **_table(_unlike, "zeros_like ones_like empty_like full_like rand_like randn_like zero fill bernoulli"),
@@ -226,7 +235,6 @@ RULES: dict[str, Rule] = {
     **_table(_pointwise, "masked_fill addcmul addcdiv lerp polar complex prelu gelu _prelu_kernel"),
     **_table(_gated, "glu"),
     **_table(_chosen, "where"),
-    **_table(_mixed, "as_strided"),
 }
 BY_START: dict[str, Rule] = dict.fromkeys(
     (

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from envs.engine.network.calls import record_calls
 from envs.engine.network.channels import Side
+from envs.engine.pruners.verification import keep_removable
 from envs.engine.tracing.graph import Way, trace
 from envs.engine.tracing.labels import NotFollowed, follow_labels
 from envs.engine.tracing.network_graph import new_ties
@@ -127,10 +128,30 @@ def test_what_moves_together_goes_together(name: str) -> None:
     assert found == expected
 
 
-def test_what_is_not_known_is_taken_to_mix_all() -> None:
-    graph = trace(Between(lambda x: torch.linalg.qr(x).R).eval(), TOKENS)
-    assert not graph.groups
-    assert "mixed" in graph.unprunable["writes"]
+@pytest.mark.parametrize("code", [lambda x: torch.linalg.qr(x).R, lambda x: x.as_strided((2, 5, 12), (60, 1, 5))])
+def test_with_what_is_not_known_another_way_is_taken_and_checked(code: Code) -> None:
+    model = Between(code).eval()
+    graph = trace(model, TOKENS)
+    assert graph.found_by is not Way.LABELS
+    assert not keep_removable(model, graph, TOKENS).groups
+
+
+def test_networks_whose_last_feature_map_has_one_pixel_are_followed_in_any_layout() -> None:
+    """Pooling to one pixel says anew where in memory channels lie if they were last."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 4),
+    ]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = nn.Sequential(*layers).eval().to(memory_format=layout)  # type: ignore[call-overload]
+        graph = trace(model, torch.randn(2, 3, 8, 8).contiguous(memory_format=layout))
+        assert graph.found_by is Way.LABELS
+        assert sorted(group.units for group in graph.groups) == [8, 12]
 
 
 def overlapping(x: Tensor) -> Tensor:
