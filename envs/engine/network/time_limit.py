@@ -9,6 +9,8 @@ from types import FrameType
 
 WAITS, LOOKS = 5.0, 20.0
 """Work that does not get the processor may take so many times its limit; so often is looked while it takes that."""
+SHORTEST = 0.05
+"""Seconds between two looks, at the least: signals that come while one is handled leave no time for work."""
 
 
 class TimeIsUp(BaseException):
@@ -35,7 +37,7 @@ def time_limit(seconds: float) -> Iterator[None]:
             raise TimeIsUp
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds / LOOKS)
+    signal.setitimer(signal.ITIMER_REAL, seconds, max(seconds / LOOKS, SHORTEST))
     try:
         yield
     finally:
