@@ -215,8 +215,7 @@ RULES: dict[str, Rule] = {
     **_table(_beside, "cat concat concatenate"),
     **_table(_stacked, "stack"),
     **_table(_first, "clone _to_copy contiguous native_dropout _fused_dropout"),
-    # In place it says in which order axes of one position lie: other changes lose the labels that are read here.
-    **_table(_first, "as_strided_"),
+    **_table(_first, "as_strided_"),  # which says how axes of one position lie: other changes lose the labels read
     **_table(_first, "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm"),
     **_table(_written, "copy"),
     **_table(_unlike, "zeros_like ones_like empty_like full_like rand_like randn_like zero fill bernoulli"),
