@@ -12,18 +12,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEAREST = (
-    "tests/docs/test_code_blocks.py",
     "tests/test_cli.py",
-    "tests/test_stages.py",
     "tests/amc/run/test_damage.py",
-    "tests/examples/test_examples.py",
+    "tests/amc/run/test_going_on.py",
     "tests/test_bring_your_own.py",
-    "tests/test_trackers.py",
-    "tests/test_run_files.py",
-    "tests/test_compare.py",
-    "tests/test_benchmarks.py",
-    "tests/test_run_folder_0_1.py",
     "tests/test_wheel.py",
+    "tests/test_reliability.py",
+    "tests/test_trackers.py",
+    "tests/docs/test_code_blocks.py",
+    "tests/test_stages.py",
+    "tests/test_benchmarks.py",
 )
 """Files of few tests that take long: they begin, so that no worker is left alone with one at the end."""
 

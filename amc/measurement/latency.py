@@ -1,16 +1,15 @@
 """Measured seconds of a forward pass, of several networks in one run."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
 
 import torch
 from torch import Tensor, nn
 
+from amc.measurement.turns import take_turns
 from envs.engine.threads import torch_threads
 
-WARMUP_ROUNDS = 5
 MIN_ROUNDS = 11
 
 
@@ -79,40 +78,23 @@ def measure_latency(
     training = [name for name, model in models.items() if model.training]
     if not models or training:
         raise ValueError(f"latency is measured on networks in eval mode; in training mode: {training}")
+    passes = [Pass(model, images) for model in models.values()]
     with torch_threads(threads):
-        for model in models.values():
-            for _ in range(WARMUP_ROUNDS):
-                model(images)
-        times = _take_turns(models, images, rounds, seconds)
-        return [_summary(name, images, passes) for name, passes in times.items()]
+        times = take_turns(passes, max(rounds, MIN_ROUNDS), seconds, fewest=MIN_ROUNDS)
+        return [_summary(name, images, each) for name, each in zip(models, times, strict=True)]
 
 
-def _take_turns(models: Mapping[str, nn.Module], images: Tensor, rounds: int, seconds: float) -> dict[str, list[float]]:
-    names = list(models)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    end = time.perf_counter() + seconds
-    for done in range(max(rounds, MIN_ROUNDS)):
-        if done >= MIN_ROUNDS and time.perf_counter() > end:
-            break
-        first = done % len(names)
-        for name in names[first:] + names[:first]:
-            models[name](images)
-            times[name].append(_one_pass(models[name], images))
-    return times
+class Pass:
+    """A pass of a network, until the accelerator is done: it returns before that."""
 
+    def __init__(self, run: Callable[[Tensor], object], images: Tensor) -> None:
+        self._run, self._images = run, images
 
-def _one_pass(model: nn.Module, images: Tensor) -> float:
-    _synchronize(images.device)
-    start = time.perf_counter()
-    model(images)
-    _synchronize(images.device)
-    return time.perf_counter() - start
-
-
-def _synchronize(device: torch.device) -> None:
-    # An accelerator returns before it is done.
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+    def __call__(self) -> None:
+        """Make the pass."""
+        self._run(self._images)
+        if self._images.device.type != "cpu":
+            torch.accelerator.synchronize(self._images.device)
 
 
 def _summary(network: str, images: Tensor, passes: list[float]) -> Latency:

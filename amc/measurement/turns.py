@@ -45,14 +45,16 @@ def take_turns(
     rounds: int,
     seconds: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
+    fewest: int = FEWEST_ROUNDS,
 ) -> list[list[float]]:
     """Return the seconds of every call in every round, each made once more right before it is timed.
 
     Args:
         calls: what to time; warmed up here.
         rounds: at most so many.
-        seconds: no further round after this long, but at least seven.
+        seconds: no further round after this long.
         clock: that tells what a call takes.
+        fewest: rounds that there are even so.
     """
     for call in calls:
         for _ in range(WARMUP):
@@ -60,7 +62,7 @@ def take_turns(
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     for done in range(rounds):
-        if done >= FEWEST_ROUNDS and time.perf_counter() > end:
+        if done >= fewest and time.perf_counter() > end:
             break
         for place in range(len(calls)):
             index = (done + place) % len(calls)

@@ -65,9 +65,8 @@ def finalists_of(
     ratios = uniform or uniform_trial(stage.problem).strategy
     # Networks that are handed over are repaired otherwise than trials, which it suits.
     promising = known_strategies(stage.problem).get(BY_DEPTH)
-    if timed is None:
-        return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising)
-    return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising, partial(timed.found, stage))
+    refit = None if timed is None else partial(timed.found, stage)
+    return tune_best(tuner, stage.engine, trials, ratios, stage.title, promising, refit)
 
 
 def choose_winner(

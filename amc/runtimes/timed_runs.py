@@ -10,7 +10,7 @@ import torch
 from scipy.special import bdtr
 from torch import Tensor, nn
 
-from amc.measurement.latency import Latency
+from amc.measurement.latency import Latency, Pass
 from amc.measurement.on_device import WIDEST_SPREAD
 from amc.measurement.turns import clock_for, fastest, pinned, spread, take_turns
 from amc.runtimes.prepared import Load, OnnxFiles, Prepared, load_files, prepare
@@ -126,7 +126,7 @@ def _loads(
     while len(found) < LOADS and (not found or time.perf_counter() < end):
         ready = load()
         with torch.inference_mode():
-            calls = [_Pass(each, images) for each in ready.values()]
+            calls = [Pass(each.run, images) for each in ready.values()]
             found.append(take_turns(calls, rounds, seconds / LOADS, clock))
     return ready, found
 
@@ -150,18 +150,6 @@ def speedup(loads: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[f
 def _split(times: Sequence[float]) -> list[Sequence[float]]:
     count = min(LOADS, len(times))
     return [times[len(times) * part // count : len(times) * (part + 1) // count] for part in range(count)]
-
-
-class _Pass:
-    """A pass of a network, until the accelerator is done."""
-
-    def __init__(self, each: Prepared, images: Tensor) -> None:
-        self._run, self._images = each.run, images
-
-    def __call__(self) -> None:
-        self._run(self._images)
-        if self._images.device.type != "cpu":
-            torch.accelerator.synchronize(self._images.device)
 
 
 def is_steady(times: Sequence[Sequence[float]]) -> bool:

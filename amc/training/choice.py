@@ -47,7 +47,7 @@ def tune_best(
     uniform: Strategy | Tuned,
     title: str = "",
     promising: Strategy | None = None,
-    refit: Callable[[Strategy], Strategy] = lambda strategy: strategy,
+    refit: Callable[[Strategy], Strategy] | None = None,
 ) -> Finalists:
     """Fine-tune the best trials of a search: many of them for a while, the better half for longer, one to the end.
 
@@ -60,7 +60,7 @@ def tune_best(
         uniform: ratios that meet the same target: they take part, or are among the finalists if they are tuned.
         title: of the search, for messages; empty for a run of one stage.
         promising: a strategy that takes part beside the best, however it was scored, if it is one of the trials.
-        refit: makes of a strategy that is to be fine-tuned to the end the one that is.
+        refit: makes of a strategy that is to be fine-tuned to the end the one that is; none for itself.
     """
     best = best_trials(trials, MOST)
     if promising not in [trial.strategy for trial in best]:
@@ -75,9 +75,10 @@ def tune_best(
         contestants.append(ratios)
     prefix = f"{title}: " if title else ""
     chosen = _choose(tuner, engine, contestants, keep_last=not finished, prefix=prefix) if contestants else []
-    refitted = list(map(refit, chosen))
-    for place, strategy in enumerate(dict.fromkeys(refitted), 1):
-        finished.append(tuner.tune(engine, strategy, f"{prefix}fine-tune {place} of {len(chosen)}"))
+    refitted = chosen if refit is None else list(map(refit, chosen))
+    left = [strategy for strategy in dict.fromkeys(refitted) if strategy not in {each.strategy for each in finished}]
+    for place, strategy in enumerate(left, 1):
+        finished.append(tuner.tune(engine, strategy, f"{prefix}fine-tune {place} of {len(left)}"))
     by_strategy = {each.strategy: each for each in finished}
     tuned = {ratios: by_strategy[ratios]} if ratios in by_strategy else {}
     tuned |= {strategy: by_strategy[after] for strategy, after in zip(chosen, refitted, strict=True)}

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
+from traceback import walk_tb
 from typing import Any, Protocol, cast
 
 import torch
@@ -51,6 +52,13 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:  # noqa: ANN401
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def failing_module(error: Exception, model: nn.Module) -> str:
+    """Return the innermost module in whose code an error came up, by name; empty for none."""
+    names = {id(module): name for name, module in model.named_modules()}
+    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    return next((names[id(each)] for each in reversed(list(frames)) if id(each) in names), "")
 
 
 def flatten_outputs(outputs: Any) -> list[Tensor]:  # noqa: ANN401

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from traceback import walk_tb
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from envs.engine.errors import first_line
-from envs.engine.network.calls import Inputs, flatten_outputs, forward, map_tensors
+from envs.engine.network.calls import Inputs, failing_module, flatten_outputs, forward, map_tensors
 from envs.engine.network.channels import ChannelDim, ChannelGroup
 from envs.engine.network.isolation import copy_modules
 from envs.engine.network.modules import BatchNorm
@@ -97,13 +96,6 @@ def _fault(
 @torch.no_grad()
 def _outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     return flatten_outputs(forward(model, inputs))
-
-
-def failing_module(error: Exception, model: nn.Module) -> str:
-    """Return the innermost module in whose code an error came up, by name; empty for none."""
-    names = {id(module): name for name, module in model.named_modules()}
-    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-    return next((names[id(each)] for each in reversed(list(frames)) if id(each) in names), "")
 
 
 def _difference(

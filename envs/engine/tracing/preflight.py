@@ -1,7 +1,7 @@
 """What stands in the way of pruning and can be seen by running a network a few times."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from envs.engine.errors import GraphError, first_line
-from envs.engine.network.calls import Call, Inputs, batch_size, flatten_outputs, forward, record_calls
+from envs.engine.network.calls import Call, Inputs, batch_size, failing_module, flatten_outputs, forward, record_calls
 from envs.engine.network.hooks import hooked
 
 READS = frozenset(
@@ -105,7 +105,7 @@ def screen(
     except Exception as error:  # whatever the user's forward raises
         if isinstance(error, GraphError):
             raise
-        name = _failing(model, inputs) or type(model).__name__
+        name = failing_module(error, model) or type(model).__name__
         raise GraphError(f"the model fails on the example input: {name}: {first_line(error)}") from error
     if not _equal(outputs, again):
         raise GraphError("two forward passes in eval mode differ: make the model deterministic in eval mode")
@@ -118,14 +118,6 @@ def screen(
 @torch.no_grad()
 def _run(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     return flatten_outputs(forward(model, inputs))
-
-
-def _failing(model: nn.Module, inputs: Inputs) -> str:
-    """Return the module in which a network fails, by name."""
-    path: list[str] = []
-    with hooked(_follow(model, path)), suppress(Exception):
-        _run(model, inputs)
-    return path[-1] if path else ""
 
 
 def _check(outputs: Sequence[Tensor]) -> None:
@@ -155,23 +147,13 @@ class FlopCount(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         """Call an operation, and count."""
         result = func(*args, **(kwargs or {}))
-        self.total += flops_of(func, args, kwargs or {}, result)
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += int(count(*args, **(kwargs or {}), out_val=result))
         return result
-
-
-def flops_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:  # noqa: ANN401
-    """Return what an operation of torch multiplies and adds."""
-    count = flop_registry.get(func._overloadpacket)
-    return 0 if count is None else int(count(*args, **kwargs, out_val=result))
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from envs.engine.network.channels import ChannelTies
 from envs.engine.tracing.labels.label_tensors import NotFollowed, Pairs, core
 from envs.engine.tracing.labels.operation import Operation, is_float, outputs_of
 from envs.engine.tracing.labels.operations import follow
-from envs.engine.tracing.preflight import flops_of
+from envs.engine.tracing.preflight import FlopCount
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 """Where in a storage a tensor's values are: offset, shape and strides, without axes of one position."""
@@ -44,32 +43,24 @@ def unseen() -> Iterator[None]:
         yield
 
 
-class LabelMode(TorchDispatchMode):
+class LabelMode(FlopCount):
     """Does to labels what operations do to values, and counts what these multiply."""
 
     def __init__(self, ties: ChannelTies, own: set[int]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.pairs = Pairs(ties.channels + 1)
-        self.flops = 0
         self.inside = 0
         self.met: list[Tensor] = []
         self._own = own
         self._memory: dict[int, _Memory] = {}
         self._sources: list[tuple[str, _Memory]] = []
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        kwargs = kwargs or {}
-        outputs = func(*args, **kwargs)
-        self.flops += flops_of(func, args, kwargs, outputs)
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        """Call an operation, count, and follow it outside of layers."""
+        outputs = super().__torch_dispatch__(func, types, args, kwargs)
         if not self.inside:
             with unseen():
-                self._follow(func, args, kwargs, outputs)
+                self._follow(func, args, kwargs or {}, outputs)
         return outputs
 
     def _follow(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:  # noqa: ANN401

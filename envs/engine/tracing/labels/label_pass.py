@@ -178,7 +178,7 @@ def follow_labels(ties: ChannelTies, model: nn.Module, inputs: Inputs, calls: Ma
     layers.tie()
     met = ties.modules_with(mode.pairs.numbers(mode.met) - 1)
     kept = [output.detach() for output in outputs]
-    return Labelled(kept, mode.flops / 2 / batch_size(inputs), layers.folds(), met, layers.stops)
+    return Labelled(kept, mode.total / 2 / batch_size(inputs), layers.folds(), met, layers.stops)
 
 
 def stuck_to(name: str, module: nn.Module, when: str = "") -> str:
