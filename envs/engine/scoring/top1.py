@@ -13,6 +13,7 @@ from envs.engine.network.batches import SampleIndex, count_samples, device_of, t
 from envs.engine.network.calls import Inputs, described, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.network.memory_layout import Layout, layout_of
+from envs.engine.scoring.fused_activations import ActivationFusion
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
@@ -94,6 +95,7 @@ class Top1Scorer:
         self._labels = labels.to(device_of(images))
         self._batch_size, self._output, self._metric = batch_size, output, metric
         self.reference: Tensor | None = None
+        self._fuse = ActivationFusion()  # one for all parts of the split
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -151,7 +153,7 @@ class Top1Scorer:
             outputs = self._output(forward(network, take(images, part)))
             parts[part.start] = _class_scores(outputs, self._classes, len(self._labels[part])).float()
 
-        run_batches(work, model, self._batches(len(self)), self._labels.device)
+        run_batches(work, self._ready(model), self._batches(len(self)), self._labels.device)
         return torch.cat([parts[start] for start in sorted(parts)])
 
     def _by_metric(self, model: nn.Module, metric: Metric) -> Evaluation:
@@ -180,8 +182,11 @@ class Top1Scorer:
             if reference is not None:
                 divergence[part] = _divergence(logs, reference[part])
 
-        run_batches(work, model, self._batches(len(labels)), labels.device)
+        run_batches(work, self._ready(model), self._batches(len(labels)), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
+
+    def _ready(self, model: nn.Module) -> nn.Module:
+        return self._fuse(model) if self._labels.device.type == "cpu" else model
 
     def _laid_out(self, model: nn.Module) -> Inputs:
         if self._layout is None:
