@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from envs.engine.scoring.answers import Answers
 from envs.engine.scoring.sampling_design import TINY, VALUES, Design, make_design, values_of
-from envs.engine.scoring.top1 import Answers, Top1Scorer
+from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.types import Evaluation
 
 OF_SPREAD = 0.2

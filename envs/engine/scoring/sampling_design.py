@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from envs.engine.scoring.answers import Answers
 from envs.engine.scoring.stratified_sampling import Strata, allocate, split_at
-from envs.engine.scoring.top1 import Answers
 
 VALUES = ("metric", "loss", "divergence")
 """What images can be chosen for: the mean of accuracy, loss or divergence."""

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from envs.engine.network.batches import SampleIndex, count_samples, device_of, t
 from envs.engine.network.calls import Inputs, described, flatten_outputs, forward, main_output, map_tensors
 from envs.engine.network.isolation import copy_network
 from envs.engine.network.memory_layout import Layout, layout_of
+from envs.engine.scoring.answers import Answers
+from envs.engine.scoring.close_calls import settle
 from envs.engine.scoring.fused_activations import ActivationFusion
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
@@ -26,23 +28,6 @@ LARGEST_METRIC = 1e15
 """Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
 LARGEST_LOSS = 1e6
 """Nats an image: beyond it networks are as wrong as each other, and one whose scores overflow still has a number."""
-
-
-class Answers(NamedTuple):
-    """What a classifier made of some images, on the host.
-
-    Attributes:
-        correct: whether the class of highest score is the right one, bool, shape ``(n,)``.
-        loss: cross-entropy of each image, float64, shape ``(n,)``.
-        margin: by how much the highest score is above the second, shape ``(n,)``.
-        divergence: KL divergence of the class probabilities from the reference's, in nats, float64, shape ``(n,)``;
-            ``nan`` where there is no reference.
-    """
-
-    correct: Tensor
-    loss: Tensor
-    margin: Tensor
-    divergence: Tensor
 
 
 class Top1Scorer:
@@ -102,10 +87,10 @@ class Top1Scorer:
         return len(self._labels)
 
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Score a network in eval mode on the whole split."""
+        """Score a network in eval mode on the whole split; accuracy is that of float32 where less precision is on."""
         if self._metric is not None:
             return self._by_metric(model, self._metric)
-        correct, loss, _, divergence = self.answers(model)
+        correct, loss, _, divergence = self._settled(model)
         count = len(self)
         divergence_mean = math.nan if self.reference is None else float(divergence.sum()) / count
         return Evaluation(int(correct.sum()) / count, float(loss.sum()) / count, count, divergence_mean)
@@ -184,6 +169,17 @@ class Top1Scorer:
 
         run_batches(work, self._ready(model), self._batches(len(labels)), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
+
+    def _settled(self, model: nn.Module) -> Answers:
+        """Return the answers to all images, close calls decided in float32 where less precision is on."""
+
+        def exact(images: Tensor) -> Answers:
+            with full_precision():
+                return self.answers(model, images)
+
+        answers = self.answers(model)
+        is_reduced = torch.is_autocast_enabled(self._labels.device.type)
+        return settle(answers, exact) if is_reduced else answers
 
     def _ready(self, model: nn.Module) -> nn.Module:
         return self._fuse(model) if self._labels.device.type == "cpu" else model

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from envs.engine.scoring.answers import Answers
 from envs.engine.scoring.coreset import Coreset, CoresetScorer, choose_coreset, draw
 from envs.engine.scoring.sampling_design import make_design
-from envs.engine.scoring.top1 import Answers, Top1Scorer
+from envs.engine.scoring.top1 import Top1Scorer
 
 IMAGES = 3000
 REDRAWS = 400
