@@ -1,17 +1,22 @@
-"""How the seconds of an episode grow with images, layers, width and input size.
+"""How the seconds of an episode grow with images, layers, width and input size, and what bounds each.
 
-    python benchmarks/growth.py --picture growth.png
+    python benchmarks/growth.py --picture growth.png          # half an hour on one core, 10 GB
 
 Every point is the median CPU time of an episode (slice, solve, adaptive batch norm on a tenth of the images, fold,
-score) at uniform ratios; networks are untrained. What an episode computes is linear in images and in layers,
-quadratic in width and in the side of the image: the slopes on a double logarithmic scale should be 1, 1, 2 and 2,
-less where a part is too small to fill the machine's vectors.
+score) at uniform ratios, in a process of its own; networks are untrained. What an episode computes is linear in images
+and in layers, quadratic in width and in the side of the image: the slopes on a double logarithmic scale should be 1, 1,
+2 and 2, less where a part is too small to fill the machine's vectors. Images of a batch are as many as have the pixels
+of a hundred of side 96, and at most a hundred.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import multiprocessing
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,43 +33,70 @@ from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
 
 KEEP = 0.7
+BATCH, BATCH_SIDE = 100, 96
 
 
-@dataclass(frozen=True)
-class Case:
-    """One point: a network, and the images that it is scored on."""
+class Case(NamedTuple):
+    """One point: how to make the network, and the images that it is scored on."""
 
     axis: str
     value: float
-    model: nn.Module
+    make: Callable[[], nn.Module]
     images: int
     side: int
 
 
+class Measured(NamedTuple):
+    """What a case takes.
+
+    Attributes:
+        seconds: CPU seconds of an episode.
+        scoring: of these, what folding and the forward passes of scoring take.
+        start: CPU seconds of tracing, calibration and what is solved once.
+        macs: multiply-accumulates of an episode.
+        peak: memory of the process at its peak, in GB.
+    """
+
+    seconds: float
+    scoring: float
+    start: float
+    macs: float
+    peak: float
+
+
 def cases() -> Iterator[Case]:
     """Yield the points of every axis, smallest first."""
-    for images in (500, 1000, 2000, 4000):
-        yield Case("images", images, MobileNet(10, 3, 0.5), images, 32)
-    for depth in (8, 14, 26, 50):
-        yield Case("layers", depth, CifarResNet(10, 3, depth=depth), 500, 32)
-    for width in (0.25, 0.5, 1.0, 2.0):
-        yield Case("width", width, MobileNet(10, 3, width), 500, 32)
-    for side in (16, 32, 64, 96):
-        yield Case("input side", side, MobileNet(10, 3, 0.5), 500, side)
+    half = partial(MobileNet, 10, 3, 0.5)
+    for images in (500, 1000, 2000, 4000, 12000, 40000):
+        yield Case("images", images, half, images, 32)
+    for depth in (8, 14, 26, 50, 152, 500):
+        yield Case("layers", depth, partial(CifarResNet, 10, 3, depth=depth), 500, 32)
+    for width in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0):
+        yield Case("width", width, partial(MobileNet, 10, 3, width), 500, 32)
+    for side in (16, 32, 64, 96, 320, 960):
+        yield Case("input side", side, half, 100, side)
 
 
-def episode_seconds(case: Case, rounds: int) -> tuple[float, float]:
-    """Return the median CPU seconds of an episode, and the multiply-accumulates that it takes."""
+def measure(case: Case, rounds: int) -> Measured:
+    """Measure a case in this process, which should run nothing else."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
     images = torch.randn(case.images, 3, case.side, case.side)
-    scorer = Top1Scorer(images, torch.zeros(case.images, dtype=torch.int64))
-    settings = EngineSettings(adaptive_bn=case.images // 10)
-    engine = TorchEngine(case.model.eval(), images[:1], images[: case.images // 10], scorer, settings)
+    batch = min(BATCH, max(1, BATCH * BATCH_SIDE**2 // case.side**2))
+    scorer = Top1Scorer(images, torch.zeros(case.images, dtype=torch.int64), batch_size=batch)
+    start, pruning, scoring = Clock([], []), Clock([], []), Clock([], [])
+    calibration = images[: case.images // 10]
+    settings = EngineSettings(adaptive_bn=len(calibration))
+    model = case.make().eval()
+    engine = clocked(start, lambda: TorchEngine(model, images[:1], calibration, scorer, settings))
     strategy = (KEEP,) * len(engine.layers)
-    clock = Clock([], [])
     for _ in range(rounds + 1):
-        clocked(clock, lambda: engine.score_again(strategy))
-    del clock.cpu[0]  # the first one solves
-    return clock.median(), engine.cost(strategy).flops * case.images * 1.1
+        pruned = clocked(pruning, lambda: engine.prune(strategy))
+        clocked(scoring, lambda network=pruned: engine.score_network(network))
+    del pruning.cpu[0], scoring.cpu[0]  # the first one solves
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    macs = engine.cost(strategy).flops * case.images * 1.1
+    return Measured(pruning.median() + scoring.median(), scoring.median(), start.median(), macs, peak)
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -75,13 +107,13 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 def draw(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
     """Draw one small picture an axis."""
-    figure = Figure((10, 2.6), dpi=160, layout="constrained")
+    figure = Figure((12, 2.8), dpi=160, layout="constrained")
     for axes, (name, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         x, y = zip(*points, strict=True)
         axes.loglog(x, y, marker="o", color="#0072b2")
         axes.set_title(f"{name}: slope {slope(points):.2f}", fontsize=10)
-        axes.set_xticks(x, [f"{value:g}" for value in x])
-        axes.set_yticks(y, [f"{seconds:.2g}" for seconds in y])
+        axes.set_xticks(x, [f"{value:g}" for value in x], fontsize=7)
+        axes.set_yticks(y, [f"{seconds:.2g}" for seconds in y], fontsize=7)
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("CPU seconds an episode")
@@ -94,14 +126,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--picture", type=Path, help="PNG to write")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    table = Table("axis", "value", "CPU seconds", "GFLOP/s")
+    columns = ("axis", "value", "CPU seconds", "scoring", "GFLOP/s", "start-up seconds", "peak GB")
+    table = Table(*columns)
     curves: dict[str, list[tuple[float, float]]] = {}
-    for case in cases():
-        seconds, macs = episode_seconds(case, args.rounds)
-        curves.setdefault(case.axis, []).append((case.value, seconds))
-        table.add_row(case.axis, f"{case.value:g}", f"{seconds:.3f}", f"{2e-9 * macs / seconds:.0f}")
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as pool:
+        for case in cases():
+            found = pool.submit(measure, case, args.rounds).result()
+            curves.setdefault(case.axis, []).append((case.value, found.seconds))
+            rate = 2e-9 * found.macs / found.seconds
+            cells = (f"{found.scoring / found.seconds:.0%}", f"{rate:.0f}", f"{found.start:.1f}", f"{found.peak:.2f}")
+            table.add_row(case.axis, f"{case.value:g}", f"{found.seconds:.3f}", *cells)
+            Console(stderr=True).print(case.axis, case.value, *found)
     Console().print(table)
     if args.picture:
         draw(curves, args.picture)

@@ -27,7 +27,7 @@ from amc.runtimes.measured_shares import MeasuredShares
 from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.prepared import OnnxFiles, on_cpu
 from amc.runtimes.profile import LatencySource, Profile
-from amc.runtimes.request import bare, channel_pruner, random_counts
+from amc.runtimes.request import bare, compact_pruner, random_counts
 from amc.runtimes.table import block_of, parse_table
 from amc.runtimes.timed_runs import ROUNDS, time_networks
 from amc.store.cache import cache_folder
@@ -89,7 +89,7 @@ def predict(name: str, size: int, width: float, batch: int) -> str:
     content = {key: value for key, value in table.items() if key != "sha256"} | {"networks": table["networks"][:fitted]}
     known = parse_table(json.dumps({**content, "sha256": digest(content)}), name)
     model = fit(known)
-    predicted = np.array([1000 * model.seconds(channel_pruner(engine).timed_layers(each)) for each in unseen])
+    predicted = np.array([1000 * model.seconds(compact_pruner(engine).timed_layers(each)) for each in unseen])
     errors = np.abs(predicted / measured - 1)[1:]
     # What targets are about: fractions of the dense network's time, which stands first.
     shares = np.abs((predicted / predicted[0]) / (measured / measured[0]) - 1)[1:]

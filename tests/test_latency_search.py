@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from amc.measurement.on_device import TABLE, digest
-from amc.runtimes.request import channel_pruner, layers_of, random_counts
+from amc.runtimes.request import compact_pruner, layers_of, random_counts
 from amc.zoo.models.registry import build_model
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
@@ -36,7 +36,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = EngineSettings(reconstruct=False, adaptive_bn=0)
     network = build_model("mobilenet", 10, 1, WIDTH).eval()
     engine = TorchEngine(network, images, images, lambda _: Evaluation(0, 0, 1), settings)
-    pruner = channel_pruner(engine)
+    pruner = compact_pruner(engine)
     layers, place = layers_of(pruner.timed_layers([layer.units for layer in engine.layers]))
     for row in layers:
         row["ms"] = [milliseconds(row["kind"], *pair) for pair in row["counts"]]

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from amc.config.recipe import Finetuning, Recipe
+from envs.engine.choices import SMALLER
 from envs.engine.fields import Interval, OneOf, check_settings, setting
 from envs.engine.plugins import is_own
 from envs.engine.settings import SEEDS, EngineSettings, ScoringSettings
@@ -216,11 +217,10 @@ class SearchConfig(TrainConfig, EngineSettings, ProblemSettings):
         for runtime in self.runtimes:
             if runtime not in PROFILES:
                 raise ValueError(f"runtimes={runtime}: must be of {', '.join(PROFILES)}")
-        if self.needs_table and self.granularity != "channel":
-            asked = "resource=latency" if self.limited("latency") else f"round_to={self.round_to}"
-            raise ValueError(f"{asked} needs granularity=channel, not {self.granularity}")
-        if self.limited("memory_peak") and self.granularity != "channel":
-            raise ValueError(f"resource=memory_peak needs granularity=channel, not {self.granularity}")
+        if self.granularity not in SMALLER and (self.needs_table or self.limited("memory_peak")):
+            asked = [f"resource={each}" for each in ("latency", "memory_peak") if self.limited(each)]
+            first = [*asked, f"round_to={self.round_to}"][0]
+            raise ValueError(f"{first} needs granularity={', '.join(SMALLER)}, not {self.granularity}")
         if self.max_drop is not None and (self.stages > 1 or self.scoring.name != "full" or self.target != 0.5):
             raise ValueError(f"max_drop={self.max_drop}: goes with stages=1, scoring=full, and without a target")
         if self.study.storage is not None and (self.stages > 1 or self.max_drop is not None):

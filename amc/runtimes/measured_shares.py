@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from amc.runtimes.prepared import OnnxFiles
 from amc.runtimes.profile import ONNX_RUNTIMES, Profile
-from amc.runtimes.request import channel_pruner
+from amc.runtimes.request import compact_pruner
 from amc.runtimes.timed_runs import time_networks
 from envs.engine.torch_engine import TorchEngine
 
@@ -43,7 +43,7 @@ class MeasuredShares:
         Raises:
             ModelError: one cannot be brought into the runtime.
         """
-        pruner = channel_pruner(engine)
+        pruner = compact_pruner(engine)
         others = {str(number): self._as_run(engine, pruner.cut(kept)) for number, kept in enumerate(counts)}
         _, *rows = time_networks(
             self._profile.runtime,

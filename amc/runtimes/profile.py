@@ -16,7 +16,7 @@ from amc.runtimes.fitting import fit
 from amc.runtimes.onnx_template import OnnxTemplate
 from amc.runtimes.own_table import measure_table, version_of
 from amc.runtimes.prepared import on_cpu
-from amc.runtimes.request import channel_pruner, make_request
+from amc.runtimes.request import compact_pruner, make_request
 from amc.runtimes.table import LatencyTable, check_covers, machine_words, parse_table, read_table
 from amc.store.durable_files import write_file
 from envs.engine.latency import TableModel
@@ -64,7 +64,7 @@ class Profile:
             RefusedInput: the table asked for is damaged, outdated, or another network's.
             ModelError: the network cannot be measured, or the machine is too noisy.
         """
-        whole = channel_pruner(engine).timed_layers([layer.units for layer in engine.layers])
+        whole = compact_pruner(engine).timed_layers([layer.units for layer in engine.layers])
         if self.table is not None:
             table = read_table(self.table)
             check_covers(table, whole, str(self.table))
@@ -103,7 +103,7 @@ class Profile:
             # What a table is about, known without an export, which takes seconds.
             "network": repr(engine.model),
             "choices": [layer.choices for layer in engine.layers],
-            "layers": channel_pruner(engine).timed_layers([layer.units for layer in engine.layers]),
+            "layers": compact_pruner(engine).timed_layers([layer.units for layer in engine.layers]),
             "example": list(example.shape[1:]),
             "batch": self.batch,
             "threads": self.threads,
@@ -157,7 +157,7 @@ class LatencySource:
         if self.known is None:
             self.known = self._first(engine, example)
             log.info(in_words(self.known))
-        whole = channel_pruner(engine).timed_layers([layer.units for layer in engine.layers])
+        whole = compact_pruner(engine).timed_layers([layer.units for layer in engine.layers])
         check_covers(self.known.table, whole, "the run's table of latencies")
         engine.predict_latency(self.known.model, round_freely=engine.settings.rounds_freely)
 

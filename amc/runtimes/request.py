@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from amc.errors import ModelError
 from amc.measurement.on_device import REQUEST
 from amc.runtimes.onnx_template import OnnxTemplate
+from envs.engine.errors import NotKnown
 from envs.engine.latency import FINE_BLOCK, LayerShape, TimedLayer
-from envs.engine.pruners.channel_pruner import ChannelPruner
+from envs.engine.pruners.pruner import CompactPruner, as_compact
 from envs.engine.torch_engine import TorchEngine
 
 POINTS = 8
@@ -38,7 +39,7 @@ def make_request(
         batch: images a pass.
         threads: of the runtime.
     """
-    pruner = channel_pruner(engine)
+    pruner = compact_pruner(engine)
     whole = pruner.timed_layers([layer.units for layer in engine.layers])
     layers, place = layers_of(whole)
     largest = max((layer for layer in whole if layer.shape.kind == "conv"), key=_work, default=None)
@@ -59,30 +60,35 @@ def make_request(
     }
 
 
-def channel_pruner(engine: TorchEngine) -> ChannelPruner:
-    """Return what prunes the channels of a network.
+def compact_pruner(engine: TorchEngine) -> CompactPruner:
+    """Return what makes a network smaller.
 
     Raises:
-        ModelError: what is removed is not channels alone.
+        ModelError: what is removed is masked.
     """
-    if not isinstance(engine.pruner, ChannelPruner):
-        raise ModelError(f"a table of latencies needs granularity=channel, not {engine.settings.granularity}")
-    return engine.pruner
+    try:
+        return as_compact(engine.pruner, engine.settings.granularity, "a table of latencies")
+    except NotKnown as error:
+        raise ModelError(str(error)) from error
 
 
 def bare(engine: TorchEngine, kept: Sequence[int]) -> nn.Module:
     """Return the pruned network as it is run, its weights not repaired: what it takes does not depend on them."""
-    return engine.pruner.for_inference(channel_pruner(engine).cut(kept))
+    return engine.pruner.for_inference(compact_pruner(engine).cut(kept))
 
 
 def random_counts(engine: TorchEngine, networks: int, seed: int) -> list[list[int]]:
-    """Return numbers of kept units: of the whole network, and at random around a ratio that all layers share."""
+    """Return numbers of kept units: of the whole network, and at random around a ratio that all layers share.
+
+    Residual blocks stay: without one a network is another graph, and its layers are in the others.
+    """
     random = np.random.default_rng(seed)
     found = [[layer.units for layer in engine.layers]]
     while len(found) < networks:
         centre = random.uniform(FLOOR + 0.05, 1.0)
         keeps = random.uniform(max(FLOOR, centre - 0.4), min(1.0, centre + 0.4), len(engine.layers))
-        found.append([layer.kept(keep) for layer, keep in zip(engine.layers, keeps, strict=True)])
+        counted = zip(engine.layers, keeps, strict=True)
+        found.append([layer.units if layer.is_block else layer.kept(keep) for layer, keep in counted])
     return found
 
 

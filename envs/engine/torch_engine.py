@@ -20,7 +20,7 @@ from envs.engine.network.samples import Loss, Samples
 from envs.engine.pruners.block_pruner import BlockPruner
 from envs.engine.pruners.channel_pruner import ChannelPruner
 from envs.engine.pruners.mask_pruner import MaskPruner
-from envs.engine.pruners.pruner import Pruner
+from envs.engine.pruners.pruner import Pruner, as_compact
 from envs.engine.repair.adaptive_bn import recalibrate_batch_norms
 from envs.engine.scoring.precision import choose_precision, running_in
 from envs.engine.scoring.top1 import Score
@@ -162,13 +162,12 @@ class TorchEngine:
             round_freely: leave out numbers of units that take as long as larger ones.
 
         Raises:
-            NotKnown: what is removed is not channels alone.
+            NotKnown: weights are masked, and the network stays as large.
         """
-        if not isinstance(self.pruner, ChannelPruner):
-            raise NotKnown(f"a table of latencies needs granularity=channel, not {self.settings.granularity}")
-        self.pruner.predict_latency(model)
+        pruner = as_compact(self.pruner, self.settings.granularity, "a table of latencies")
+        pruner.predict_latency(model)
         if round_freely:
-            self.pruner.restrict(free_choices(self.layers, self.pruner.cost))
+            pruner.restrict(free_choices(self.layers, pruner.cost))
 
     def track_peak(self, example_inputs: Inputs) -> None:
         """Let costs hold the memory that a forward pass takes at its peak.
@@ -177,11 +176,9 @@ class TorchEngine:
             example_inputs: one sample.
 
         Raises:
-            NotKnown: what is removed is not channels alone.
+            NotKnown: weights are masked, and the network stays as large.
         """
-        if not isinstance(self.pruner, ChannelPruner):
-            raise NotKnown(f"memory at the peak needs granularity=channel, not {self.settings.granularity}")
-        self.pruner.track_peak(example_inputs)
+        as_compact(self.pruner, self.settings.granularity, "memory at the peak").track_peak(example_inputs)
 
     def evaluate(self, strategy: Strategy) -> Evaluation:
         """Prune, repair, make ready for inference and score."""

@@ -82,15 +82,22 @@ class ResourceModel:
         between = self._other_flops - self._blocks.other_flops(without)
         functional = float(self._functional @ (gone * self._blocks.groups_left(without)))
         flops = float(self._flops @ products) - functional + between
-        latency = None if self.latency is None else self.latency.seconds(self.timed_layers(kept))
+        latency = None if self.latency is None else self.latency.seconds(self.timed_layers(kept, without))
         return Cost(flops=flops, params=params, memory=memory, latency=latency)
 
-    def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
-        """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
+    def timed_layers(self, kept: Sequence[int], without: Sequence[int] = ()) -> list[TimedLayer]:
+        """Return the layers that take time, with their channels.
+
+        Args:
+            kept: units left in every group.
+            without: numbers of the residual blocks that are gone.
+        """
         inputs, outputs, _ = self._widths(kept)
+        left = self._blocks.modules_left(without)
         return [
             TimedLayer(shape, round(outputs[row] if shape.kind == "depthwise" else inputs[row]), round(outputs[row]), n)
             for row, shape, n in self._timed
+            if left[row]
         ]
 
     def _widths(self, kept: Sequence[int]) -> tuple[FloatArray, FloatArray, FloatArray]:

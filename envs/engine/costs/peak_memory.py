@@ -6,6 +6,7 @@ device ``meta`` tensors have shapes and no content, so that this costs neither m
 
 import copy
 import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -50,6 +51,26 @@ class LiveBytes(TorchDispatchMode):
     def _drop(self, key: int, size: int) -> None:
         self._seen.discard(key)
         self.live -= size
+
+
+class KnownPeaks:
+    """Peaks of networks by what is kept of them; each takes milliseconds, once.
+
+    Args:
+        make: returns a network as it is run.
+        example_inputs: one sample.
+    """
+
+    def __init__(self, make: Callable[[Sequence[int]], nn.Module], example_inputs: Inputs) -> None:
+        self._make, self._example = make, example_inputs
+        self._known: dict[tuple[int, ...], float] = {}
+
+    def of(self, kept: Sequence[int]) -> float:
+        """Return the bytes of a forward pass at its peak."""
+        key = tuple(kept)
+        if key not in self._known:
+            self._known[key] = peak_bytes(self._make(kept), self._example)
+        return self._known[key]
 
 
 @torch.no_grad()

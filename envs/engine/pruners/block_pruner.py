@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from torch import nn
 
+from envs.engine.costs.peak_memory import KnownPeaks
 from envs.engine.errors import GraphError
+from envs.engine.latency import LatencyModel, TimedLayer
 from envs.engine.network.calls import Inputs
 from envs.engine.network.channels import Side
 from envs.engine.network.isolation import random_state_kept
@@ -67,6 +69,7 @@ class BlockPruner:
             for step in self._steps
         )
         self._fits = self._fit(samples.inputs) if settings.reconstruct else {}
+        self._peaks: KnownPeaks | None = None
 
     def _fit(self, inputs: Inputs) -> dict[str, ScaleFit]:
         return fit_scales(self._model, [block.name for block in self.graph.blocks], inputs)
@@ -105,8 +108,31 @@ class BlockPruner:
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes for one sample with so much kept of every step."""
+        cost = self._channels.cost_without(*self._parted(kept))
+        return cost if self._peaks is None else cost._replace(memory_peak=self._peaks.of(kept))
+
+    def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
+        """Return the layers that take time, with their channels with so much kept of every step."""
+        return self._channels.timed_layers(*self._parted(kept))
+
+    def predict_latency(self, model: LatencyModel) -> None:
+        """Let costs hold the seconds that a table of layers predicts: what is between layers stays."""
+        self._channels.predict_latency(model)
+
+    def track_peak(self, example_inputs: Inputs) -> None:
+        """Let costs hold the memory that a forward pass of one sample takes at its peak."""
+        self._peaks = KnownPeaks(lambda kept: self.for_inference(self.cut(kept)), example_inputs)
+
+    def restrict(self, choices: Sequence[tuple[int, ...]]) -> None:
+        """Leave every step fewer numbers of units to choose from, the whole among them."""
+        self.layers = tuple(replace(layer, choices=few) for layer, few in zip(self.layers, choices, strict=True))
+        of_groups = {step.number: few for step, few in zip(self._steps, choices, strict=True) if not step.block}
+        self._channels.restrict([of_groups[number] for number in sorted(of_groups)])
+
+    def cut(self, kept: Sequence[int]) -> nn.Module:
+        """Return the physically smaller network, not repaired: for what does not depend on its weights."""
         units, gone = self._parted(kept)
-        return self._channels.cost_without(units, gone)
+        return self._channels.cut(units, self._passed(gone))
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
         """Return the smaller network, repaired as the settings say for candidates."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.costs.cost_model import ResourceModel, multiply_accumulates
-from envs.engine.costs.peak_memory import peak_bytes
+from envs.engine.costs.peak_memory import KnownPeaks
 from envs.engine.criteria.ranking import score_channels
 from envs.engine.criteria.weights import ranking
 from envs.engine.errors import nothing_to_prune
@@ -66,8 +66,7 @@ class ChannelPruner:
         self.ranks = [ranking(scores).cpu() for scores in self._scores]
         self._model = model
         self._errors: dict[int, tuple[float, ...]] = {}
-        self._peaks: dict[tuple[int, ...], float] = {}
-        self._example: Inputs | None = None
+        self._peaks: KnownPeaks | None = None
         self._resources = ResourceModel(model, self.graph)
         self._reconstruction = (
             build_reconstruction(model, self.graph, self.ranks, samples.inputs, settings.seed)
@@ -99,32 +98,35 @@ class ChannelPruner:
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return FLOPs, parameters and bytes with ``kept`` units left in every group, for one sample."""
         cost = self._resources.cost(kept)
-        return cost if self._example is None else cost._replace(memory_peak=self._peak(tuple(kept)))
+        return cost if self._peaks is None else cost._replace(memory_peak=self._peaks.of(kept))
 
     def cost_without(self, kept: Sequence[int], blocks: Sequence[int]) -> Cost:
-        """Do as ``cost``, without residual blocks of those numbers."""
+        """Do as ``cost``, without residual blocks of those numbers; memory at the peak is not told."""
         return self._resources.cost(kept, blocks)
 
     def track_peak(self, example_inputs: Inputs) -> None:
-        """Let costs hold the memory that a forward pass takes at its peak; it takes milliseconds for each strategy.
+        """Let costs hold the memory that a forward pass of one sample takes at its peak."""
+        self._peaks = KnownPeaks(lambda kept: self.for_inference(self.cut(kept)), example_inputs)
+
+    def cut(self, kept: Sequence[int], passed: Mapping[str, Passed] | None = None) -> nn.Module:
+        """Return the physically smaller network, not repaired: for what does not depend on its weights.
 
         Args:
-            example_inputs: one sample.
+            kept: units left in every group.
+            passed: what stands in the places of the residual blocks that are gone.
         """
-        self._example = example_inputs
+        small = compact_groups(self._model, self.graph.groups, self._units(kept))
+        pass_on(small, passed or {})
+        return small
 
-    def _peak(self, kept: tuple[int, ...]) -> float:
-        if kept not in self._peaks and self._example is not None:
-            self._peaks[kept] = peak_bytes(self.for_inference(self.cut(kept)), self._example)
-        return self._peaks[kept]
+    def timed_layers(self, kept: Sequence[int], blocks: Sequence[int] = ()) -> list[TimedLayer]:
+        """Return the layers that take time, with their channels.
 
-    def cut(self, kept: Sequence[int]) -> nn.Module:
-        """Return the physically smaller network, not repaired: for what does not depend on its weights."""
-        return compact_groups(self._model, self.graph.groups, self._units(kept))
-
-    def timed_layers(self, kept: Sequence[int]) -> list[TimedLayer]:
-        """Return the layers that take time, with their channels when ``kept`` units are left in every group."""
-        return self._resources.timed_layers(kept)
+        Args:
+            kept: units left in every group.
+            blocks: numbers of the residual blocks that are gone.
+        """
+        return self._resources.timed_layers(kept, blocks)
 
     def predict_latency(self, model: LatencyModel) -> None:
         """Let costs hold the seconds that a table of layers predicts."""

@@ -70,5 +70,5 @@ def test_masks_leave_activations_whole() -> None:
     images = torch.randn(2, 1, 8, 8)
     network = build_model("resnet20", 10, 1, 0.25).eval()
     engine = TorchEngine(network, images, images, lambda _: Evaluation(0, 0, 1), settings)
-    with pytest.raises(NotKnown, match="needs granularity=channel"):
+    with pytest.raises(NotKnown, match="needs granularity=block, channel, channel_block, not element"):
         engine.track_peak(images)

@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from envs.constraint import CONSTRAINTS
-from envs.engine.errors import GraphError, NotKnown
+from envs.engine.costs.peak_memory import peak_bytes
+from envs.engine.errors import GraphError
 from envs.engine.network.channels import first_units
 from envs.engine.pruners.block_pruner import BlockPruner
 from envs.engine.settings import EngineSettings
@@ -249,6 +250,10 @@ def test_ignored_blocks_stay() -> None:
     assert [layer.name for layer in engine.layers] == ["blocks.1"]
 
 
-def test_memory_at_the_peak_is_not_known() -> None:
-    with pytest.raises(NotKnown, match="needs granularity=channel, not block"):
-        engine_of("resnet", "block").track_peak(IMAGES[:1])
+def test_memory_at_the_peak_is_that_of_the_network_without_its_blocks() -> None:
+    engine = engine_of("transformer", "block")
+    engine.track_peak(IMAGES[:1])
+    strategy = (0.0, 1.0, 0.0)
+    expected = peak_bytes(engine.pruner.for_inference(engine.prune(strategy)), IMAGES[:1])
+    assert engine.cost(strategy).memory_peak == expected
+    assert expected < (engine.cost(engine.dense_strategy).memory_peak or 0)
