@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from statistics import mean
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import nn
@@ -54,6 +55,9 @@ CELLS = {
     "mobilenet-fashion": ("model=mobilenet", "train.epochs=1", *FASHION),
     "resnet20-fashion": ("model=resnet20", "train.epochs=4", *FASHION),
 }
+BLOCKS = "channel_block"
+FAST = 0.53
+"""Of the dense time: 1.9 times as fast."""
 LATENCY, BY_CLOCK, AS_FAST = "latency, auto", "latency, by the clock", "FLOPs as fast, auto"
 FINEST = "FLOPs, round_to=1"
 BATCHES = (1, 32)
@@ -61,10 +65,19 @@ TRIES, NEAR = 4, 0.01
 
 
 class Search(NamedTuple):
-    """What is searched for, and in which steps channels go."""
+    """What is searched for, and what goes.
+
+    Attributes:
+        round_to: the steps in which channels go.
+        resource: that has the target.
+        granularity: channels, or residual blocks as well.
+        limits: on other resources.
+    """
 
     round_to: int | str | None
     resource: str
+    granularity: str = "channel"
+    limits: Mapping[str, float] = MappingProxyType({})
 
 
 ARMS = {
@@ -74,6 +87,8 @@ ARMS = {
     LATENCY: Search("auto", "latency"),
     BY_CLOCK: Search("auto", "latency"),
     AS_FAST: Search("auto", "flops"),
+    "FLOPs, auto, blocks too": Search("auto", "flops", BLOCKS),
+    "FLOPs and latency, auto, blocks too": Search("auto", "flops", BLOCKS, MappingProxyType({"latency": FAST})),
 }
 
 
@@ -90,31 +105,32 @@ class Cell:
         self.dense = trained_network(self.cfg, self.data)
         profile = Profile("onnxruntime-cpu", 1, 1, None, cache_folder(self.cfg.cache_dir) / "latency")
         self.plan = on_few_images(make_plan(self.cfg, self.data, LatencySource(profile)))
-        self._engines: dict[int | str | None, TorchEngine] = {}
-        self.engine("auto")  # the table is fitted to networks of the counts that its searches choose from
+        self._engines: dict[tuple[int | str | None, str], TorchEngine] = {}
+        self.engine(ARMS[LATENCY])  # the table is fitted to networks of the counts that its searches choose from
 
     @cached_property
     def test(self) -> float:
         """How good the dense network is on test."""
         return self.data.scorer(self.data.splits.test)(self.dense).metric
 
-    def engine(self, round_to: int | str | None) -> TorchEngine:
-        """Return the engine of a rounding, with the cell's table of latencies."""
-        if round_to not in self._engines:
-            engine = replace(self.plan.engine, round_to=round_to)
-            self._engines[round_to] = make_engine(replace(self.plan, engine=engine), self.dense)
-        return self._engines[round_to]
+    def engine(self, search: Search) -> TorchEngine:
+        """Return the engine of a rounding and granularity, with the cell's table of latencies."""
+        key = (search.round_to, search.granularity)
+        if key not in self._engines:
+            engine = replace(self.plan.engine, round_to=search.round_to, granularity=search.granularity)
+            self._engines[key] = make_engine(replace(self.plan, engine=engine), self.dense)
+        return self._engines[key]
 
     def measure(self, arm: str, seed: int, before: Mapping[str, Row]) -> Row:
         """Search, fine-tune and score; ``before`` are the seed's rows of the arms before this one."""
         search = ARMS[arm]
-        engine = self.engine(search.round_to)
+        engine = self.engine(search)
         if arm == AS_FAST:
             target, strategy = self._as_fast(engine, seed, before[LATENCY]["ms"])
         elif arm == BY_CLOCK:
             target, strategy = self.cfg.target, self._by_clock(engine, before[LATENCY]["kept"])
         else:
-            target, strategy = self.cfg.target, self._best(engine, search.resource, self.cfg.target, seed)
+            target, strategy = self.cfg.target, self._best(engine, search, self.cfg.target, seed)
         cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "finetuned", "latency-searches")
         tuner = FineTuner(self.cfg.finetune, self.cfg.train, self.data, self.plan.score, seed, self.dense, cache)
         tuned = tuner.tune(engine, strategy, arm)
@@ -128,8 +144,11 @@ class Cell:
             "test": self.data.scorer(self.data.splits.test)(tuned.model).metric,
         }
 
-    def _best(self, engine: TorchEngine, resource: str, target: float, seed: int) -> Strategy:
-        problem = PruningEnv(engine, reward=self.plan.problem.reward, resource=resource, target=target)
+    def _best(self, engine: TorchEngine, search: Search, target: float, seed: int) -> Strategy:
+        limits = dict(search.limits)
+        problem = PruningEnv(
+            engine, reward=self.plan.problem.reward, resource=search.resource, target=target, limits=limits
+        )
         env = RecordTrials(problem, self.cfg.episodes)
         make_policy("amc", seed).search(env)
         return env.best.strategy
@@ -155,7 +174,7 @@ class Cell:
         low, high, target = 0.05, 1.0, self.cfg.target
         found: list[tuple[float, float, Strategy]] = []
         for _ in range(TRIES):
-            strategy = self._best(engine, "flops", target, seed)
+            strategy = self._best(engine, ARMS[AS_FAST], target, seed)
             off = 1000 * (engine.cost(strategy).latency or 0.0) / milliseconds - 1
             found.append((abs(off), target, strategy))
             if abs(off) < NEAR:
@@ -173,9 +192,9 @@ class Cell:
             By arm and batch how many times as fast as dense it is, with the ends of its interval.
         """
         example = self.data.inputs(self.data.splits.search.images[:1])
-        first = self.engine(1)
+        first = self.engine(ARMS[FINEST])
         networks: dict[str, nn.Module] = {"dense": first.pruner.for_inference(first.model)}
-        networks |= {row["arm"]: bare(self.engine(ARMS[row["arm"]].round_to), row["kept"]) for row in rows}
+        networks |= {row["arm"]: bare(self.engine(ARMS[row["arm"]]), row["kept"]) for row in rows}
         files = OnnxFiles(networks["dense"], example)
         times = time_networks("onnxruntime-cpu", networks, example, files, batches=BATCHES, seconds=10)
         return {

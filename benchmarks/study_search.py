@@ -1,5 +1,6 @@
 """Our method in a given time: a search on few images, and of its best the one that is nearest to the dense network."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -23,7 +24,8 @@ CHOICE = 0.13
 FINALISTS = 5
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
-MOST_EPISODES = 60
+LEAST_EPISODES, MOST_EPISODES = 20, 60
+"""Fewer never got beyond what is known before the first, and were missing from fine-tuning (benchmarks/study.md)."""
 
 
 class TimeIsUp(Exception):
@@ -44,7 +46,7 @@ class Found(NamedTuple):
     Attributes:
         network: repaired as fine-tuning begins with it.
         strategy: that it was pruned by.
-        episodes: that were played.
+        episodes: that were played, 0 where there was no time for a search that pays.
         finalists: that were compared.
     """
 
@@ -58,23 +60,28 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning.
 
     Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before,
-    above all to what suits that repair.
+    above all to what suits that repair. A search that there is hardly time for is left out.
     """
+    episodes = affordable(stage, clock)
+    trials = _searched(stage, policy, clock, seed, episodes) if episodes >= LEAST_EPISODES else ()
+    best = [trial.strategy for trial in best_trials(trials, 1)] if trials else []
+    known = known_strategies(stage.problem)
+    first = [known[BY_DEPTH]] if BY_DEPTH in known else []
+    finalists = list(dict.fromkeys([*first, *best, *most_promising_first(known)]))[:FINALISTS]
+    finished = _finished(stage, finalists, clock)
+    nearest = min(finished, key=lambda each: each.evaluation.divergence)
+    return Found(nearest.network, nearest.strategy, len(trials), len(finished))
 
+
+def _searched(stage: Stage, policy: str, clock: Clock, seed: int, episodes: int) -> Sequence[Trial]:
     def stop_in_time(_: Trial) -> None:
         if clock.left(SEARCH) < 0:
             raise TimeIsUp
 
-    env = RecordTrials(stage.problem, affordable(stage, clock), [stop_in_time])
+    env = RecordTrials(stage.problem, episodes, [stop_in_time])
     with suppress(TimeIsUp):
         make_policy(policy, seed).search(env)
-    (best,) = best_trials(env.trials, 1)
-    known = known_strategies(stage.problem)
-    first = [known[BY_DEPTH]] if BY_DEPTH in known else []
-    finalists = list(dict.fromkeys([*first, best.strategy, *most_promising_first(known)]))[:FINALISTS]
-    finished = _finished(stage, finalists, clock)
-    nearest = min(finished, key=lambda each: each.evaluation.divergence)
-    return Found(nearest.network, nearest.strategy, len(env.trials), len(finished))
+    return env.trials
 
 
 def on_few_images(plan: SearchPlan) -> SearchPlan:
