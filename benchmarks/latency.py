@@ -4,7 +4,9 @@
 a search with ``round_to=auto`` chooses from; ``python -m benchmarks.latency speed resnet20``: networks of uniform
 ratios within the target, timed in turn with the dense one; ``python -m benchmarks.latency clock resnet20``: strategies
 that take the target's share of the dense time by the table, and what the clock makes of them, timed once more;
-``python -m benchmarks.latency fastest resnet20``: how fast any strategy of that many FLOPs can be, by prediction.
+``python -m benchmarks.latency fastest resnet20``: how fast any strategy of that many FLOPs can be, by prediction;
+``python -m benchmarks.latency blocks resnet20``: how well the table predicts networks without some residual blocks,
+of which it has seen none, and how fast those are that keep as many FLOPs as the target allows.
 Weights are untrained: no time depends on them. Results: benchmarks/latency.md.
 """
 
@@ -41,22 +43,27 @@ from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 
 NETWORKS = 40
-DRAWN, CLOCKED = 300, 5
+DRAWN, CLOCKED, SHALLOW = 300, 5, 15
 LEAST_OF_TARGET = 0.9
 """Of the FLOPs that the target allows, for what is the fastest with nearly as many."""
 UNREPAIRED = EngineSettings(reconstruct=False, adaptive_bn=0)
 
 
 def make_engine(
-    name: str, size: int, width: float, round_to: int | str | None, batch: int, table: bool = True
+    name: str,
+    size: int,
+    width: float,
+    round_to: int | str | None,
+    batch: int,
+    table: bool = True,
+    granularity: str = "channel",
 ) -> "Timed":
     """Return the engine of an untrained network of the zoo, with its table of latencies."""
     torch.manual_seed(0)
     example = torch.randn(1, 1, size, size)
     network = build_model(name, 10, 1, width).eval()
-    engine = TorchEngine(
-        network, example, example, lambda _: Evaluation(0.0, 0.0, 1), replace(UNREPAIRED, round_to=round_to)
-    )
+    settings = replace(UNREPAIRED, round_to=round_to, granularity=granularity)
+    engine = TorchEngine(network, example, example, lambda _: Evaluation(0.0, 0.0, 1), settings)
     profile = Profile("onnxruntime-cpu", batch, 1, None, cache_folder(None) / "latency")
     source = LatencySource(profile)
     if table:
@@ -155,6 +162,32 @@ def clock(name: str, size: int, width: float, target: float) -> list[str]:
     ]
 
 
+def blocks(name: str, size: int, width: float, target: float) -> str:
+    """Return a row: how far predictions of networks without some blocks are off, and how fast they are."""
+    timed = make_engine(name, size, width, "auto", 1, granularity="channel_block")
+    engine, random = timed.engine, np.random.default_rng(0)
+    budget = PruningEnv(engine, target=target).budget
+    drawn: list[Strategy] = []
+    while len(drawn) < SHALLOW:
+        keeps = random.uniform(0.4, 1.0, len(engine.layers))
+        gone = random.random(len(engine.layers)) < 0.5
+        wanted = [
+            float(not out) if each.is_block else k for each, k, out in zip(engine.layers, keeps, gone, strict=True)
+        ]
+        drawn.append(rescale(budget, tuple(wanted)))
+    shares = MeasuredShares(timed.profile, engine, timed.example, ROUNDS)
+    measured = np.array(shares.of(engine, [engine.kept(each) for each in drawn]))
+    costs, dense = [engine.cost(each) for each in drawn], engine.cost(engine.dense_strategy)
+    predicted = np.array([(cost.latency or 0.0) / (dense.latency or 1.0) for cost in costs])
+    errors = np.abs(predicted / measured - 1)
+    flops = np.mean([cost.flops for cost in costs]) / dense.flops
+    fast = 1 / measured
+    return (
+        f"| {name} | {flops:.1%} | {median(errors):.1%} | {errors.max():.1%} | "
+        f"{spearmanr(predicted, measured).statistic:.2f} | {median(fast):.2f}x ({fast.min():.2f}-{fast.max():.2f}) |"
+    )
+
+
 def _rescaled(strategy: Strategy, budget: ResourceBudget) -> Strategy:
     return rescale(budget, strategy)
 
@@ -201,7 +234,7 @@ def _improved(
 def main() -> None:
     """Print the rows that the command line asks for."""
     parser = ArgumentParser(prog="python -m benchmarks.latency")
-    parser.add_argument("what", choices=("predict", "speed", "clock", "fastest"))
+    parser.add_argument("what", choices=("predict", "speed", "clock", "fastest", "blocks"))
     parser.add_argument("networks", nargs="+")
     parser.add_argument("--size", type=int, default=28, help="height and width of images")
     parser.add_argument("--width", type=float, default=1.0, help="multiplier on channels")
@@ -214,6 +247,8 @@ def main() -> None:
             print(predict(name, asked.size, asked.width, asked.batch), flush=True)
         elif asked.what == "fastest":
             print(fastest(name, asked.size, asked.width, asked.target), flush=True)
+        elif asked.what == "blocks":
+            print(blocks(name, asked.size, asked.width, asked.target), flush=True)
         elif asked.what == "clock":
             print("\n".join(clock(name, asked.size, asked.width, asked.target)), flush=True)
         else:

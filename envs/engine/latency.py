@@ -2,7 +2,7 @@
 
 A layer's time is interpolated between measured counts, rounded up to the block of channels that the runtime computes
 at once, times what it costs when counts are no multiple that its kernels like. A network's time is that of its layers
-by kind, each with the factor that fits whole networks that were measured, plus what does not depend on the layers.
+by kind, each with the factor that fits whole networks that were measured, plus as much for each, however wide it is.
 
 References:
     Yang et al., 2018, "NetAdapt", arXiv 1804.03230, which adds up measured layers.
@@ -140,7 +140,7 @@ class TableModel:
     Attributes:
         times: of every layer shape that was measured.
         factors: of every family in ``KINDS``.
-        overhead: milliseconds of what does not depend on the layers; below 0 where layers take less than by themselves.
+        overhead: milliseconds a layer takes however wide it is; below 0 where layers take less than by themselves.
         per_value: milliseconds of each thousand values that layers write, for what stands between them.
         cache: thousands of weights that stay in the processor's cache from one pass to the next.
         per_weight: milliseconds of each thousand weights beyond, which every pass brings in again.
@@ -176,12 +176,12 @@ def features_of(times: Mapping[LayerShape, CountTimes], layers: Sequence[TimedLa
 
     Returns:
         The milliseconds of its layers by family, the thousands of values that they write, the thousands of weights that
-        the cache does not hold, and 1.
+        the cache does not hold, and the number of layers.
     """
     found = np.zeros(len(KINDS) + 3)
-    found[-1] = 1.0
     weights = 0.0
     for shape, inputs, outputs, calls in layers:
+        found[-1] += calls
         found[KINDS.index(shape.family)] += calls * times[shape].at(inputs, outputs)
         found[-3] += calls * times[shape].rounded(outputs) * pixels(shape) / 1000
         weights += weights_of(shape, times[shape].rounded(inputs), times[shape].rounded(outputs))

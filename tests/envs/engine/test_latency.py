@@ -43,7 +43,8 @@ def test_a_network_takes_what_its_layers_take() -> None:
     model = TableModel({CONV: grid_times(), POINTWISE: grid_times()}, factors, overhead=3.0, per_value=0.25)
     layers = [TimedLayer(CONV, 8, 16), TimedLayer(POINTWISE, 64, 48, calls=2)]
     values = (16 + 2 * 48) * 4 * 4 / 1000
-    expected = 2 * milliseconds(8, 16) + 0.5 * 2 * milliseconds(64, 48) + 3 + 0.25 * values
+    # Three layers are called.
+    expected = 2 * milliseconds(8, 16) + 0.5 * 2 * milliseconds(64, 48) + 3 * 3 + 0.25 * values
     assert model.seconds(layers) == pytest.approx(expected / 1000)
 
 
