@@ -19,6 +19,9 @@ FUSABLE: Mapping[type[nn.Module], tuple[str, Sequence[float]]] = {
 }
 """Activations by their name and numbers in oneDNN. They only compare: fused or not, they return the same values."""
 MARK = "_is_activated"
+FLAGS = frozenset({bool, str, type(None)})
+"""Attributes that code branches by; numbers differ with what is pruned."""
+Structure = tuple[tuple[str, type[nn.Module], tuple[tuple[str, object], ...]], ...]
 
 
 class Pair(NamedTuple):
@@ -44,12 +47,14 @@ class FusedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name
         """Return activated channels; where gradients may be asked for, those of the convolution, not marked."""
-        if not torch.is_inference_mode_enabled():
+        is_reduced = torch.is_autocast_enabled("cpu")
+        weight, bias = (self.reduced_weight, self.reduced_bias) if is_reduced else (self.weight, self.bias)
+        if weight is None or input.ndim != 4 or not torch.is_inference_mode_enabled():
             return super().forward(input)
-        weight, bias = self.weight, self.bias
-        if self.reduced_weight is not None and torch.is_autocast_enabled("cpu"):
-            weight, bias = self.reduced_weight, self.reduced_bias
-        outputs = _convolve_and_activate(self, input.to(weight.dtype), weight, bias)
+        images = input.to(weight.dtype) if is_reduced else input
+        if images.dtype != weight.dtype:
+            return super().forward(input)  # which says so
+        outputs = _convolve_and_activate(self, images, weight, bias)
         setattr(outputs, MARK, True)
         return outputs
 
@@ -79,7 +84,7 @@ class ActivationFusion:
 
     def __init__(self) -> None:
         """Know no structure yet."""
-        self._pairs: dict[tuple[tuple[str, type[nn.Module]], ...], tuple[Pair, ...]] = {}
+        self._pairs: dict[Structure, tuple[Pair, ...]] = {}
 
     def __call__(self, model: nn.Module) -> nn.Module:
         """Return a copy with shared weights that returns the same sooner, or the network where nothing can be fused.
@@ -91,11 +96,19 @@ class ActivationFusion:
         """
         if not onednn_fuses():
             return model
-        structure = tuple((name, type(module)) for name, module in model.named_modules())
+        structure = structure_of(model)
         if structure not in self._pairs:
             self._pairs[structure] = fusable_pairs(model)
         pairs = [pair for pair in self._pairs[structure] if _is_plain(model, pair)]
         return _fused(model, pairs) if pairs else model
+
+
+def structure_of(model: nn.Module) -> Structure:
+    """Return what decides in which order a network calls its modules: their names, types, and flags."""
+    return tuple(
+        (name, type(module), tuple((key, value) for key, value in vars(module).items() if type(value) in FLAGS))
+        for name, module in model.named_modules()
+    )
 
 
 def fusable_pairs(model: nn.Module) -> tuple[Pair, ...]:

@@ -141,6 +141,24 @@ def test_a_structure_is_looked_at_once_and_another_one_anew(monkeypatch: pytest.
     assert len(looked) == 2
 
 
+def test_networks_of_the_same_layers_that_call_them_otherwise_are_told_apart() -> None:
+    class Switched(nn.Module):
+        def __init__(self, residual: bool) -> None:
+            super().__init__()
+            self.conv, self.relu, self.residual = conv(), nn.ReLU(), residual
+
+        def forward(self, images: Tensor) -> Tensor:
+            hidden = self.conv(images)
+            return self.relu(hidden + images if self.residual else hidden)
+
+    fusion = ActivationFusion()
+    for residual in (False, True):
+        network = Switched(residual).eval()
+        with torch.inference_mode():
+            torch.testing.assert_close(fusion(network)(IMAGES), network(IMAGES))
+            torch.testing.assert_close(fusion(network)(IMAGES[0]), network(IMAGES[0]))  # without a batch
+
+
 def test_the_scorer_runs_networks_fused() -> None:
     torch.manual_seed(0)
     ran: list[type[nn.Module]] = []
