@@ -16,8 +16,10 @@ from envs.engine.scoring.sampling_design import TINY, VALUES, Design, make_desig
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.types import Evaluation
 
-OF_SPREAD = 0.2
+OF_SPREAD = 0.15
 LEAST_OF_OWN = 0.1
+NORMAL_QUARTILES = 1.349
+"""Between the quartiles of a normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def default_error(pilots: Sequence[Answers], value: str = "metric") -> float:
 
     With ``OF_SPREAD`` of their standard deviation, estimates rank networks that differ as the pilots do about as the
     whole split does: the correlation is ``(1 + OF_SPREAD ** 2) ** -0.5``. It is not worth knowing more of the split
-    than it knows itself.
+    than it knows itself. The deviation is what quartiles tell, if that is less: one pilot far behind the others would
+    say that little has to be known to tell the others apart.
 
     Args:
         pilots: answers of the dense network first, then of at least two pruned ones, on the whole split.
@@ -95,7 +98,10 @@ def default_error(pilots: Sequence[Answers], value: str = "metric") -> float:
     """
     values = torch.stack([values_of(answers, value) for answers in pilots[1:]])
     own = float(values.var(1).mean() / values.shape[1]) ** 0.5
-    return max(OF_SPREAD * float(values.mean(1).std()), LEAST_OF_OWN * own, TINY)
+    means = values.mean(1)
+    low, high = means.quantile(torch.tensor([0.25, 0.75], dtype=means.dtype)).tolist()
+    spread = min(float(means.std()), (high - low) / NORMAL_QUARTILES)
+    return max(OF_SPREAD * spread, LEAST_OF_OWN * own, TINY)
 
 
 class CoresetScorer:

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from envs.engine.scoring.answers import Answers
-from envs.engine.scoring.coreset import Coreset, CoresetScorer, choose_coreset, draw
+from envs.engine.scoring.coreset import OF_SPREAD, Coreset, CoresetScorer, choose_coreset, default_error, draw
 from envs.engine.scoring.sampling_design import make_design
 from envs.engine.scoring.top1 import Top1Scorer
 
@@ -156,3 +157,15 @@ def test_the_whole_split_is_scored_to_the_last_image(scorer: Top1Scorer) -> None
     pilots = [scorer.answers(Looks(seed)) for seed in range(4)]
     score = CoresetScorer(scorer, choose_coreset(pilots, 1e-9, seed=0))
     assert score(Looks(9)) == pytest.approx(scorer(Looks(9)))
+
+
+def test_one_pilot_far_behind_does_not_make_a_coreset_smaller() -> None:
+    pilots = population(9, seed=3)
+    usual = default_error(pilots)
+    behind = [*pilots[:-1], answers_of(torch.full((IMAGES,), -1.0))]
+    assert default_error(behind) <= 1.5 * usual
+    # Of pilots that differ as normal numbers do, error is OF_SPREAD of their deviation, by the definition.
+    even = [answers_of(torch.arange(IMAGES) - place * 4.0 - 50) for place in [0, *range(1, 9)]]
+    shares = torch.tensor([each.correct.double().mean() for each in even[1:]])
+    low, high = np.quantile(shares.numpy(), [0.25, 0.75])
+    assert default_error(even) == pytest.approx(OF_SPREAD * min(float(shares.std()), (high - low) / 1.349), rel=1e-6)
