@@ -34,7 +34,7 @@ def _asked(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("keys", nargs="*", metavar="key=value", help=f"as of amc.search, such as {EXAMPLE}")
     parser.add_argument("--table", type=Path, default=Path("latency.json"), help="what to write; latency.json")
     parser.add_argument("--ask", type=Path, help="write one file, such as phone.pyz, that measures on another machine")
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)
     for each in asked.keys:
         if "=" not in each:
             raise ConfigError(f"{each}: must be key=value, such as {EXAMPLE}")

@@ -24,6 +24,7 @@ from amc.runtimes.table import block_of
 from amc.store.cache import cache_folder
 from amc.store.durable_files import write_file
 from amc.zoo.models.building import new_network
+from envs.engine.choices import SMALLER
 from envs.engine.errors import GraphError
 from envs.engine.settings import EngineSettings
 from envs.engine.torch_engine import TorchEngine
@@ -102,8 +103,8 @@ def _composed(keys: Sequence[str]) -> SearchConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("search", overrides=with_own_choices(list(keys)))
     cfg = configured(composed, SCHEMAS["search"])
-    if not isinstance(cfg, SearchConfig) or cfg.granularity != "channel":
-        raise ConfigError("granularity: must be channel: tables of latencies are of layers that lose channels alone")
+    if not isinstance(cfg, SearchConfig) or cfg.granularity not in SMALLER:
+        raise ConfigError(f"granularity: must be of {', '.join(SMALLER)}: masks leave every layer its time")
     if cfg.latency.table is not None:
         raise ConfigError("latency.table: is what this command writes; --table says where")
     validate(cfg)
