@@ -4,6 +4,7 @@ Eager mode writes what a convolution returns, reads it again for the activation 
 a small network's time. Compiling joins the two, but takes longer than scoring does, and again for every candidate.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -89,7 +90,8 @@ class ActivationFusion:
     def __call__(self, model: nn.Module) -> nn.Module:
         """Return a copy with shared weights that returns the same sooner, or the network where nothing can be fused.
 
-        Call it in the autocast mode that the network is to run in.
+        Call it in the autocast mode that the network is to run in. Threads beside the main one fuse what that one has
+        looked at before.
 
         Args:
             model: a network on the host in eval mode, its batch norms folded, to be run in inference mode.
@@ -98,6 +100,9 @@ class ActivationFusion:
             return model
         structure = structure_of(model)
         if structure not in self._pairs:
+            # Following a network replaces torch's module calls for all threads: never beside others that run networks.
+            if threading.current_thread() is not threading.main_thread():
+                return model
             self._pairs[structure] = fusable_pairs(model)
         pairs = [pair for pair in self._pairs[structure] if _is_plain(model, pair)]
         return _fused(model, pairs) if pairs else model

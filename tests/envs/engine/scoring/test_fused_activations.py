@@ -1,6 +1,7 @@
 """Convolutions that activate what they return: the same values, only where an activation alone reads them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -157,6 +158,14 @@ def test_networks_of_the_same_layers_that_call_them_otherwise_are_told_apart() -
         with torch.inference_mode():
             torch.testing.assert_close(fusion(network)(IMAGES), network(IMAGES))
             torch.testing.assert_close(fusion(network)(IMAGES[0]), network(IMAGES[0]))  # without a batch
+
+
+def test_only_the_main_thread_looks_at_a_network() -> None:
+    fusion, network = ActivationFusion(), nn.Sequential(conv(), nn.ReLU()).eval()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(fusion, network).result() is network  # torch.fx would disturb networks in other threads
+        assert fusion(network) is not network
+        assert isinstance(pool.submit(fusion, network).result().get_submodule("0"), FusedConv2d)
 
 
 def test_the_scorer_runs_networks_fused() -> None:
