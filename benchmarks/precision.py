@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             network = engine.pruner.for_inference(engine.prune(strategy))
             exact = scorer(network).metric
             with running_in("bf16", CPU):
-                rough = clocked(plain, lambda candidate=network: scorer.answers(candidate))
+                rough = clocked(plain, lambda candidate=network: scorer.answers(scorer.ready(candidate)))
                 found = clocked(settled, lambda candidate=network: scorer(candidate))
             rows.append((float(rough.correct.double().mean()) - exact, found.metric - exact))
         off = np.abs(np.array(rows))

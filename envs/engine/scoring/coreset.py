@@ -126,7 +126,7 @@ class CoresetScorer:
 
     def __call__(self, model: nn.Module) -> Evaluation:
         """Estimate what a network in eval mode scores on the whole split."""
-        answers, coreset = self._part.answers(model), self.coreset
+        answers, coreset = self._part.answers(self._part.ready(model)), self.coreset
         sums = [float(values_of(answers, value) @ coreset.weights) for value in VALUES]
         metric, loss, divergence = (a + b for a, b in zip(sums, coreset.offsets, strict=True))
         return Evaluation(min(1.0, max(0.0, metric)), loss, len(coreset.images), divergence)

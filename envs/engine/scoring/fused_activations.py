@@ -165,8 +165,8 @@ def _is_plain(model: nn.Module, pair: Pair) -> bool:
 def _fused(model: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
     fused = copy_structure(model)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    kinds = {pair: type(model.get_submodule(pair.activation)) for pair in pairs}
-    for pair, kind in kinds.items():
+    for pair in pairs:
+        kind = type(model.get_submodule(pair.activation))
         convolution = fused.get_submodule(pair.convolution)
         convolution.__class__ = FusedConv2d
         assert isinstance(convolution, FusedConv2d)  # noqa: S101  what it was made

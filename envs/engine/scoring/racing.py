@@ -78,10 +78,11 @@ class RacingScorer:
     def __call__(self, model: nn.Module) -> Evaluation:
         """Score a network in eval mode."""
         total, sizes = len(self._scorer), self._strata.sizes
+        ready = self._scorer.ready(model)
         correct, loss = torch.empty(total, dtype=torch.bool), torch.empty(total, dtype=torch.float64)
         for before, taken in pairwise([[0] * len(sizes), *self._slices(), sizes]):
             images = self._strata.between(before, taken)
-            correct[images], loss[images], *_ = self._scorer.answers(model, images)
+            correct[images], loss[images], *_ = self._scorer.answers(ready, images)
             if self._best is not None and sum(taken) < total:
                 difference = self._difference(correct, self._best, taken)
                 if self._is_enough(difference, self._best):

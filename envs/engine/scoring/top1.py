@@ -138,7 +138,7 @@ class Top1Scorer:
             outputs = self._output(forward(network, take(images, part)))
             parts[part.start] = _class_scores(outputs, self._classes, len(self._labels[part])).float()
 
-        run_batches(work, self._ready(model), self._batches(len(self)), self._labels.device)
+        run_batches(work, self.ready(model), self._batches(len(self)), self._labels.device)
         return torch.cat([parts[start] for start in sorted(parts)])
 
     def _by_metric(self, model: nn.Module, metric: Metric) -> Evaluation:
@@ -149,7 +149,7 @@ class Top1Scorer:
         return Evaluation(scored.metric, float(nll_loss(logs, self._labels).clamp(max=LARGEST_LOSS)), count, divergence)
 
     def answers(self, model: nn.Module, samples: SampleIndex = ALL) -> Answers:
-        """Run a network in eval mode on some of the images, all by default."""
+        """Run a network in eval mode, as it is, on some of the images, all by default."""
         images, labels = take(self._laid_out(model), samples), self._labels[samples]
         correct = torch.empty(len(labels), dtype=torch.bool, device=labels.device)
         loss, margin, divergence = (torch.full((len(labels),), math.nan, device=labels.device) for _ in range(3))
@@ -167,21 +167,23 @@ class Top1Scorer:
             if reference is not None:
                 divergence[part] = _divergence(logs, reference[part])
 
-        run_batches(work, self._ready(model), self._batches(len(labels)), labels.device)
+        run_batches(work, model, self._batches(len(labels)), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
 
     def _settled(self, model: nn.Module) -> Answers:
         """Return the answers to all images, close calls decided in float32 where less precision is on."""
+        ready = self.ready(model)
 
         def exact(images: Tensor) -> Answers:
             with full_precision():
-                return self.answers(model, images)
+                return self.answers(ready, images)
 
-        answers = self.answers(model)
+        answers = self.answers(ready)
         is_reduced = torch.is_autocast_enabled(self._labels.device.type)
         return settle(answers, exact) if is_reduced else answers
 
-    def _ready(self, model: nn.Module) -> nn.Module:
+    def ready(self, model: nn.Module) -> nn.Module:
+        """Return what gives the same answers sooner: made once for a network that is asked several times."""
         return self._fuse(model) if self._labels.device.type == "cpu" else model
 
     def _laid_out(self, model: nn.Module) -> Inputs:
