@@ -1,6 +1,6 @@
 """How the seconds of an episode grow with images, layers, width and input size, and what bounds each.
 
-    python benchmarks/growth.py --picture growth.png          # half an hour on one core, 10 GB
+    python benchmarks/growth.py --picture growth.png          # half an hour on one core, 6 GB
 
 Every point is the median CPU time of an episode (slice, solve, adaptive batch norm on a tenth of the images, fold,
 score) at uniform ratios, in a process of its own; networks are untrained. What an episode computes is linear in images
