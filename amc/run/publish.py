@@ -121,7 +121,7 @@ def weights_header(model: ModelConfig, splits: Splits) -> Header:
     spec = None
     if model._target_ is None:
         spec = ModelSpec(model.name, splits.num_classes, splits.in_channels, model.width)
-    elif model._target_ in TARGETS:
+    elif model._target_ in TARGETS and set(model.args or {}) <= {"name"}:  # a file's loader passes nothing else on
         spec = ModelSpec(f"{TARGETS[model._target_]}/{model.name}", splits.num_classes, splits.in_channels)
     mean, std = (tuple(values.flatten().tolist()) for values in splits.normalize)
     return Header(tuple(splits.example().shape), spec, mean, std)

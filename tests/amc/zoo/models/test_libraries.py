@@ -11,10 +11,13 @@ import torch
 from torch import nn
 
 import amc
+from amc.config.schema import ModelConfig
 from amc.errors import ConfigError, StorageError
+from amc.run.publish import weights_header
 from amc.weights.export import WEIGHTS_FILE, weights_bytes
 from amc.weights.loading import LoadError
 from amc.weights.metadata import Header, ModelSpec
+from amc.zoo.data.dataset import Normalization, Split, Splits
 from amc.zoo.models.registry import LIBRARIES, TARGETS, build_model, timm, torchvision
 from envs.engine.scoring.top1 import metric_scorer
 from envs.engine.settings import EngineSettings
@@ -115,6 +118,29 @@ def test_a_name_is_not_an_address() -> None:
             patch.setitem(sys.modules, "timm", package)
             with pytest.raises(ConfigError, match="no such network"):
                 timm.build(name, 10, 3)
+
+
+def test_what_else_a_network_of_timm_takes_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    package: Any = ModuleType("timm")
+    package.list_models = lambda: ["vit_tiny"]
+    asked: dict[str, Any] = {}
+
+    def create_model(_: str, **options: Any) -> nn.Module:  # noqa: ANN401
+        asked.update(options)
+        return nn.Identity()
+
+    package.create_model = create_model
+    monkeypatch.setitem(sys.modules, "timm", package)
+    timm.build("vit_tiny", 10, 1, img_size=8)
+    assert asked == {"pretrained": False, "num_classes": 10, "in_chans": 1, "img_size": 8}
+
+
+@pytest.mark.parametrize(("more", "known"), [({}, True), ({"img_size": 8}, False)])
+def test_files_name_only_networks_that_their_name_builds(more: dict[str, int], known: bool) -> None:
+    split = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    splits = Splits(split, split, split, split, 2, Normalization(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)))
+    model = ModelConfig(name="vit_tiny", _target_="amc.zoo.models.timm.build", args={"name": "vit_tiny", **more})
+    assert weights_header(model, splits).model == (ModelSpec("timm/vit_tiny", 2, 1) if known else None)
 
 
 def test_configurations_name_the_builders() -> None:
