@@ -92,21 +92,27 @@ ARMS = {
 }
 
 
+def _with_blocks(search: Search) -> Search:
+    return search._replace(granularity=BLOCKS) if search.round_to == "auto" else search
+
+
 class Cell:
     """A dense network, and what searches make of it.
 
     Args:
         keys: of its configuration.
+        blocks: whether residual blocks may go in every search that channels go in steps that the table likes.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], *, blocks: bool = False) -> None:
+        self.arms = {name: _with_blocks(search) for name, search in ARMS.items()} if blocks else ARMS
         self.cfg: SearchConfig = make_config(*keys)
         self.data = load_data(self.cfg)
         self.dense = trained_network(self.cfg, self.data)
         profile = Profile("onnxruntime-cpu", 1, 1, None, cache_folder(self.cfg.cache_dir) / "latency")
         self.plan = on_few_images(make_plan(self.cfg, self.data, LatencySource(profile)))
         self._engines: dict[tuple[int | str | None, str], TorchEngine] = {}
-        self.engine(ARMS[LATENCY])  # the table is fitted to networks of the counts that its searches choose from
+        self.engine(self.arms[LATENCY])  # the table is fitted to networks of the counts that its searches choose from
 
     @cached_property
     def test(self) -> float:
@@ -123,7 +129,7 @@ class Cell:
 
     def measure(self, arm: str, seed: int, before: Mapping[str, Row]) -> Row:
         """Search, fine-tune and score; ``before`` are the seed's rows of the arms before this one."""
-        search = ARMS[arm]
+        search = self.arms[arm]
         engine = self.engine(search)
         if arm == AS_FAST:
             target, strategy = self._as_fast(engine, seed, before[LATENCY]["ms"])
@@ -174,7 +180,7 @@ class Cell:
         low, high, target = 0.05, 1.0, self.cfg.target
         found: list[tuple[float, float, Strategy]] = []
         for _ in range(TRIES):
-            strategy = self._best(engine, ARMS[AS_FAST], target, seed)
+            strategy = self._best(engine, self.arms[AS_FAST], target, seed)
             off = 1000 * (engine.cost(strategy).latency or 0.0) / milliseconds - 1
             found.append((abs(off), target, strategy))
             if abs(off) < NEAR:
@@ -192,9 +198,9 @@ class Cell:
             By arm and batch how many times as fast as dense it is, with the ends of its interval.
         """
         example = self.data.inputs(self.data.splits.search.images[:1])
-        first = self.engine(ARMS[FINEST])
+        first = self.engine(self.arms[FINEST])
         networks: dict[str, nn.Module] = {"dense": first.pruner.for_inference(first.model)}
-        networks |= {row["arm"]: bare(self.engine(ARMS[row["arm"]]), row["kept"]) for row in rows}
+        networks |= {row["arm"]: bare(self.engine(self.arms[row["arm"]]), row["kept"]) for row in rows}
         files = OnnxFiles(networks["dense"], example)
         times = time_networks("onnxruntime-cpu", networks, example, files, batches=BATCHES, seconds=10)
         return {
@@ -205,13 +211,13 @@ class Cell:
 
 def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Row]:
     """Measure what is missing of a cell, seed by seed, and return a row an arm and seed."""
-    record = Record(args.output / f"{name}.jsonl", {"keys": list(keys)})
+    record = Record(args.output / f"{name}.jsonl", {"keys": list(keys)} | ({"blocks": True} if args.blocks else {}))
     cell: Cell | None = None
     for seed in args.seeds:
         rows = {row["arm"]: row for row in record.rows if row["seed"] == seed}
         if "times" in rows:
             continue
-        cell = cell or Cell(keys)
+        cell = cell or Cell(keys, blocks=args.blocks)
         for arm in args.arms:
             if arm not in rows:
                 rows[arm] = {"seed": seed, "arm": arm, "dense": cell.test} | cell.measure(arm, seed, rows)
@@ -264,6 +270,7 @@ def main() -> None:
     add_options(parser, CELLS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="searches; all by default")
+    parser.add_argument("--blocks", action="store_true", help="let residual blocks go in all searches but round_to=1's")
     args = parser.parse_args()
     found = {name: summary(name, measure(name, keys, args)) for name, keys in chosen(args, CELLS).items()}
     print(json.dumps(found | {"machine": machine()}))

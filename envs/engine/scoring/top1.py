@@ -15,7 +15,7 @@ from envs.engine.network.isolation import copy_network
 from envs.engine.network.memory_layout import Layout, layout_of
 from envs.engine.scoring.answers import Answers
 from envs.engine.scoring.close_calls import settle
-from envs.engine.scoring.fused_activations import ActivationFusion
+from envs.engine.scoring.fast_convolutions import FastConvolutions
 from envs.engine.scoring.parallel import run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
@@ -80,7 +80,7 @@ class Top1Scorer:
         self._labels = labels.to(device_of(images))
         self._batch_size, self._output, self._metric = batch_size, output, metric
         self.reference: Tensor | None = None
-        self._fuse = ActivationFusion()  # one for all parts of the split
+        self._fast = FastConvolutions()  # one for all parts of the split
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -184,7 +184,7 @@ class Top1Scorer:
 
     def ready(self, model: nn.Module) -> nn.Module:
         """Return what gives the same answers sooner: made once for a network that is asked several times."""
-        return self._fuse(model) if self._labels.device.type == "cpu" else model
+        return self._fast(model) if self._labels.device.type == "cpu" else model
 
     def _laid_out(self, model: nn.Module) -> Inputs:
         if self._layout is None:

@@ -1,4 +1,4 @@
-"""Convolutions that activate what they return: the same values, only where an activation alone reads them."""
+"""Convolutions in oneDNN's hands: the same values, and activated only where an activation alone reads them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.isolation import copy_structure
-from envs.engine.scoring.fused_activations import ActivationFusion, FusedConv2d, fusable_pairs, onednn_fuses
+from envs.engine.scoring.fast_convolutions import FastConvolutions, fusable_pairs, onednn_takes_over
+from envs.engine.scoring.packed_convolution import PackedConv2d
 from envs.engine.scoring.top1 import Top1Scorer
 
-pytestmark = pytest.mark.skipif(not onednn_fuses(), reason="this torch has no such operator for this processor")
+pytestmark = pytest.mark.skipif(not onednn_takes_over(), reason="this torch has no such operator for this processor")
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -77,6 +78,8 @@ def hooked() -> nn.Module:
 CASES: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "relu": (lambda: nn.Sequential(conv(), nn.Identity(), nn.ReLU(inplace=True)), {"0"}),
     "relu6": (lambda: nn.Sequential(conv(3, 6, groups=3, bias=False), nn.ReLU6(), conv(6, 2, stride=2)), {"0"}),
+    "pointwise": (lambda: nn.Sequential(nn.Conv2d(3, 5, 1), nn.ReLU6(), nn.Conv2d(5, 3, 1, bias=False)), {"0"}),
+    "pointwise with stride": (lambda: nn.Sequential(nn.Conv2d(3, 5, 1, stride=2), nn.ReLU()), {"0"}),
     "dilated": (lambda: nn.Sequential(conv(dilation=2), nn.ReLU()), {"0"}),
     "other padding": (lambda: nn.Sequential(conv(padding_mode="reflect"), nn.ReLU()), set()),
     "other activation": (lambda: nn.Sequential(conv(), nn.SiLU()), set()),
@@ -88,6 +91,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "hooked": (hooked, set()),
 }
 
+LEFT_ALONE = {"other padding": {"0"}, "hooked": {"0"}}
+
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("name", CASES)
@@ -98,16 +103,19 @@ def test_what_is_fused_returns_what_torch_returns(name: str, precision: torch.dt
     with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
         with torch.inference_mode():
             plain = network(IMAGES)
-            fused = ActivationFusion()(network)
+            fused = FastConvolutions()(network)
             torch.testing.assert_close(fused(IMAGES.clone()), plain)
             torch.testing.assert_close(fused(3 * IMAGES), network(3 * IMAGES))
-        assert {each for each, module in fused.named_modules() if isinstance(module, FusedConv2d)} == expected
+        packed = {each: module for each, module in fused.named_modules() if isinstance(module, PackedConv2d)}
+        assert {each for each, module in packed.items() if module.activation is not None} == expected
+        left = {each for each, module in fused.named_modules() if type(module) is nn.Conv2d}
+        assert left == LEFT_ALONE.get(name, set())
 
 
 def test_without_inference_mode_gradients_flow() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(conv(), nn.ReLU()).eval()
-    fused = ActivationFusion()(network)
+    fused = FastConvolutions()(network)
     for each in (network, fused):
         each(IMAGES).sum().backward()
     weight = fused.get_parameter("0.weight")
@@ -131,8 +139,8 @@ def test_a_structure_is_looked_at_once_and_another_one_anew(monkeypatch: pytest.
         looked.append(model)
         return fusable_pairs(model)
 
-    monkeypatch.setattr("envs.engine.scoring.fused_activations.fusable_pairs", counted)
-    fusion = ActivationFusion()
+    monkeypatch.setattr("envs.engine.scoring.fast_convolutions.fusable_pairs", counted)
+    fusion = FastConvolutions()
     network = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU()).eval()
     fusion(network), fusion(copy_structure(network))
     assert len(looked) == 1
@@ -152,7 +160,7 @@ def test_networks_of_the_same_layers_that_call_them_otherwise_are_told_apart() -
             hidden = self.conv(images)
             return self.relu(hidden + images if self.residual else hidden)
 
-    fusion = ActivationFusion()
+    fusion = FastConvolutions()
     for residual in (False, True):
         network = Switched(residual).eval()
         with torch.inference_mode():
@@ -161,11 +169,55 @@ def test_networks_of_the_same_layers_that_call_them_otherwise_are_told_apart() -
 
 
 def test_only_the_main_thread_looks_at_a_network() -> None:
-    fusion, network = ActivationFusion(), nn.Sequential(conv(), nn.ReLU()).eval()
+    fusion, network = FastConvolutions(), nn.Sequential(conv(), nn.ReLU()).eval()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(fusion, network).result() is network  # torch.fx would disturb networks in other threads
-        assert fusion(network) is not network
-        assert isinstance(pool.submit(fusion, network).result().get_submodule("0"), FusedConv2d)
+        # Elsewhere torch.fx would disturb networks that other threads run.
+        assert activation_of(pool.submit(fusion, network).result()) is None
+        assert activation_of(fusion(network)) is nn.ReLU
+        assert activation_of(pool.submit(fusion, network).result()) is nn.ReLU
+
+
+def activation_of(network: nn.Module) -> object:
+    packed = network.get_submodule("0")
+    assert isinstance(packed, PackedConv2d)
+    return packed.activation
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (1, 17, 4, 4), (3, 16, 9, 8), (2, 17, 9, 9), (3, 5, 1, 1)])
+@pytest.mark.parametrize("size", [1, 3])
+def test_outputs_lie_in_memory_as_torchs_do(
+    size: int, shape: tuple[int, int, int, int], memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(shape).contiguous(memory_format=memory_format)
+    network = nn.Sequential(nn.Conv2d(shape[1], 6, size, padding=size // 2), nn.ReLU(), nn.Conv2d(6, 2, 1)).eval()
+    with torch.inference_mode():
+        plain, found = network(images), FastConvolutions()(network)(images)
+    torch.testing.assert_close(found, plain)
+    for format_ in (torch.contiguous_format, torch.channels_last):
+        # Code that views what it is given finds it as it is used to.
+        assert found.is_contiguous(memory_format=format_) or not plain.is_contiguous(memory_format=format_)
+
+
+def test_answers_do_not_depend_on_which_batch_came_first() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(conv(3, 40), nn.ReLU(), nn.Conv2d(40, 500, 1), nn.ReLU(), nn.Conv2d(500, 7, 1)).eval()
+    images = torch.randn(60, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        late, early = FastConvolutions()(network), FastConvolutions()(network)
+        early(images[:2])
+        assert torch.equal(late(images), early(images))
+
+
+def test_copies_for_threads_share_what_was_laid_out() -> None:
+    network = FastConvolutions()(nn.Sequential(conv(), nn.ReLU()).eval())
+    copied = copy_structure(network)
+    with torch.inference_mode():
+        copied(IMAGES)
+    packed = network.get_submodule("0")
+    assert isinstance(packed, PackedConv2d)
+    assert len(packed.kernels) == 1
 
 
 def test_the_scorer_runs_networks_fused() -> None:
@@ -185,4 +237,4 @@ def test_the_scorer_runs_networks_fused() -> None:
     labels = network(IMAGES).argmax(1)
     ran.clear()
     assert Top1Scorer(IMAGES, labels)(network).metric == 1
-    assert ran[-1] is FusedConv2d
+    assert ran[-1] is PackedConv2d
