@@ -270,7 +270,7 @@ def main() -> None:
     add_options(parser, CELLS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS), help="searches; all by default")
-    parser.add_argument("--blocks", action="store_true", help="let residual blocks go in all searches but round_to=1's")
+    parser.add_argument("--blocks", action="store_true", help="let residual blocks go where round_to=auto")
     args = parser.parse_args()
     found = {name: summary(name, measure(name, keys, args)) for name, keys in chosen(args, CELLS).items()}
     print(json.dumps(found | {"machine": machine()}))
