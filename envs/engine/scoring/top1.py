@@ -16,7 +16,7 @@ from envs.engine.network.memory_layout import Layout, layout_of
 from envs.engine.scoring.answers import Answers
 from envs.engine.scoring.close_calls import settle
 from envs.engine.scoring.fast_convolutions import FastConvolutions
-from envs.engine.scoring.parallel import run_batches
+from envs.engine.scoring.parallel import even_batches, run_batches
 from envs.engine.scoring.precision import full_precision
 from envs.engine.types import Evaluation
 
@@ -24,6 +24,8 @@ Score = Callable[[nn.Module], Evaluation]
 Metric = Callable[[Tensor, Tensor], float]
 """``(class scores, class numbers) -> how good they are``, higher is better; ``(n, classes)`` and ``(n,)``."""
 ALL = slice(None)
+BATCH, SMALL_IMAGE, BATCH_OF_SMALL = 100, 3 * 64 * 64, 200
+"""Samples a forward pass; numbers of a small image, and how many of those."""
 LARGEST_METRIC = 1e15
 """Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
 LARGEST_LOSS = 1e6
@@ -47,7 +49,7 @@ class Top1Scorer:
         self,
         images: Inputs,
         labels: Tensor,
-        batch_size: int = 100,
+        batch_size: int | None = None,
         output: Callable[[Any], Any] = main_output,
         metric: Metric | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class Top1Scorer:
         Args:
             images: the network's inputs, tensors of shape ``(n, ...)``, on the device that networks run on.
             labels: class numbers, shape ``(n,)``.
-            batch_size: images a forward pass.
+            batch_size: images a forward pass, at most; by default 200 of up to 64x64 pixels, 100 of anything else.
             output: picks the class scores from what a network returns.
             metric: scores a network instead of accuracy.
 
@@ -78,7 +80,7 @@ class Top1Scorer:
         self._layout: Layout | None = None  # the first network tells: those pruned from one another read alike
         self._classes = int(labels.max()) + 1
         self._labels = labels.to(device_of(images))
-        self._batch_size, self._output, self._metric = batch_size, output, metric
+        self._batch_size, self._output, self._metric = batch_size or usual_batch(images), output, metric
         self.reference: Tensor | None = None
         self._fast = FastConvolutions()  # one for all parts of the split
 
@@ -138,7 +140,7 @@ class Top1Scorer:
             outputs = self._output(forward(network, take(images, part)))
             parts[part.start] = _class_scores(outputs, self._classes, len(self._labels[part])).float()
 
-        run_batches(work, self.ready(model), self._batches(len(self)), self._labels.device)
+        run_batches(work, self.ready(model), even_batches(len(self), self._batch_size), self._labels.device)
         return torch.cat([parts[start] for start in sorted(parts)])
 
     def _by_metric(self, model: nn.Module, metric: Metric) -> Evaluation:
@@ -167,7 +169,7 @@ class Top1Scorer:
             if reference is not None:
                 divergence[part] = _divergence(logs, reference[part])
 
-        run_batches(work, model, self._batches(len(labels)), labels.device)
+        run_batches(work, model, even_batches(len(labels), self._batch_size), labels.device)
         return Answers(correct.cpu(), loss.cpu().double(), margin.cpu(), divergence.cpu().double())
 
     def _settled(self, model: nn.Module) -> Answers:
@@ -192,8 +194,11 @@ class Top1Scorer:
             self.images = map_tensors(self.images, self._layout)
         return self.images
 
-    def _batches(self, count: int) -> list[slice]:
-        return [slice(start, start + self._batch_size) for start in range(0, count, self._batch_size)]
+
+def usual_batch(inputs: Inputs) -> int:
+    """Return how many samples a forward pass takes at a time: more of small images keep deep layers busier."""
+    first = flatten_outputs(inputs)[0]
+    return BATCH_OF_SMALL if first.ndim == 4 and first[0].numel() <= SMALL_IMAGE else BATCH
 
 
 def _divergence(logs: Tensor, reference: Tensor) -> Tensor:

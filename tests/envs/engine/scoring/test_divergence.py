@@ -91,7 +91,7 @@ def test_a_race_does_not_measure_it() -> None:
 
 
 def test_outputs_that_are_no_class_scores_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"a tensor of shape \(10, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"a tensor of shape \(6, 1, 1\)"):
         scorer().compared_with(nn.Unflatten(1, (1, 1)))
 
 

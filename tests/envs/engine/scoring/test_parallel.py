@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from envs.engine.scoring.parallel import run_batches
+from envs.engine.scoring.parallel import even_batches, run_batches
 from envs.engine.scoring.top1 import Top1Scorer
 
 CPU = torch.device("cpu")
@@ -83,3 +83,13 @@ def test_an_error_ends_the_work_and_comes_out(threads: int) -> None:
         run_batches(work, nn.Identity(), BATCHES, CPU)
     assert len(done) < len(BATCHES) - 1 or threads == 16
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"),
+    [(1, 200, [1]), (100, 200, [100]), (101, 200, [50, 51]), (500, 200, [125] * 4), (1000, 200, [166, 167, 167] * 2)],
+)
+def test_batches_are_even_in_number_and_alike(count: int, most: int, sizes: list[int]) -> None:
+    batches = even_batches(count, most)
+    assert [batch.stop - batch.start for batch in batches] == sizes
+    assert [sample for batch in batches for sample in range(count)[batch]] == list(range(count))
