@@ -24,7 +24,7 @@ Score = Callable[[nn.Module], Evaluation]
 Metric = Callable[[Tensor, Tensor], float]
 """``(class scores, class numbers) -> how good they are``, higher is better; ``(n, classes)`` and ``(n,)``."""
 ALL = slice(None)
-BATCH, SMALL_IMAGE, BATCH_OF_SMALL = 100, 3 * 64 * 64, 200
+BATCH, SMALL_IMAGE, BATCH_OF_SMALL = 100, 3 * 64 * 64, 250
 """Samples a forward pass; numbers of a small image, and how many of those."""
 LARGEST_METRIC = 1e15
 """Beyond it squares of differences between metrics leave the range of float32, in which agents learn."""
@@ -58,7 +58,7 @@ class Top1Scorer:
         Args:
             images: the network's inputs, tensors of shape ``(n, ...)``, on the device that networks run on.
             labels: class numbers, shape ``(n,)``.
-            batch_size: images a forward pass, at most; by default 200 of up to 64x64 pixels, 100 of anything else.
+            batch_size: images a forward pass, at most; by default 250 of up to 64x64 pixels, 100 of anything else.
             output: picks the class scores from what a network returns.
             metric: scores a network instead of accuracy.
 
