@@ -10,6 +10,7 @@ from envs.engine.choices import (
     PRECISIONS,
     REPAIRS,
     SCORINGS,
+    REMOVES_BLOCKS,
     SMALLER,
     UNITS,
     check_combination,
@@ -68,7 +69,8 @@ class EngineSettings:
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
             before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the
             latter for networks that are fine-tuned or handed over. Null for ``finalists`` in runs, which fine-tune, and
-            for ``independent`` in ``amc.prune``, which hands over what it scored.
+            for ``independent`` in ``amc.prune``, which hands over what it scored; for ``compensating`` in both where
+            residual blocks may go: what a block is worth shows when the others have made up for it.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
             0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
@@ -119,7 +121,8 @@ class EngineSettings:
     @property
     def compensates(self) -> bool:
         """Whether a candidate's layers are fitted to make up for each other's errors."""
-        return self._repairs and self.repair == "compensating"
+        unasked = self.repair is None and self.granularity in REMOVES_BLOCKS
+        return self._repairs and (unasked or self.repair == "compensating")
 
     @property
     def compensates_finally(self) -> bool:

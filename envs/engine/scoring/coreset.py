@@ -16,7 +16,7 @@ from envs.engine.scoring.sampling_design import TINY, VALUES, Design, make_desig
 from envs.engine.scoring.top1 import Top1Scorer
 from envs.engine.types import Evaluation
 
-OF_SPREAD = 0.15
+OF_SPREAD = 0.1
 LEAST_OF_OWN = 0.1
 NORMAL_QUARTILES = 1.349
 """Between the quartiles of a normal distribution, in standard deviations."""
