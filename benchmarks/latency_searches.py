@@ -60,6 +60,7 @@ FAST = 0.55
 """Of the dense time: 1.8 times as fast."""
 LATENCY, BY_CLOCK, AS_FAST = "latency, auto", "latency, by the clock", "FLOPs as fast, auto"
 FINEST = "FLOPs, round_to=1"
+BOTH, BOTH_BY_CLOCK = "FLOPs and latency, auto, blocks too", "FLOPs and latency, blocks too, by the clock"
 BATCHES = (1, 32)
 TRIES, NEAR = 4, 0.01
 
@@ -88,8 +89,11 @@ ARMS = {
     BY_CLOCK: Search("auto", "latency"),
     AS_FAST: Search("auto", "flops"),
     "FLOPs, auto, blocks too": Search("auto", "flops", BLOCKS),
-    "FLOPs and latency, auto, blocks too": Search("auto", "flops", BLOCKS, MappingProxyType({"latency": FAST})),
+    BOTH: Search("auto", "flops", BLOCKS, MappingProxyType({"latency": FAST})),
+    BOTH_BY_CLOCK: Search("auto", "flops", BLOCKS, MappingProxyType({"latency": FAST})),
 }
+TIMED = {BY_CLOCK: LATENCY, BOTH_BY_CLOCK: BOTH}
+"""What was found by another search, and is cut or grown until it takes the share of time that was asked for."""
 
 
 def _with_blocks(search: Search) -> Search:
@@ -133,8 +137,9 @@ class Cell:
         engine = self.engine(search)
         if arm == AS_FAST:
             target, strategy = self._as_fast(engine, seed, before[LATENCY]["ms"])
-        elif arm == BY_CLOCK:
-            target, strategy = self.cfg.target, self._by_clock(engine, before[LATENCY]["kept"])
+        elif arm in TIMED:
+            target = dict(search.limits).get("latency", self.cfg.target)
+            strategy = self._by_clock(engine, before[TIMED[arm]]["kept"], target)
         else:
             target, strategy = self.cfg.target, self._best(engine, search, self.cfg.target, seed)
         cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "finetuned", "latency-searches")
@@ -159,10 +164,10 @@ class Cell:
         make_policy("amc", seed).search(env)
         return env.best.strategy
 
-    def _by_clock(self, engine: TorchEngine, kept: Sequence[int]) -> Strategy:
-        """Return the version of a strategy that takes the target's share of the dense time, as measured."""
+    def _by_clock(self, engine: TorchEngine, kept: Sequence[int], target: float) -> Strategy:
+        """Return the version of a strategy that takes a share of the dense time, as measured."""
         strategy = tuple(count / layer.units for count, layer in zip(kept, engine.layers, strict=True))
-        budget = PruningEnv(engine, resource="latency", target=self.cfg.target).budget
+        budget = PruningEnv(engine, resource="latency", target=target).budget
         example = self.data.inputs(self.data.splits.search.images[:1])
         assert self.plan.latency is not None
         shares = MeasuredShares(self.plan.latency.profile, engine, example, self.cfg.latency.rounds)
@@ -170,7 +175,7 @@ class Cell:
             strategy,
             lambda budget: rescale(budget, strategy),
             budget,
-            self.cfg.target,
+            target,
             lambda versions: shares.of(engine, list(map(engine.kept, versions))),
         )
         return chosen.strategy
