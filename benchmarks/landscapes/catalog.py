@@ -4,7 +4,7 @@ Keys = tuple[str, ...]
 
 COMMON: Keys = ("data.search=2000", "data.calibration=500", "adaptive_bn=200", "threads=1")
 """The fast paths: fewer images than by default to score and to repair on; bfloat16 goes without saying."""
-SMALL: Keys = ("data=digits", "data.search=500", "data.calibration=200", "train.epochs=30")
+SMALL: Keys = ("data=digits", "data.search=500", "data.calibration=200")
 """Of 1,797 images of 8x8 pixels; trained and scored in no time."""
 NETWORKS: dict[str, Keys] = {
     "mobilenet-fashion": ("model=mobilenet", "model.width=0.25", "data=fashion_mnist", "train.epochs=2"),
@@ -17,10 +17,10 @@ NETWORKS: dict[str, Keys] = {
         *("model=resnet20", "data=fashion_mnist", "train.epochs=1"),
         *("granularity=element", "data.search=1000"),
     ),
-    "mobilenet-digits": ("model=mobilenet", "model.width=0.25", *SMALL),
-    "mobilenet_v2-digits": ("model=mobilenet_v2", "model.width=0.25", *SMALL),
-    "resnet20-digits": ("model=resnet20", *SMALL),
-    "vgg16-digits": ("model=vgg16", "model.width=0.125", *SMALL),
+    "mobilenet-digits": ("model=mobilenet", "model.width=0.25", *SMALL, "train.epochs=60"),
+    "mobilenet_v2-digits": ("model=mobilenet_v2", "model.width=0.25", *SMALL, "train.epochs=30"),
+    "resnet20-digits": ("model=resnet20", *SMALL, "train.epochs=60"),
+    "vgg16-digits": ("model=vgg16", "model.width=0.125", *SMALL, "train.epochs=30"),
     "plain20-cifar10": ("model=plain20", "data=cifar10"),
     "mobilenet-cifar10": ("model=mobilenet", "model.width=0.25", "data=cifar10"),
     "resnet56-cifar10": ("model=resnet56", "data=cifar10"),
