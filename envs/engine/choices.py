@@ -7,7 +7,6 @@ UNITS |= {"element": "weights", "vector": "vectors", "kernel": "kernels", "n_m":
 """What every granularity removes, in words."""
 
 CUTS_CHANNELS = ("channel", "channel_block")
-REMOVES_BLOCKS = ("block", "channel_block")
 SMALLER = ("block", *CUTS_CHANNELS)
 """Granularities that leave a smaller network, whose remaining layers least squares repair; the others set masks."""
 

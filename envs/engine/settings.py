@@ -8,7 +8,6 @@ from envs.engine.choices import (
     CURVATURES,
     CUTS_CHANNELS,
     PRECISIONS,
-    REMOVES_BLOCKS,
     REPAIRS,
     SCORINGS,
     SMALLER,
@@ -69,8 +68,7 @@ class EngineSettings:
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
             before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the
             latter for networks that are fine-tuned or handed over. Null for ``finalists`` in runs, which fine-tune, and
-            for ``independent`` in ``amc.prune``, which hands over what it scored; for ``compensating`` in both where
-            residual blocks may go: what a block is worth shows when the others have made up for it.
+            for ``independent`` in ``amc.prune``, which hands over what it scored.
         adaptive_bn: calibration images on which batch norms are measured anew; 0 leaves them alone. Null takes 500, and
             0 behind compensating repair, which sets their means and would lose by it.
         seed: fixes the search: the pixels that least squares sees, and whatever else is drawn.
@@ -121,8 +119,7 @@ class EngineSettings:
     @property
     def compensates(self) -> bool:
         """Whether a candidate's layers are fitted to make up for each other's errors."""
-        unasked = self.repair is None and self.granularity in REMOVES_BLOCKS
-        return self._repairs and (unasked or self.repair == "compensating")
+        return self._repairs and self.repair == "compensating"
 
     @property
     def compensates_finally(self) -> bool:

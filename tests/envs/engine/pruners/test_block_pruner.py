@@ -203,23 +203,6 @@ def test_layers_behind_make_up_for_a_block_that_is_gone(name: str) -> None:
     assert fitted < 0.5 * min(scaled, bare)
 
 
-@pytest.mark.parametrize(
-    ("granularity", "repair", "compensated"),
-    [
-        ("block", None, True),
-        ("channel_block", None, True),
-        ("channel_block", "independent", False),
-        ("channel_block", "finalists", False),
-        ("channel", None, False),
-    ],
-)
-def test_candidates_that_may_lack_blocks_are_compensated_unless_asked_otherwise(
-    granularity: str, repair: str | None, compensated: bool
-) -> None:
-    assert EngineSettings(granularity=granularity, repair=repair).compensates == compensated
-    assert not EngineSettings(granularity=granularity, reconstruct=False).compensates
-
-
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 def test_a_search_sees_blocks_and_may_take_all_of_them(constraint: str) -> None:
     engine = engine_of("resnet", "channel_block")
