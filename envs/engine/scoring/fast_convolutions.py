@@ -154,7 +154,8 @@ def _pack(convolution: nn.Module, activation: type[nn.Module] | None) -> None:
 def onednn_takes_over() -> bool:
     """Whether this torch has the operators, which are not public, and they do what is expected of them."""
     images = torch.linspace(-9, 9, 100).view(2, 2, 5, 5).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+    # Weights are drawn: no search may draw otherwise for having been the first to ask.
+    with random_state_kept(), torch.inference_mode(), torch.autocast("cpu", enabled=False):
         for size, activation in product((1, 3), (None, *FUSABLE)):
             convolution = nn.Conv2d(2, 3, size, padding=size // 2)
             plain = activation()(convolution(images)) if activation else convolution(images)

@@ -132,6 +132,12 @@ def test_looking_at_a_network_leaves_it_as_it_was() -> None:
     assert network.seen is None
 
 
+def test_asking_what_this_torch_can_do_draws_nothing() -> None:
+    before = torch.get_rng_state()
+    onednn_takes_over.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_structure_is_looked_at_once_and_another_one_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[nn.Module] = []
 
