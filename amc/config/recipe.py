@@ -16,7 +16,7 @@ class Recipe:
         weight_decay: L2 penalty on weights of two or more dimensions.
         shift: images move by up to this many pixels each way.
         flip: mirror half of the images left to right.
-        bf16: compute in bfloat16 (autocast); weights stay in float32. Whether that is faster depends on the network.
+        bf16: compute in bfloat16 (autocast), depthwise convolutions on a CPU in float32; weights stay in float32.
         warm_up: the part of all steps over which the learning rate rises.
         momentum: of Nesterov's kind; 0 for none.
 

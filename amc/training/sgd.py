@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, pad
 from amc.config.recipe import Recipe
 from amc.seeding import seed_everything
 from amc.training.distillation import Distillation
+from amc.training.mixed_precision import mixed_precision
 from amc.training.schedule import rate_factor
 from amc.zoo.data.dataset import Split, Splits
 from envs.engine.network.hooks import hooked
@@ -129,7 +130,7 @@ class Fitting:
     def _loss(self, batch: Split) -> Tensor:
         images = self._splits.normalize(augment(batch.images, self._recipe, self._generator))
         images = self._layout(images.to(self._device))
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.bf16):
+        with mixed_precision(self._device, self._recipe.bf16):
             outputs = self.model(images)
             loss = cross_entropy(outputs, batch.labels.to(self._device))
             return loss if self._distillation is None else self._distillation(images, outputs, loss)
