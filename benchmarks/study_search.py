@@ -19,9 +19,12 @@ from envs.search import RecordTrials, Trial
 
 SEARCH = 0.07
 """Share of the time by which a search ends, start-up included."""
-CHOICE = 0.13
+CHOICE = 0.1
 """Share of the time by which its best, and what was known before, are repaired as for fine-tuning, and compared."""
 FINALISTS = 5
+MARGIN = 0.05
+"""By which a finalist has to be nearer than the first, as a share of its divergence: two standard errors on ``SCORED``
+images. Smaller leads are chance, and what counts the deep layers more also gains more by fine-tuning."""
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 LEAST_EPISODES, MOST_EPISODES = 20, 60
@@ -60,7 +63,8 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning.
 
     Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before,
-    above all to what suits that repair. A search that there is hardly time for is left out.
+    above all to what suits that repair, which comes first and has to be clearly beaten. A search that there is hardly
+    time for is left out.
     """
     episodes = affordable(stage, clock)
     trials = _searched(stage, policy, clock, seed, episodes) if episodes >= LEAST_EPISODES else ()
@@ -69,8 +73,14 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     first = [known[BY_DEPTH]] if BY_DEPTH in known else []
     finalists = list(dict.fromkeys([*first, *best, *most_promising_first(known)]))[:FINALISTS]
     finished = _finished(stage, finalists, clock)
-    nearest = min(finished, key=lambda each: each.evaluation.divergence)
-    return Found(nearest.network, nearest.strategy, len(trials), len(finished))
+    chosen = clearly_nearest(finished)
+    return Found(chosen.network, chosen.strategy, len(trials), len(finished))
+
+
+def clearly_nearest(finished: Sequence[Finished]) -> Finished:
+    """Return the network that diverges least from the dense one; the first, unless another does by ``MARGIN`` less."""
+    first, nearest = finished[0], min(finished, key=lambda each: each.evaluation.divergence)
+    return nearest if nearest.evaluation.divergence < (1 - MARGIN) * first.evaluation.divergence else first
 
 
 def _searched(stage: Stage, policy: str, clock: Clock, seed: int, episodes: int) -> Sequence[Trial]:

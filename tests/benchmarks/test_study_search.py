@@ -7,7 +7,7 @@ from torch import nn
 from baselines.known_strategies import BY_DEPTH, known_strategies, most_promising_first
 from benchmarks import cpu_clock
 from benchmarks.cpu_clock import Clock, Pace
-from benchmarks.study_search import FINALISTS, search_and_choose
+from benchmarks.study_search import FINALISTS, MARGIN, search_and_choose
 from envs.constraint import uniform_strategy
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
@@ -63,6 +63,14 @@ def test_what_is_nearest_once_repaired_is_chosen_and_what_was_known_takes_part(b
     assert (found.strategy == uniform) == (better == "uniform")
     assert isinstance(found.network, Pruned)
     assert found.network.strategy == found.strategy
+
+
+@pytest.mark.parametrize("lead", [0.5 * MARGIN, 1.5 * MARGIN])
+def test_what_suits_the_repair_has_to_be_clearly_beaten(lead: float) -> None:
+    known = known_strategies(PruningEnv(AnalyticEngine()))
+    stage = make_stage(lambda strategy: 1.0 if strategy == known[BY_DEPTH] else 1 - lead)
+    found = search_and_choose(stage, "reconstruction", Clock(1000, Steady()), 0)
+    assert (found.strategy == known[BY_DEPTH]) == (lead < MARGIN)
 
 
 def test_a_search_that_there_is_no_time_for_is_left_out_and_the_best_known_taken() -> None:
