@@ -11,6 +11,7 @@ from benchmarks.landscapes.catalog import TARGETS
 from benchmarks.landscapes.records import Record, Row
 from benchmarks.landscapes.summit import summits
 from envs.constraint import TargetError
+from envs.engine.threads import torch_threads
 from envs.engine.types import Strategy
 from envs.landscapes.description import Description
 from envs.landscapes.engine import LandscapeEngine
@@ -35,7 +36,15 @@ class Sample(NamedTuple):
 
 
 def fit(record: Record) -> Landscape:
-    """Return the landscape of a record."""
+    """Return the landscape of a record.
+
+    With one thread: the surrogate is so small that a second one only costs, beside other work ten times as much.
+    """
+    with torch_threads(1):
+        return _fitted(record)
+
+
+def _fitted(record: Record) -> Landscape:
     sample = sample_of(record.description, [*record.fitted(), _dense(record.description)])
     surrogate = train(sample, MEMBERS, STEPS)._replace(noise=scatter(sample))
     best = {target: strategies[0] for target, strategies in climbed(record, surrogate).items()}
