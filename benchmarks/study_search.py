@@ -19,7 +19,7 @@ from envs.search import RecordTrials, Trial
 
 SEARCH = 0.07
 """Share of the time by which a search ends, start-up included."""
-CHOICE = 0.1
+CHOICE = 0.13
 """Share of the time by which its best, and what was known before, are repaired as for fine-tuning, and compared."""
 FINALISTS = 5
 MARGIN = 0.05
