@@ -21,7 +21,8 @@ SEARCH = 0.07
 """Share of the time by which a search ends, start-up included."""
 CHOICE = 0.13
 """Share of the time by which its best, and what was known before, are repaired as for fine-tuning, and compared."""
-FINALISTS = 5
+FEWEST_FINALISTS, FINALISTS = 2, 5
+"""However little time there is, what suits the final repair has to stand up to something."""
 MARGIN = 0.05
 """By which a finalist has to be nearer than the first, as a share of its divergence: two standard errors on ``SCORED``
 images. Smaller leads are chance, and what counts the deep layers more also gains more by fine-tuning."""
@@ -112,10 +113,10 @@ def affordable(stage: Stage, clock: Clock) -> int:
 
 
 def _finished(stage: Stage, strategies: list[Strategy], clock: Clock) -> list[Finished]:
-    """Repair as many networks as there is time for, one at least, as fine-tuning begins with them."""
+    """Repair as many networks as there is time for, two at least, as fine-tuning begins with them."""
     finished: list[Finished] = []
     for strategy in strategies:
-        if finished and clock.left(CHOICE) < 0:
+        if len(finished) >= FEWEST_FINALISTS and clock.left(CHOICE) < 0:
             break
         network = stage.engine.finish(strategy)
         finished.append(Finished(strategy, network, stage.engine.score_network(network)))
