@@ -10,7 +10,7 @@ take turns.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -29,19 +29,18 @@ NETWORKS = ("resnet20", "vgg16", "mobilenet", "mobilenet_v2")
 CPU = torch.device("cpu")
 
 
-def ways() -> dict[str, AbstractContextManager[None]]:
-    """Return what a step is taken inside of, by name."""
-    return {
-        "float32": nullcontext(),
-        "bfloat16": torch.autocast("cpu", torch.bfloat16),
-        "mixed": mixed_precision(CPU, enabled=True),
-    }
+WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "float32": nullcontext,
+    "bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+    "mixed": lambda: mixed_precision(CPU, enabled=True),
+}
+"""What a step is taken inside of."""
 
 
 def step(model: nn.Module, images: Tensor, way: str) -> None:
     """Take the gradients of a loss."""
     model.zero_grad(set_to_none=True)
-    with ways()[way]:
+    with WAYS[way]():
         loss = model(images).logsumexp(1).mean()
     loss.backward()
 
@@ -50,8 +49,8 @@ def milliseconds(network: str, width: float, batch_size: int, rounds: int) -> di
     """Return what a step takes, by way."""
     model, images = build_model(network, 10, 3, width).train(), torch.randn(batch_size, 3, 32, 32)
     images = lay_out(model, images)(images)
-    times = take_turns([partial(step, model, images, way) for way in ways()], rounds, clock=time.process_time)
-    return {way: round(1000 * fastest(each), 1) for way, each in zip(ways(), times, strict=True)}
+    times = take_turns([partial(step, model, images, way) for way in WAYS], rounds, clock=time.process_time)
+    return {way: round(1000 * fastest(each), 1) for way, each in zip(WAYS, times, strict=True)}
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -68,7 +67,7 @@ def main(given: Sequence[str] | None = None) -> None:
     args = parser.parse_args(given)
     torch.set_num_threads(1)
     found = {name: milliseconds(name, args.width, args.batch_size, args.rounds) for name in args.networks}
-    table = Table("network", *ways(), title=f"CPU ms a step of {args.batch_size} images")
+    table = Table("network", *WAYS, title=f"CPU ms a step of {args.batch_size} images")
     for name, row in found.items():
         table.add_row(name, *(f"{each:.0f}" for each in row.values()))
     Console().print(table)

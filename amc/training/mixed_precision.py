@@ -1,7 +1,7 @@
 """Mixed precision: matrix products in bfloat16, and in float32 what bfloat16 would slow down."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,12 +24,9 @@ def mixed_precision(device: torch.device, enabled: bool) -> Iterator[None]:
         device: that the network is on.
         enabled: without it nothing changes.
     """
-    with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-        if enabled and device.type == "cpu":
-            with _DepthwiseInFloat32():
-                yield
-        else:
-            yield
+    exact = _DepthwiseInFloat32() if enabled and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled), exact:
+        yield
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):

@@ -35,16 +35,9 @@ class Sample(NamedTuple):
     targets: Array
 
 
+@torch_threads(1)  # the surrogate is so small that a second one only costs, beside other work ten times as much
 def fit(record: Record) -> Landscape:
-    """Return the landscape of a record.
-
-    With one thread: the surrogate is so small that a second one only costs, beside other work ten times as much.
-    """
-    with torch_threads(1):
-        return _fitted(record)
-
-
-def _fitted(record: Record) -> Landscape:
+    """Return the landscape of a record."""
     sample = sample_of(record.description, [*record.fitted(), _dense(record.description)])
     surrogate = train(sample, MEMBERS, STEPS)._replace(noise=scatter(sample))
     best = {target: strategies[0] for target, strategies in climbed(record, surrogate).items()}

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from amc.training.mixed_precision import mixed_precision
 from amc.zoo.models.registry import build_model
+from envs.engine.network.hooks import hooked
 
 CPU = torch.device("cpu")
 
@@ -17,11 +18,9 @@ def loss_of(model: nn.Module, images: Tensor, enabled: bool) -> tuple[Tensor, di
             output.dtype
         )
 
-    hooks = [each.register_forward_hook(look) for each in model.modules() if isinstance(each, nn.Conv2d)]
-    with mixed_precision(CPU, enabled):
+    convolutions = [each for each in model.modules() if isinstance(each, nn.Conv2d)]
+    with hooked(each.register_forward_hook(look) for each in convolutions), mixed_precision(CPU, enabled):
         loss = model(images).logsumexp(1).mean()
-    for hook in hooks:
-        hook.remove()
     return loss, seen
 
 
