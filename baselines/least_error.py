@@ -130,8 +130,8 @@ def as_compounded(errors: Sequence[float]) -> tuple[float, ...]:
 
     What is left of the signal is the product of what every layer leaves of it; so the negative logarithms of that add
     up, and a layer that leaves next to nothing cannot be made up for by others. On recorded evaluations of ResNet-20 on
-    CIFAR-10 at 0.3 and 0.15 of the FLOPs their sum ranks strategies with 0.90 and 0.75, that of the errors as they are
-    with 0.85 and 0.66; on three other networks it makes no difference (``benchmarks/agent.md``).
+    CIFAR-10 at 0.3 and 0.15 of the FLOPs their sum ranks strategies with 0.90 and 0.42, that of the errors as they are
+    with 0.82 and 0.26; on three other networks it makes 0.05 at most (``benchmarks/agent.md``).
 
     Args:
         errors: shares; above 1, as the sum over several readers of one group may be, they count as ``MOST``.
