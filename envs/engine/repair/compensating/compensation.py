@@ -26,7 +26,7 @@ from envs.engine.network.batches import count_samples, take
 from envs.engine.network.calls import Call, Inputs, forward
 from envs.engine.network.channels import ChannelDim, Side
 from envs.engine.network.hooks import hooked
-from envs.engine.network.modules import computes_weights, is_reconstructible
+from envs.engine.network.modules import computes_weights, is_reconstructible, weight_of
 from envs.engine.repair.compensating.layer_fit import fit_layer
 from envs.engine.repair.compensating.output_paths import OutputPath, find_output_paths, watching
 from envs.engine.repair.compensating.sampling import choose_places, inputs_at, outputs_at
@@ -36,8 +36,9 @@ from envs.engine.tracing.graph import NetworkGraph
 
 SAMPLES = 1000
 """Calibration samples at most."""
-PLACES = 16_000
-"""Places of its output that a layer is fitted on, in all samples together."""
+PLACES, PLACES_A_COLUMN = 16_000, 400
+"""Places of its output that a layer is fitted on, in all samples together: at the most, and for each of its columns. A
+depthwise convolution has nine, and takes nearly all of a MobileNet's repair if it is fitted on as many as others."""
 PRIOR = 100
 """How many samples the weights that are there weigh as much as: the ridge is this over the number of samples."""
 MEMORY = 1 << 29
@@ -162,8 +163,9 @@ def _dense_targets(model: nn.Module, paths: Mapping[str, OutputPath], inputs: In
     targets: dict[str, Target] = {}
 
     def record(layer: str, output: Tensor) -> None:
-        places = choose_places(_get(model, layer), output, PLACES, generator)
-        targets[layer] = Target(paths[layer], places, outputs_at(_get(model, layer), output, places).float())
+        module = _get(model, layer)
+        places = choose_places(module, output, min(PLACES, PLACES_A_COLUMN * weight_of(module)[0].numel()), generator)
+        targets[layer] = Target(paths[layer], places, outputs_at(module, output, places).float())
 
     def show(layer: str, output: Tensor) -> None:
         if paths[layer].summed:

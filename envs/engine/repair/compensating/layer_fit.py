@@ -40,6 +40,7 @@ def fit_layer(
     if isinstance(layer.bias, Tensor):
         offset = offset + scale * layer.bias
     blocks = blocks_of(layer)
+    read = read.contiguous()  # a block's samples beside each other: products of strided ones take twice as long
     weight = weight_of(layer).flatten(1).unflatten(0, (blocks, -1)).to(read.dtype)
     before = _joined(read @ weight.transpose(1, 2)) * scale + offset
     if other is not None:
