@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.constraint import ResourceBudget
-from envs.engine.choices import SMALLER
 from envs.engine.types import KnowsReconstructionError, Strategy
 
 TINY = 1e-12
@@ -20,7 +19,7 @@ Choices = list[int]
 """For every layer the index of one of its allowed numbers of units."""
 
 
-NEEDS = {"granularity": SMALLER, "reconstruct": True}
+NEEDS = {"reconstruct": True}
 """What a policy needs that goes by the reconstruction error."""
 
 

@@ -40,8 +40,7 @@ PRUNERS: dict[str, Callable[[nn.Module, Inputs, Samples, EngineSettings], Pruner
 """What prunes in which granularity: ``(dense network, example inputs, calibration data, settings)``."""
 NOT_KNOWN = {
     "unit_scores": "granularity={0.granularity} has no scores of whole units; take channel",
-    "reconstruction_error": "granularity={0.granularity} with reconstruct={0.reconstruct} leaves the reconstruction "
-    "error unknown; take channel with reconstruct=true",
+    "reconstruction_error": "reconstruct={0.reconstruct} leaves the reconstruction error unknown; take true",
 }
 """Why an engine does not offer what others do."""
 

@@ -2,9 +2,10 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from envs.engine.criteria.ranking import rank_units
 from envs.engine.errors import nothing_to_prune
@@ -15,6 +16,7 @@ from envs.engine.plugins import find
 from envs.engine.pruners.network_table import Parts, network_layers
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
+from envs.engine.repair.masking_error import masking_errors
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compaction import fold_batch_norms
 from envs.engine.surgery.granularity import GRANULARITIES
@@ -75,6 +77,7 @@ class MaskPruner:
         buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *buffers))
         self._folds = find_folds(model, example_inputs, calls)
+        self._inputs, self._settings = samples.inputs, settings
 
     def network_layers(self, inputs: Inputs) -> tuple[NetworkLayer, ...]:
         """Return every convolution and linear layer of the network, given what it is called with."""
@@ -83,8 +86,31 @@ class MaskPruner:
 
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
-        """What can be said of a layer beside: nothing."""
-        return {}
+        """What can be said of a layer beside: the reconstruction error."""
+        return {"reconstruction_error": self.reconstruction_error} if self._settings.reconstruct else {}
+
+    def reconstruction_error(self, step: int) -> tuple[float, ...]:
+        """Return the share of their outputs' energy that the layers of a weight lose, added up, for each choice.
+
+        See ``envs.engine.repair.masking_error``: 0 for the whole weight, at most 1 a layer.
+        """
+        errors = sum(self._errors[name] for name in self._weights[step].modules)
+        return tuple(errors.tolist()[::-1])  # type: ignore[union-attr]
+
+    @cached_property
+    def _errors(self) -> dict[str, Tensor]:
+        """Of every layer, the whole weight first: a calibration pass that only some policies ask for."""
+        measured_anew = self._settings.batch_norm_images(compensated=False) > 0
+        norms = dict(self._folds) if measured_anew else {}
+        masks = {
+            name: partial(self._masks, step) for step, weight in enumerate(self._weights) for name in weight.modules
+        }
+        return masking_errors(self._model, masks, norms, self._inputs, self._settings.seed)
+
+    def _masks(self, step: int) -> Iterator[Tensor]:
+        weight = self._weights[step]
+        module = self._model.get_submodule(weight.modules[0])
+        return (weight.mask(count, module) for count in reversed(self.layers[step].choices))
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what is left with ``kept`` units in every weight, for one sample.

@@ -288,7 +288,4 @@ def test_policies_that_go_by_the_reconstruction_error_need_reconstruction(keys: 
     make_policy(searching(*keys))
     with pytest.raises(ConfigError, match=r"reconstruct=false: .* needs reconstruct=true"):
         make_policy(searching(*keys, "reconstruct=false"))
-    with pytest.raises(
-        ConfigError, match=r"granularity=kernel: .* needs granularity=block or channel or channel_block"
-    ):
-        make_policy(searching(*keys, "granularity=kernel"))
+    make_policy(searching(*keys, "granularity=kernel"))

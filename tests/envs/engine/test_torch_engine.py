@@ -166,13 +166,14 @@ def test_an_engine_is_what_it_says(network: nn.Module, images: Tensor) -> None:
     for settings, scores, errors in (
         (EngineSettings(), True, True),
         (EngineSettings(reconstruct=False), True, False),
-        (EngineSettings(granularity="element"), False, False),
+        (EngineSettings(granularity="element"), False, True),
+        (EngineSettings(granularity="n_m", reconstruct=False), False, False),
     ):
         engine = TorchEngine(network, images[:1], images, lambda _: Evaluation(0.5, 0.5, 1), settings)
         assert isinstance(engine, KnowsUnitScores) is scores
         assert isinstance(engine, KnowsReconstructionError) is errors
         if not scores:
-            with pytest.raises(ValueError, match="granularity=element has no scores of whole units"):
+            with pytest.raises(ValueError, match=f"granularity={settings.granularity} has no scores of whole units"):
                 engine.unit_scores(0)
 
 
