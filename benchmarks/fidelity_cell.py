@@ -133,7 +133,10 @@ def make_cell(keys: Sequence[str], repairs: Mapping[str, Sequence[str]]) -> Cell
 
     def engine(cfg: SearchConfig) -> TorchEngine:
         settings, labels = part(cfg, EngineSettings), splits.calibration.labels.to(setting.labels.device)
-        return TorchEngine(setting.model, setting.calibration[:1], setting.calibration, search, settings, labels)
+        return TorchEngine(
+            *(setting.model, setting.calibration[:1], setting.calibration, search, settings, labels),
+            batch_norm_inputs=setting.as_trained,
+        )
 
     engines = {"": engine(cfg)} | {name: engine(make_config(*keys, *more)) for name, more in repairs.items()}
     problem = PruningEnv(

@@ -17,6 +17,7 @@ from amc.config.conf_folder import CONF
 from amc.config.schema import SearchConfig
 from amc.config.validation import validate
 from amc.run.plan import load_data
+from amc.training.augmentation import calibration_as_trained
 from amc.training.dense import trained_network
 from amc.zoo.data.dataset import Splits
 from amc.zoo.data.device_data import DeviceData
@@ -34,6 +35,7 @@ class Setting:
         model: the trained dense network in eval mode.
         splits: the data.
         calibration: inputs that repair candidates, shape ``(n, ...)``.
+        as_trained: the same as training shows them, for batch norms.
         search: inputs that candidates are scored on.
         labels: their classes.
     """
@@ -42,6 +44,7 @@ class Setting:
     model: nn.Module
     splits: Splits
     calibration: Tensor
+    as_trained: Tensor
     search: Tensor
     labels: Tensor
 
@@ -66,7 +69,8 @@ def make_setting(*keys: str) -> Setting:
     splits = data.splits
     model = trained_network(cfg, data)
     calibration, search = data.inputs(splits.calibration.images), data.inputs(splits.search.images)
-    return Setting(cfg, model, splits, calibration, search, splits.search.labels.to(data.device))
+    as_trained = calibration_as_trained(data, cfg.train, cfg.seed)
+    return Setting(cfg, model, splits, calibration, as_trained, search, splits.search.labels.to(data.device))
 
 
 @dataclass

@@ -77,7 +77,8 @@ def prune(
         example_inputs: one batch that it can be called with: a tensor, a tuple or list (arguments), or a mapping
             (arguments by name).
         calibration: batches of training data that repair candidates, see ``amc.api.batches.Batches``; a few hundred
-            samples do. Targets are needed by criteria that look at gradients only.
+            samples do. Batch norms are measured on them, so shift or crop them as training does. Targets are needed by
+            criteria that look at gradients only.
         validation: (inputs, class numbers) batches that candidates are scored on by top-1 accuracy; inputs alone do
             with ``score="agreement"`` and with ``reward="divergence"``.
         score: scores a candidate instead of ``validation``: a metric, higher is better; or ``"agreement"``, how often

@@ -87,6 +87,7 @@ def make_plan(cfg: SearchConfig, data: DeviceData, latency: LatencySource | None
         scoring=cfg.scoring,
         data=data,
         score=data.scorer(data.splits.search),
+        recipe=cfg.train,
         latency=latency,
         workers=cfg.workers,
     )

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from amc.config.recipe import Recipe
 from amc.errors import ModelError
 from amc.runtimes.profile import LatencySource
 from amc.store.kept_layers import LayerKept, layers_kept, positions
+from amc.training.augmentation import calibration_as_trained
 from amc.zoo.data.device_data import DeviceData
 from envs.constraint import TargetError
 from envs.coreset_scoring import coreset_scorer, score_finalists
@@ -40,6 +42,7 @@ class SearchPlan:
         scoring: how many images a trial is scored on.
         data: the data, on the device that networks run on.
         score: scores a network on all images of the search split, in float32.
+        recipe: that the dense network was trained by, and networks are fine-tuned by.
         latency: where latencies are from; ``None`` where the search does not go by them.
         workers: who evaluates strategies.
     """
@@ -51,6 +54,7 @@ class SearchPlan:
     scoring: ScoringSettings
     data: DeviceData
     score: Top1Scorer
+    recipe: Recipe
     latency: LatencySource | None = None
     workers: WorkersSettings = field(default_factory=WorkersSettings)
 
@@ -156,7 +160,8 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     data, calibration = plan.data, plan.data.splits.calibration
     inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
     score = RacingScorer(plan.score, network) if plan.scoring.name == "racing" else plan.score.compared_with(network)
-    engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels)
+    as_trained = calibration_as_trained(data, plan.recipe, plan.engine.seed)
+    engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels, batch_norm_inputs=as_trained)
     if plan.latency is not None:
         plan.latency.attach(engine, inputs[:1])
     if plan.problem.limited("memory_peak"):

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 
 from amc.config.recipe import Recipe
 from amc.seeding import seed_everything
+from amc.training.augmentation import augment
 from amc.training.distillation import Distillation
 from amc.training.mixed_precision import mixed_precision
 from amc.training.schedule import rate_factor
@@ -16,21 +17,6 @@ from envs.engine.network.hooks import hooked
 from envs.engine.network.memory_layout import contiguous_where_narrow, lay_out
 
 Progress = Callable[[int, int, float], None]
-
-
-def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Shift every image of a batch on its own, over black, and mirror half of them, as the recipe says."""
-    count, _, height, width = images.shape
-    if recipe.shift:
-        padded = pad(images, (recipe.shift,) * 4)
-        top, left = torch.randint(0, 2 * recipe.shift + 1, (2, count, 1), generator=generator)
-        rows, columns = top + torch.arange(height), left + torch.arange(width)
-        image = torch.arange(count).view(-1, 1, 1)
-        images = padded[image, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
-    if recipe.flip:
-        mirrored = torch.rand(count, generator=generator) < 0.5
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-    return images
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -73,6 +73,7 @@ class TorchEngine:
         settings: EngineSettings | None = None,
         calibration_labels: Tensor | None = None,
         loss: Loss = cross_entropy,
+        batch_norm_inputs: Inputs | None = None,
     ) -> None:
         """Trace the network and run the calibration pass.
 
@@ -84,6 +85,8 @@ class TorchEngine:
             settings: how to choose units and repair.
             calibration_labels: what ``loss`` compares outputs with, for criteria that look at gradients.
             loss: what the network was trained with: ``(outputs, labels) -> mean loss``.
+            batch_norm_inputs: what batch norms are measured anew on: inputs as training shows them, shifted or cropped,
+                which have other statistics than plain ones. By default ``calibration``.
 
         Raises:
             GraphError: the network cannot be traced, has nothing to prune, or nothing that the criterion goes by.
@@ -91,17 +94,18 @@ class TorchEngine:
         """
         self.settings, self.score = settings or EngineSettings(), score
         self.model = copy_network(model)
-        calibration = map_tensors(calibration, layout_of(self.model, calibration))
-        samples = Samples(calibration, calibration_labels, loss)
+        lay_out = layout_of(self.model, calibration)
+        samples = Samples(map_tensors(calibration, lay_out), calibration_labels, loss)
         add_layer_kinds(self.settings.layer_kinds)
         # One's own granularity masks weights.
         self.pruner = PRUNERS.get(self.settings.granularity, MaskPruner)(
             self.model, example_inputs, samples, self.settings
         )
         vars(self).update(self.pruner.knows)
-        self._device = device_of(calibration)
+        self._device = device_of(samples.inputs)
         self.precision = choose_precision(self.settings.precision, self.model, example_inputs, self._device)
-        self._calibration, self._example = calibration, example_inputs
+        self._example = example_inputs
+        self._shown = samples.inputs if batch_norm_inputs is None else map_tensors(batch_norm_inputs, lay_out)
         self._evaluations: dict[tuple[int, ...], Evaluation] = {}
 
     if not TYPE_CHECKING:  # it would let every name pass
@@ -239,7 +243,7 @@ class TorchEngine:
 
     def _normalized(self, pruned: nn.Module, compensated: bool) -> nn.Module:
         """Measure batch norms anew, in place."""
-        images = take(self._calibration, slice(self.settings.batch_norm_images(compensated)))
+        images = take(self._shown, slice(self.settings.batch_norm_images(compensated)))
         if count_samples(images):
             with running_in(self.precision, self._device):
                 recalibrate_batch_norms(pruned, images, ADAPTIVE_BATCH)

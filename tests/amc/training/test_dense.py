@@ -7,8 +7,9 @@ from torch import nn
 
 from amc.config.recipe import Recipe
 from amc.errors import RefusedInput
+from amc.training.augmentation import augment
 from amc.training.dense import cache_key, load_weights, save_weights
-from amc.training.sgd import augment, fit
+from amc.training.sgd import fit
 from amc.zoo.data.dataset import RawData, Split, Splits, make_splits
 
 CPU = torch.device("cpu")

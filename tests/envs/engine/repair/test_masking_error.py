@@ -13,6 +13,7 @@ from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Evaluation, KnowsReconstructionError
 
 SETTINGS = EngineSettings(granularity="element", precision="fp32")
+IMAGES = torch.randn(60, 3, 5, 5, generator=torch.Generator().manual_seed(0)) + 0.5
 GRANULARITIES = ("element", "vector", "kernel", "n_m")
 
 
@@ -35,9 +36,7 @@ class Network(nn.Module):
 
 def make_engine(settings: EngineSettings) -> TorchEngine:
     torch.manual_seed(0)
-    network = Network().eval()
-    images = torch.randn(60, 3, 5, 5) + 0.5
-    return TorchEngine(network, images[:2], images, lambda _: Evaluation(0.0, 0.0, 1), settings)
+    return TorchEngine(Network().eval(), IMAGES[:2], IMAGES, lambda _: Evaluation(0.0, 0.0, 1), settings)
 
 
 def inputs_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
@@ -53,7 +52,8 @@ def inputs_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 def lost(layer: nn.Module, masked: nn.Module, inputs: Tensor, centered: bool) -> float:
     """Energy of the difference of a layer's outputs over that of its outputs without bias."""
-    bias = 0 if layer.bias is None else layer.bias.view(-1, *([1] * (inputs.ndim - 2)))
+    values: Any = layer.bias
+    bias = 0 if values is None else values.view(-1, *([1] * (inputs.ndim - 2)))
     with torch.no_grad():
         whole = layer(inputs) - bias
         change = whole - (masked(inputs) - bias)
@@ -68,13 +68,11 @@ def lost(layer: nn.Module, masked: nn.Module, inputs: Tensor, centered: bool) ->
 def test_error_is_the_energy_that_masks_take_from_the_outputs(granularity: str, adaptive_bn: int | None) -> None:
     engine = make_engine(replace(SETTINGS, granularity=granularity, adaptive_bn=adaptive_bn))
     assert isinstance(engine, KnowsReconstructionError)
-    images = engine._calibration
-    assert isinstance(images, Tensor)
     for step, layer in enumerate(engine.layers):
         errors = engine.reconstruction_error(step)
         assert len(errors) == len(layer.choices)
         assert errors[-1] == 0
-        inputs = inputs_of(engine.model, layer.name, images)
+        inputs = inputs_of(engine.model, layer.name, IMAGES)
         reference = []
         for choice in layer.choices:
             kept = [other.units for other in engine.layers]
