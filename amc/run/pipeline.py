@@ -32,7 +32,7 @@ from amc.run.resume import Continuation, finished_before, forget_later_stages
 from amc.run.rounds.max_drop import search_lowest
 from amc.run.rounds.measured_target import measured_target
 from amc.run.rounds.staged_pruning import StagePlayer, play_earlier
-from amc.run.stage import SearchPlan, Stage, choose_images, decide, whole_run
+from amc.run.stage import SearchPlan, Stage, choose_images, decide, warn_of_batch_norms, whole_run
 from amc.run.track import Tracking, report_finished, track, tracked_run
 from amc.run.working import at_work
 from amc.seeding import seed_everything
@@ -88,6 +88,7 @@ def run_search(cfg: SearchConfig, policy_name: str, folder: Path, command: str =
     check_memory(demands(cfg, data, dense), data.device)
     with watch.part("tracing and calibration"):
         first = whole_run(plan, dense)
+        warn_of_batch_norms(plan, first)
     if not cfg.overwrite:
         forget_later_stages(folder, asked)
     continuation = Continuation(folder, asked, overwrite=cfg.overwrite)

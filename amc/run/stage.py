@@ -28,6 +28,8 @@ from envs.search import Trial, best_trial
 from envs.workers.settings import WorkersSettings
 
 log = logging.getLogger(__name__)
+FOREIGN = 0.03
+"""What a network may lose when its batch norms are measured anew: three points; few images cannot tell less."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,21 @@ def whole_run(plan: SearchPlan, network: nn.Module) -> Stage:
         original=engine.cost(engine.dense_strategy),
         left=layers_kept(engine.layers, [layer.units for layer in engine.layers]),
     )
+
+
+def warn_of_batch_norms(plan: SearchPlan, stage: Stage) -> None:
+    """Say so where batch norms measured anew make the dense network itself worse: all its candidates are, then."""
+    engine = stage.engine
+    if engine.settings.batch_norm_images(engine.settings.compensates) == 0:
+        return
+    before = engine.run(engine.model, plan.score).metric
+    after = engine.run(engine.prune(engine.dense_strategy), plan.score).metric
+    if before - after > FOREIGN:
+        log.warning(
+            "batch norms measured anew take the dense network from %.4g to %.4g: it was trained on images shifted or "
+            "flipped otherwise than train.shift and train.flip say; put them right, or take adaptive_bn=0",
+            *(before, after),
+        )
 
 
 def on_network(plan: SearchPlan, stage: Stage, network: nn.Module, left: tuple[LayerKept, ...]) -> Stage:

@@ -1,15 +1,18 @@
 """What a run hands its engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from amc.config.schema import SearchConfig
 from amc.run.plan import load_data, make_plan
-from amc.run.stage import make_engine
+from amc.run.stage import make_engine, warn_of_batch_norms, whole_run
 from amc.training.augmentation import augment
 from benchmarks.setting import make_config
+from envs.engine.types import Evaluation
 
 SHIFT, SEED, IMAGES = 2, 3, 100
 
@@ -26,18 +29,14 @@ def network() -> nn.Sequential:
     ).eval()
 
 
+def config(*keys: str) -> SearchConfig:
+    custom = ("model=custom", "+model._target_=torch.nn.Identity", "data=digits", f"data.calibration={IMAGES}")
+    return make_config(*custom, "threads=1", f"seed={SEED}", "precision=fp32", "round_to=1", "train.flip=false", *keys)
+
+
 @pytest.mark.parametrize("shift", [0, SHIFT])
 def test_batch_norms_are_measured_on_images_as_training_shows_them(shift: int) -> None:
-    cfg = make_config(
-        *(
-            "model=custom",
-            "+model._target_=torch.nn.Identity",
-            "data=digits",
-            f"data.calibration={IMAGES}",
-            "threads=1",
-        ),
-        *(f"train.shift={shift}", "train.flip=false", f"seed={SEED}", "precision=fp32", "round_to=1"),
-    )
+    cfg = config(f"train.shift={shift}")
     data = load_data(cfg)
     engine = make_engine(make_plan(cfg, data), network())
     images = data.splits.calibration.images
@@ -53,3 +52,26 @@ def test_batch_norms_are_measured_on_images_as_training_shows_them(shift: int) -
     measured = engine.prune(engine.dense_strategy)
     torch.testing.assert_close(measured[1].running_mean, norm.running_mean)
     torch.testing.assert_close(measured[1].running_var, norm.running_var)
+
+
+@pytest.mark.parametrize(
+    ("keys", "loses", "warns"), [((), 0.05, True), ((), 0.02, False), (("adaptive_bn=0",), 0.05, False)]
+)
+def test_a_network_that_batch_norms_measured_anew_make_worse_is_named(
+    keys: tuple[str, ...], loses: float, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = config(*keys)
+    plan = make_plan(cfg, load_data(cfg))
+    stage = whole_run(plan, network())
+    dense = stage.engine.run(stage.engine.model, folded)
+
+    def score(candidate: nn.Module) -> Evaluation:
+        return Evaluation(0.9 if torch.equal(folded(candidate), dense) else 0.9 - loses, 0.0, 1)
+
+    warn_of_batch_norms(replace(plan, score=score), stage)
+    assert ("from 0.9 to 0.85" in caplog.text) is warns
+
+
+def folded(candidate: nn.Module) -> Tensor:
+    """Return the weights of a network's first layer, its batch norm in them."""
+    return next(candidate.parameters()).detach().clone()
