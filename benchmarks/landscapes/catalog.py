@@ -20,6 +20,7 @@ NETWORKS: dict[str, Keys] = {
     "mobilenet-digits": ("model=mobilenet", "model.width=0.25", *SMALL, "train.epochs=60"),
     "mobilenet_v2-digits": ("model=mobilenet_v2", "model.width=0.25", *SMALL, "train.epochs=30"),
     "resnet20-digits": ("model=resnet20", *SMALL, "train.epochs=60"),
+    "plain20-digits": ("model=plain20", *SMALL, "train.epochs=60"),
     "vgg16-digits": ("model=vgg16", "model.width=0.125", *SMALL, "train.epochs=30"),
     "plain20-cifar10": ("model=plain20", "data=cifar10"),
     "mobilenet-cifar10": ("model=mobilenet", "model.width=0.25", "data=cifar10"),
