@@ -69,7 +69,7 @@ def make_setting(*keys: str) -> Setting:
     splits = data.splits
     model = trained_network(cfg, data)
     calibration, search = data.inputs(splits.calibration.images), data.inputs(splits.search.images)
-    as_trained = calibration_as_trained(data, cfg.train, cfg.seed)
+    as_trained = calibration_as_trained(data, len(calibration), cfg.train, cfg.seed)
     return Setting(cfg, model, splits, calibration, as_trained, search, splits.search.labels.to(data.device))
 
 

@@ -27,7 +27,6 @@ from amc.store.digests import LENGTH
 from amc.store.run_folders import LATENCY_TABLE, holds_run
 from amc.zoo.data.building import load_splits
 from amc.zoo.data.device_data import DeviceData
-from envs.engine.choices import CUTS_CHANNELS
 from envs.engine.errors import first_line
 from envs.engine.plugins import find, import_fault
 from envs.engine.settings import EngineSettings
@@ -100,7 +99,7 @@ def demands(cfg: SearchConfig, data: DeviceData, network: nn.Module) -> list[Dem
     for key, split in (("calibration", data.splits.calibration), ("search", data.splits.search)):
         size = FLOAT_COPIES * 4 * split.images.numel()
         found.append(Demand(f"data.{key}={len(split.labels)}", size, f"the images of {key}", on_device=True))
-    if cfg.reconstruct and cfg.granularity in CUTS_CHANNELS:
+    if cfg.reconstruct and cfg.granularity != "block":
         size = gram_bytes(network)
         found.append(Demand("reconstruct=true", size, "the Gram matrices of its layers", on_device=True))
     return found

@@ -177,7 +177,8 @@ def make_engine(plan: SearchPlan, network: nn.Module) -> TorchEngine:
     data, calibration = plan.data, plan.data.splits.calibration
     inputs, labels = data.inputs(calibration.images), calibration.labels.to(data.device)
     score = RacingScorer(plan.score, network) if plan.scoring.name == "racing" else plan.score.compared_with(network)
-    as_trained = calibration_as_trained(data, plan.recipe, plan.engine.seed)
+    count = plan.engine.batch_norm_images(plan.engine.compensates)
+    as_trained = calibration_as_trained(data, count, plan.recipe, plan.engine.seed)
     engine = TorchEngine(network, inputs[:1], inputs, score, plan.engine, labels, batch_norm_inputs=as_trained)
     if plan.latency is not None:
         plan.latency.attach(engine, inputs[:1])

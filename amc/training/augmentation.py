@@ -24,16 +24,17 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     return images
 
 
-def calibration_as_trained(data: DeviceData, recipe: Recipe, seed: int) -> Tensor:
-    """Return the calibration images as training shows them: batch norms that see them plain lose a network points.
+def calibration_as_trained(data: DeviceData, count: int, recipe: Recipe, seed: int) -> Tensor:
+    """Return calibration images as training shows them: batch norms that see them plain lose a network points.
 
     On CIFAR-10 a ResNet-20 that was trained on images shifted by up to four pixels is 90.8% right; 85.5% with its batch
     norms measured anew on plain images, and 90.8% on shifted ones (``benchmarks/repair.md``).
 
     Args:
         data: images shaped ``(n, channels, height, width)`` if the recipe augments any.
+        count: images at most.
         recipe: that the network was trained by.
         seed: of shifts and flips.
     """
-    images = augment(data.splits.calibration.images, recipe, torch.Generator().manual_seed(seed))
+    images = augment(data.splits.calibration.images[:count], recipe, torch.Generator().manual_seed(seed))
     return data.inputs(images)

@@ -46,9 +46,11 @@ def masking_errors(
     moments = collect_moments(model, [name for name in layers if is_reconstructible(layers[name])], inputs, seed)
     found = {}
     for name, module in layers.items():
+        weight = weight_of(module)
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         moment = moments.pop(name, None)
-        gram = None if moment is None else moment.second_moment(name in norms, weight_of(module).dtype)
-        found[name] = lost_shares(weight_of(module), masks[name](), gram, blocks_of(module))
+        gram = None if moment is None else moment.second_moment(name in norms, weight.dtype)
+        found[name] = lost_shares(weight, masks[name](), gram, blocks_of(module))
     return found
 
 
