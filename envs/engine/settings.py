@@ -62,8 +62,7 @@ class EngineSettings:
             layers too narrow to have four choices then; auto takes 8 likewise, for eight choices, and leaves out what a
             larger number of channels does in the same time, as measured on the ``device_profile``. Channels only.
         ignore: names of modules that keep everything.
-        reconstruct: fit the remaining weights by least squares, and a number for each block that goes; masks leave
-            them as they are, and what these cost a layer is known all the same.
+        reconstruct: fit the remaining weights by least squares, and a number for each block that goes.
         repair: what these least squares see: ``independent``: the dense network's inputs, solved once and looked up;
             ``compensating``: those of the pruned network, layer after layer, so that each makes up for the errors
             before it, which takes longer and leaves less to fine-tuning; ``finalists``: the former for candidates, the

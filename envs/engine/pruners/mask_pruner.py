@@ -2,10 +2,10 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
-from torch import Tensor, nn
+from torch import nn
 
 from envs.engine.criteria.ranking import rank_units
 from envs.engine.errors import nothing_to_prune
@@ -16,7 +16,7 @@ from envs.engine.plugins import find
 from envs.engine.pruners.network_table import Parts, network_layers
 from envs.engine.pruners.pruned_weight import PrunedWeight, count_macs, prune_weight, unit_choices
 from envs.engine.pruners.steps import describe
-from envs.engine.repair.masking_error import masking_errors
+from envs.engine.repair.masked_least_squares import MaskedReconstruction
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.compaction import fold_batch_norms
 from envs.engine.surgery.granularity import GRANULARITIES
@@ -90,27 +90,19 @@ class MaskPruner:
         return {"reconstruction_error": self.reconstruction_error} if self._settings.reconstruct else {}
 
     def reconstruction_error(self, step: int) -> tuple[float, ...]:
-        """Return the share of their outputs' energy that the layers of a weight lose, added up, for each choice.
-
-        See ``envs.engine.repair.masking_error``: 0 for the whole weight, at most 1 a layer.
-        """
-        errors = sum(self._errors[name] for name in self._weights[step].modules)
-        return tuple(errors.tolist()[::-1])  # type: ignore[union-attr]
-
-    @cached_property
-    def _errors(self) -> dict[str, Tensor]:
-        """Of every layer, the whole weight first: a calibration pass that only some policies ask for."""
-        measured_anew = self._settings.batch_norm_images(compensated=False) > 0
-        norms = dict(self._folds) if measured_anew else {}
-        masks = {
-            name: partial(self._masks, step) for step, weight in enumerate(self._weights) for name in weight.modules
-        }
-        return masking_errors(self._model, masks, norms, self._inputs, self._settings.seed)
-
-    def _masks(self, step: int) -> Iterator[Tensor]:
+        """Return the share of their outputs' energy that the layers of a weight lose for each choice, not repaired."""
         weight = self._weights[step]
         module = self._model.get_submodule(weight.modules[0])
-        return (weight.mask(count, module) for count in reversed(self.layers[step].choices))
+        masks = (weight.mask(count, module) for count in reversed(self.layers[step].choices))
+        return tuple(self._reconstruction.errors(weight.modules[0], masks).tolist()[::-1])
+
+    @cached_property
+    def _reconstruction(self) -> MaskedReconstruction:
+        """A calibration pass, made when it is first asked for."""
+        measured_anew = self._settings.batch_norm_images(compensated=False) > 0
+        norms = dict(self._folds) if measured_anew else {}
+        users = [weight.modules for weight in self._weights]
+        return MaskedReconstruction(self._model, users, norms, self._inputs, self._settings.seed)
 
     def cost(self, kept: Sequence[int]) -> Cost:
         """Return what is left with ``kept`` units in every weight, for one sample.
@@ -127,11 +119,18 @@ class MaskPruner:
         return Cost(self._dense_macs - gone_macs, self._parameters - gone, self._bytes - gone_bytes)
 
     def prune(self, kept: Sequence[int]) -> nn.Module:
-        """Return a network of the dense one's shape whose pruned weights are zero and stay so in training."""
+        """Return a network of the dense one's shape whose pruned weights are zero and stay so in training.
+
+        Those that stay are fitted to the dense layers' outputs, if the settings say so.
+        """
         masked = copy.deepcopy(self._model).eval()
         for weight, layer, count in zip(self._weights, self.layers, kept, strict=True):
             if count < layer.units:
-                mask = weight.mask(count, self._model.get_submodule(weight.modules[0]))
+                first = weight.modules[0]
+                mask = weight.mask(count, self._model.get_submodule(first))
+                fitted = self._reconstruction.solve(first, count, mask) if self._settings.reconstruct else None
+                if fitted is not None:
+                    weight_of(masked.get_submodule(first)).copy_(fitted)
                 for name in weight.modules:
                     mask_weight(masked.get_submodule(name), mask)
         return masked

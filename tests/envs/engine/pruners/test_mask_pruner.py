@@ -22,7 +22,7 @@ IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 def make_pruner(
     model: nn.Module, granularity: str, criterion: str = "l1", images: Tensor = IMAGES, **more: int
 ) -> MaskPruner:
-    settings = EngineSettings(granularity=granularity, criterion=criterion, **more)
+    settings = EngineSettings(granularity=granularity, criterion=criterion, reconstruct=False, **more)
     return MaskPruner(model.eval(), images[:1], Samples(images), settings)
 
 
