@@ -41,12 +41,17 @@ class RidgeRegression:
         self._centered = inputs - self._mean
         gram = (self._centered.transpose(1, 2) @ self._centered).double() / inputs.shape[1]
         diagonal = gram.diagonal(dim1=1, dim2=2)
-        diagonal += (ridge * diagonal.mean(1, keepdim=True)).clamp_min(torch.finfo(torch.float32).tiny)
+        # What hardly varies about a mean that is not zero is the mean's rounding, and nothing to fit weights to.
+        rounding = self._mean.double().square().mean(2) * torch.finfo(inputs.dtype).eps
+        diagonal += torch.maximum(ridge * diagonal.mean(1, keepdim=True), rounding).clamp_min(
+            torch.finfo(torch.float32).tiny
+        )
         self._factor = torch.linalg.cholesky(gram)
 
     def fit(self, error: Tensor) -> Correction:
         """Return the correction for an error, shape ``(blocks, samples, outputs of a block)``."""
-        cross = (self._centered.transpose(1, 2) @ error).double() / error.shape[1]
-        weight = torch.cholesky_solve(cross, self._factor).transpose(1, 2).to(error.dtype)
         shift = error.mean(1) if self._intercept else torch.zeros_like(error[:, 0])
+        # Inputs are about their mean but for rounding, and that times a mean error is no correlation.
+        cross = (self._centered.transpose(1, 2) @ (error - shift.unsqueeze(1))).double() / error.shape[1]
+        weight = torch.cholesky_solve(cross, self._factor).transpose(1, 2).to(error.dtype)
         return Correction(weight, shift - (weight @ self._mean.transpose(1, 2)).squeeze(2))

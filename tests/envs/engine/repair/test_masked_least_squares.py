@@ -14,6 +14,7 @@ from envs.engine.types import Evaluation
 
 BLOCKS, OUTPUTS, COLUMNS = 2, 5, 12
 RIDGE = 0.05
+SETTINGS = EngineSettings(granularity="element", precision="fp32")
 
 
 def drawn() -> tuple[Tensor, Tensor, Tensor]:
@@ -73,7 +74,7 @@ def test_masked_networks_are_nearer_to_the_dense_one_and_keep_their_zeros(granul
     network = nn.Sequential(
         *(nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 5))
     ).eval()
-    settings = EngineSettings(granularity=granularity, precision="fp32")
+    settings = replace(SETTINGS, granularity=granularity)
     off = {}
     for reconstruct in (False, True):
         chosen = replace(settings, reconstruct=reconstruct)
@@ -84,3 +85,4 @@ def test_masked_networks_are_nearer_to_the_dense_one_and_keep_their_zeros(granul
         with torch.no_grad():
             off[reconstruct] = (pruned(images[200:]) - network(images[200:])).square().mean().item()
     assert off[True] < 0.7 * off[False]
+
