@@ -8,7 +8,8 @@ A cell is a network, data and a target on FLOPs. Every method prunes the same de
 the time on fine-tuning by the same recipe, so that ``uniform`` trains longest; ``torch-pruning`` stands for its global
 rankings, one shot. Minutes are of CPU time of one thread, at the pace at which the machine trained when a cell was
 begun: it is measured on the way, and counts for no method. The test split is read once a row, at the end. Every row is
-a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again. The last line of the output is JSON.
+a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again: what was measured so far is in
+``benchmarks/study_records``, to be gone on from with ``--yardstick``. The last line of the output is JSON.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from scipy.stats import rankdata
 
 from amc.comparison.statistics import paired
 from benchmarks.cells import add_options, chosen
+from benchmarks.landscapes.recording import PRIVATE
 from benchmarks.record import Record, Row
 from benchmarks.setting import machine
 from benchmarks.study_cell import METHODS, make_cell
@@ -66,7 +68,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Row]:
     """Measure what is missing of a cell, seed by seed so that a stopped study compares all methods, and return it."""
-    record = Record(args.output / f"{name}.jsonl", {"keys": list(keys)})
+    said = [key for key in keys if not key.startswith(PRIVATE)]
+    record = Record(args.output / f"{name}.jsonl", {"keys": said})
     wanted = list(product(args.minutes, args.seeds, args.methods))
     done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
     missing = [each for each in wanted if each not in done]

@@ -24,7 +24,7 @@ from amc.verify import main as verify
 from amc.weights.loading import load
 from amc.weights.verification import verify_run
 
-TINY = ["model.width=0.0625", "train.epochs=1", "episodes=4", "finetune.epochs=0.2", "finetune.top_k=1", "threads=1"]
+TINY = ["model.width=0.0625", "train.epochs=4", "episodes=4", "finetune.epochs=0.2", "finetune.top_k=1", "threads=1"]
 TINY += ["device_profile=torch-eager", "latency.rounds=11"]
 TIMES = {"search_seconds", "latency_ms", "latencies", "sha256"}
 
