@@ -85,4 +85,3 @@ def test_masked_networks_are_nearer_to_the_dense_one_and_keep_their_zeros(granul
         with torch.no_grad():
             off[reconstruct] = (pruned(images[200:]) - network(images[200:])).square().mean().item()
     assert off[True] < 0.7 * off[False]
-
