@@ -41,15 +41,21 @@ class MaskedReconstruction:
 
         Args:
             model: the dense network in eval mode; it must not change afterwards.
-            users: for every weight the layers that use it.
+            users: for every weight that is to be fitted the layers that use it; those that are not linear in windows of
+                their inputs are left out.
             norms: the batch norm behind a layer, where it is measured anew: it takes constants away, so moments are
                 about the mean.
             inputs: calibration inputs on the model's device.
             seed: chooses the sampled pixels.
+
+        Raises:
+            ValueError: the moments are not finite.
         """
         self._model = model
         solved = [names for names in users if all(is_reconstructible(model.get_submodule(name)) for name in names)]
         moments = collect_moments(model, [name for names in solved for name in names], inputs, seed)
+        if not all(moment.finite for moment in moments.values()):
+            raise ValueError("the calibration data makes the network's activations infinite or NaN")
         self._grams: dict[str, Tensor] = {}
         for names in solved:
             dtype = torch.promote_types(weight_of(model.get_submodule(names[0])).dtype, torch.float32)
@@ -84,13 +90,16 @@ class MaskedReconstruction:
         gram = self._grams.get(name)
         if gram is None:
             return None
-        if (name, kept) not in self._solutions:
+        fitted = self._solutions.get((name, kept))
+        if fitted is None:
             module = self._model.get_submodule(name)
             weight = weight_of(module)
             shape = (blocks_of(module), -1)
             dense, stays = (values.flatten(1).unflatten(0, shape) for values in (weight.to(gram.dtype), mask))
-            self._solutions[name, kept] = refit(dense, stays, gram).reshape(weight.shape).to(weight.dtype)
-        return self._solutions[name, kept]
+            fitted = refit(dense, stays, gram).reshape(weight.shape).to(weight.dtype)
+            if fitted.nbytes <= CACHE_BYTES:
+                self._solutions[name, kept] = fitted
+        return fitted
 
 
 def refit(weight: Tensor, mask: Tensor, gram: Tensor, ridge: float = RIDGE, steps: int = STEPS) -> Tensor:
