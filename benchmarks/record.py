@@ -1,10 +1,13 @@
 """Lines of JSON that a benchmark goes on from where it was stopped."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+PRIVATE = ("data.folder=", "cache_dir=", "threads=", "model.checkpoint=")
+"""Keys that say something of this machine, and nothing of what is recorded."""
 
 
 class Record:
@@ -33,3 +36,8 @@ class Record:
         self.rows.append(row)
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def without_private(keys: Sequence[str]) -> list[str]:
+    """Return the keys of a configuration that say what is measured, in a record that others go on from."""
+    return [key for key in keys if not key.startswith(PRIVATE)]

@@ -28,8 +28,7 @@ from scipy.stats import rankdata
 
 from amc.comparison.statistics import paired
 from benchmarks.cells import add_options, chosen
-from benchmarks.landscapes.recording import PRIVATE
-from benchmarks.record import Record, Row
+from benchmarks.record import Record, Row, without_private
 from benchmarks.setting import machine
 from benchmarks.study_cell import METHODS, make_cell
 
@@ -68,8 +67,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Row]:
     """Measure what is missing of a cell, seed by seed so that a stopped study compares all methods, and return it."""
-    said = [key for key in keys if not key.startswith(PRIVATE)]
-    record = Record(args.output / f"{name}.jsonl", {"keys": said})
+    record = Record(args.output / f"{name}.jsonl", {"keys": without_private(keys)})
     wanted = list(product(args.minutes, args.seeds, args.methods))
     done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
     missing = [each for each in wanted if each not in done]

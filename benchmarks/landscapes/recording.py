@@ -17,6 +17,7 @@ from benchmarks.landscapes.catalog import COMMON, NETWORKS, TARGETS, Keys
 from benchmarks.landscapes.drawing import Drawn, draw, draw_between
 from benchmarks.landscapes.fitting import climbed, sample_of, train
 from benchmarks.landscapes.records import Record, plain, record_path
+from benchmarks.record import without_private
 from benchmarks.setting import make_config, make_setting
 from envs.constraint import TargetError
 from envs.costs.cost_table import cost_table
@@ -28,8 +29,6 @@ from envs.search import RecordTrials, SearchPolicy, unmet_need
 
 SAVED_EVERY = 25
 """Evaluations."""
-PRIVATE = ("data.folder=", "cache_dir=", "threads=", "model.checkpoint=")
-"""Keys that say something of this machine, and nothing of what is recorded."""
 SEARCHED, CHECKED = 60, 40
 """Episodes of each search at each target: of those that are fitted to, and of those that are not."""
 SEARCHES: dict[str, Callable[[], SearchPolicy]] = {
@@ -125,7 +124,7 @@ def record(name: str, more: Keys, number: int, minutes: float, output: Path) -> 
     keys = (*COMMON, *NETWORKS[name], *more)
     engine, needs = open_engine(keys)
     path = record_path(name, output)
-    kept = Record(path, describe(engine, tuple(key for key in keys if not key.startswith(PRIVATE))))
+    kept = Record(path, describe(engine, tuple(without_private(keys))))
     recorder = Recorder(kept, engine, 60 * minutes)
     try:
         _record_all(recorder, engine, number, needs)

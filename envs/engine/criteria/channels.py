@@ -18,6 +18,7 @@ from envs.engine.network.modules import (
     weight_of,
 )
 from envs.engine.network.samples import Samples
+from envs.engine.network.weight_matrix import by_block
 from envs.engine.repair.calibration import InputMoments, collect_moments, watch_inputs
 from envs.engine.settings import EngineSettings
 
@@ -160,7 +161,7 @@ def channel_gram(module: nn.Module, moments: InputMoments) -> Tensor:
         float64, shape ``(input channels, input channels)``; 0 between channels of different blocks.
     """
     blocks = blocks_of(module)
-    weight = weight_of(module).double().flatten(1).unflatten(0, (blocks, -1))
+    weight = by_block(weight_of(module).double(), blocks)
     kernel = weight_of(module)[0, 0].numel()
     products = weight.transpose(1, 2) @ weight * moments.second_moment(centered=isinstance(module.bias, Tensor))
     by_channel = products.unflatten(2, (-1, kernel)).unflatten(1, (-1, kernel)).sum((2, 4))

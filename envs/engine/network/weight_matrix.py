@@ -25,6 +25,12 @@ def from_matrix(matrix: Tensor, module: nn.Module, shape: Size) -> Tensor:
     return by_block.transpose(1, 2).reshape(shape)
 
 
+def by_block(values: Tensor, blocks: int) -> Tensor:
+    """Return a weight stored by output, or a tensor of its shape, as ``(blocks, outputs of a block, columns)``."""
+    matrices: Tensor = values.flatten(1).unflatten(0, (blocks, -1))
+    return matrices
+
+
 def by_input_channel(weight: Tensor, module: nn.Module) -> Tensor:
     """Return a layer's weight, or a tensor of its shape, as ``(inputs, weights that read one)``."""
     if not is_stored_by_input(module):

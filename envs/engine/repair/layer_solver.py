@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.modules import blocks_of, weight_of
+from envs.engine.network.weight_matrix import by_block
 from envs.engine.repair.calibration import InputMoments
 from envs.engine.repair.readers import Reader
 from envs.engine.repair.reconstruction_error import channels_left, lost_energy, ranked_positions, shares
@@ -64,7 +65,7 @@ class LayerSolver:
         self.blocks = blocks_of(module)
         self.kernel = weight[0, 0].numel()
         # (blocks, outputs of a block, columns)
-        self.weight = weight.detach().flatten(1).unflatten(0, (self.blocks, -1))
+        self.weight = by_block(weight, self.blocks)
         self.mean = moments.mean if intercept else None
         if not moments.finite:
             raise ValueError("the calibration data makes the network's activations infinite or NaN")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from envs.engine.network.calls import Inputs
 from envs.engine.network.modules import blocks_of, is_reconstructible, weight_of
+from envs.engine.network.weight_matrix import by_block
 from envs.engine.repair.calibration import collect_moments
 from envs.engine.repair.masking_error import lost_shares
 
@@ -94,8 +95,7 @@ class MaskedReconstruction:
         if fitted is None:
             module = self._model.get_submodule(name)
             weight = weight_of(module)
-            shape = (blocks_of(module), -1)
-            dense, stays = (values.flatten(1).unflatten(0, shape) for values in (weight.to(gram.dtype), mask))
+            dense, stays = (by_block(values, blocks_of(module)) for values in (weight.to(gram.dtype), mask))
             fitted = refit(dense, stays, gram).reshape(weight.shape).to(weight.dtype)
             if fitted.nbytes <= CACHE_BYTES:
                 self._solutions[name, kept] = fitted

@@ -12,10 +12,12 @@ and all products d G together take what a single D G takes.
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor
 
+from envs.engine.network.weight_matrix import by_block
 from envs.engine.repair.reconstruction_error import shares
 
 
@@ -32,20 +34,17 @@ def lost_shares(weight: Tensor, masks: Iterable[Tensor], gram: Tensor | None, bl
         Shares in [0, 1], float64 on the CPU, ascending as masks keep less, shape ``(masks,)``. Weights that go may make
         up for each other, so that more of them lose less: the share is the largest of those that keep as much or more.
     """
-
-    def by_block(values: Tensor) -> Tensor:
-        return values.flatten(1).unflatten(0, (blocks, -1))
-
-    dense = by_block(weight)
+    dense = by_block(weight, blocks)
     present = torch.ones_like(dense, dtype=torch.bool)
     gone = torch.zeros_like(dense)  # times ``gram``
     energies = [dense.new_zeros((), dtype=torch.float64)]
-    for mask in (*map(by_block, masks), torch.zeros_like(present)):
-        goes = dense * (present & ~mask)
+    for mask in chain(masks, [torch.zeros_like(weight, dtype=torch.bool)]):  # one at a time: there may be dozens
+        stays = by_block(mask, blocks)
+        goes = dense * (present & ~stays)
         product = goes if gram is None else _product(goes, gram)
         energies.append(energies[-1] + ((2 * gone + product) * goes).sum(dtype=torch.float64))
         gone += product
-        present = mask
+        present = stays
     largest = torch.stack(energies).cummax(0).values.clamp_max(energies[-1])
     return shares(largest.flip(0)).flip(0)[1:-1].cpu()
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.engine.network.modules import blocks_of, weight_of
+from envs.engine.network.weight_matrix import by_block
 from envs.engine.repair.compensating.ridge_regression import Correction, RidgeRegression
 
 ROUNDS = 2
@@ -41,7 +42,7 @@ def fit_layer(
         offset = offset + scale * layer.bias
     blocks = blocks_of(layer)
     read = read.contiguous()  # a block's samples beside each other: products of strided ones take twice as long
-    weight = weight_of(layer).flatten(1).unflatten(0, (blocks, -1)).to(read.dtype)
+    weight = by_block(weight_of(layer), blocks).to(read.dtype)
     before = _joined(read @ weight.transpose(1, 2)) * scale + offset
     if other is not None:
         before = before + other
