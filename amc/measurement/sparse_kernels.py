@@ -69,6 +69,7 @@ class UnfoldedConvolution(nn.Module):
         sizes = zip(padded.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True)
         height, width = ((size - spread * (kernel - 1) - 1) // step + 1 for size, kernel, step, spread in sizes)
         columns = unfold(padded, self.kernel_size, self.dilation, 0, self.stride).transpose(1, 2)
+        columns = columns.contiguous()  # the sparse product takes it by ``view``
         return linear(columns, self.weight, self.bias).transpose(1, 2).unflatten(2, (height, width))
 
 
