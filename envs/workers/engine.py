@@ -19,6 +19,9 @@ LEAST_PATIENCE = 2.0
 """Seconds before which that is not worth it."""
 INDEPENDENT = 8
 """Strategies for each worker that are asked for where they do not depend on each other."""
+OFFERED = ("network_layers", "reconstruction_error", "unit_scores")
+"""What engines may offer by the protocols of ``envs.engine.types``. Since Python 3.12 ``isinstance`` does not ask
+``__getattr__`` whether an object does."""
 
 
 @dataclass(eq=False)
@@ -59,6 +62,9 @@ class WorkersEngine(AbstractContextManager["WorkersEngine"]):
         self._busy: dict[int, _Task] = {}
         self._longest = 0.0
         self._failed_starts = 0
+        for name in OFFERED:
+            if hasattr(engine, name):
+                setattr(self, name, getattr(engine, name))
 
     def __exit__(self, *_: object) -> None:
         self._crew.close()

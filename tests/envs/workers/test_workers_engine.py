@@ -1,6 +1,7 @@
 """What the engine of a driver makes of its workers, with workers that do as they are told, in this process."""
 
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 
 import pytest
 
@@ -103,6 +104,9 @@ def test_it_is_taken_for_what_it_stands_in_front_of() -> None:
     engine = WorkersEngine(ENGINE, ScriptedCrew(3))
     kinds = (EvaluatesMany, EvaluatesAhead, KnowsReconstructionError, KnowsUnitScores)
     assert [isinstance(engine, kind) for kind in kinds] == [True, True, True, False]
+    getattr_static(engine, "reconstruction_error")  # what isinstance goes by since Python 3.12
+    with pytest.raises(AttributeError):
+        getattr_static(engine, "unit_scores")
     assert engine.layers == ENGINE.layers
     assert engine.reconstruction_error(2) == ENGINE.reconstruction_error(2)
     assert engine.cost(STRATEGIES[0]) == ENGINE.cost(STRATEGIES[0])
