@@ -1,6 +1,7 @@
 """Files that runtimes load, written from a pruned network and compared with it."""
 
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -92,7 +93,9 @@ def _pt2(network: nn.Module, example: Tensor) -> Exported:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PT2_FILE
         path.write_bytes(content)
-        again = torch.export.load(path).module()
+        with warnings.catch_warnings():  # torch 2.11 warns of how it reads its own file
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            again = torch.export.load(path).module()
     with torch.no_grad():
         found = again(example)
     return Exported({PT2_FILE: content}, _apart(found, network, example))
