@@ -17,6 +17,8 @@ def prepare_torch(cfg: TrainConfig) -> torch.device:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed)
+    # Of cuDNN's ways to compute gradients some add up in the order that threads come by: a seed would fix nothing.
+    torch.backends.cudnn.deterministic = True
     name = cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return usable_device(name)
