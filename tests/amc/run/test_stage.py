@@ -31,7 +31,9 @@ def network() -> nn.Sequential:
 
 def config(*keys: str) -> SearchConfig:
     custom = ("model=custom", "+model._target_=torch.nn.Identity", "data=digits", f"data.calibration={IMAGES}")
-    return make_config(*custom, "threads=1", f"seed={SEED}", "precision=fp32", "round_to=1", "train.flip=false", *keys)
+    return make_config(
+        *custom, "device=cpu", "threads=1", f"seed={SEED}", "precision=fp32", "round_to=1", "train.flip=false", *keys
+    )
 
 
 @pytest.mark.parametrize("shift", [0, SHIFT])

@@ -118,7 +118,7 @@ def test_a_kind_of_layer(own: ModuleType) -> None:
 
 @pytest.mark.usefixtures("own")
 def test_a_metric(tmp_path: Path) -> None:
-    small = ["metric=own_things.balanced_accuracy", "threads=1", f"cache_dir={tmp_path}"]
+    small = ["metric=own_things.balanced_accuracy", "device=cpu", "threads=1", f"cache_dir={tmp_path}"]
     cfg = composed_search(small)
     validate(cfg)
     data = load_data(cfg)
