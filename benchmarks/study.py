@@ -9,10 +9,13 @@ the time on fine-tuning by the same recipe, so that ``uniform`` trains longest; 
 rankings, one shot. Minutes are of CPU time of one thread, at the pace at which the machine trained when a cell was
 begun: it is measured on the way, and counts for no method. The test split is read once a row, at the end. Every row is
 a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again: what was measured so far is in
-``benchmarks/study_records``, to be gone on from with ``--yardstick``. The last line of the output is JSON.
+``benchmarks/study_records``, to be gone on from with ``--yardstick``. With ``--plan`` networks are pruned and steps
+are counted, and ``python -m benchmarks.study_on_gpu`` takes them on a GPU. The last line of the
+output is JSON.
 """
 
 import argparse
+import copy
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -62,6 +65,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--yardstick", type=float, help="seconds of it in a cell that minutes are to be as long as; by default measured"
     )
+    parser.add_argument("--plan", action="store_true", help="do not fine-tune: benchmarks.study_on_gpu does it")
     return parser.parse_args(given)
 
 
@@ -72,12 +76,18 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
     done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
     missing = [each for each in wanted if each not in done]
     reference = record.rows[0]["yardstick"] if record.rows else args.yardstick
-    cell = make_cell((*keys, "threads=1"), reference) if missing else None
+    if missing:
+        cell = make_cell((*keys, "threads=1"))
+        pace = cell.pace(reference)
     for minutes, seed, method in missing:
-        assert cell is not None
-        row = {"minutes": minutes, "seed": seed, "method": method} | cell.measure(method, minutes, seed)
+        pruned = cell.prune(method, minutes, seed, pace)
+        row = {"minutes": minutes, "seed": seed, "method": method} | pruned.about
+        if not args.plan:
+            before = copy.deepcopy(pruned.network)
+            pruned.tuner.train_steps(pruned.network, row["steps"])
+            row |= {"before": cell.score(before), "test": cell.score(pruned.network)}
         record.add(row)
-        console.print(f"{name} {minutes:g} min, seed {seed}, {method}: {row['test']:.4f}")
+        console.print(f"{name} {minutes:g} min, seed {seed}, {method}: {row.get('test', 'planned')}")
     return [row for row in record.rows if (row["minutes"], row["seed"], row["method"]) in set(wanted)]
 
 
@@ -162,7 +172,11 @@ def draw(cells: Mapping[str, dict[str, dict[str, Row]]], path: Path) -> None:
 def main(given: Sequence[str] | None = None) -> None:
     """Measure what is missing, and print a table a cell and one line of JSON."""
     args = arguments(given)
-    cells = {name: figures_of(measure(name, keys, args)) for name, keys in chosen(args, CELLS).items()}
+    measured = {name: measure(name, keys, args) for name, keys in chosen(args, CELLS).items()}
+    if args.plan:
+        print(json.dumps({"planned": {name: len(rows) for name, rows in measured.items()}, "machine": machine()}))
+        return
+    cells = {name: figures_of(rows) for name, rows in measured.items()}
     with_holm(cells)
     for name, cell in cells.items():
         show(name, cell)

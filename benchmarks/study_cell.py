@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch._dynamo  # noqa: F401  tracing imports it, for more than a second that is none of a method's time
 from torch import nn
@@ -25,14 +25,31 @@ from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
 from benchmarks.study_search import on_few_images, search_and_choose
 from envs.constraint import ResourceBudget, uniform_strategy
+from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 
 PLAIN = "uniform, plain"
 """Neither repaired by least squares nor distilled."""
+RIVAL = "torch-pruning "
+"""What the names of its rankings begin with."""
 TIMED = 7
 """Steps by which it is known how long one takes."""
 FEW = 32
 """Images a step of the yardstick."""
+
+
+class Pruned(NamedTuple):
+    """A network as fine-tuning begins with it.
+
+    Attributes:
+        network: pruned, and repaired if the method repairs.
+        tuner: fine-tunes it.
+        about: what to note of it; ``steps`` is how many of fine-tuning there is time for.
+    """
+
+    network: nn.Module
+    tuner: FineTuner
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,55 +60,69 @@ class Cell:
         cfg: the configuration.
         plan: data, settings and scoring, as a run's.
         dense: the trained network.
-        pace: the machine's, by steps of training the dense network.
     """
 
     cfg: SearchConfig
     plan: SearchPlan
     dense: nn.Module
-    pace: Pace
 
-    def measure(self, method: str, minutes: float, seed: int) -> dict[str, Any]:
-        """Prune and fine-tune by a method within so many minutes of CPU time, and score what comes out on test."""
-        clock = Clock(60 * minutes, self.pace)
-        tuner = self._tuner(seed, plain=method == PLAIN)
+    def pace(self, reference: float | None = None) -> Pace:
+        """Return the machine's pace, by steps of training the dense network.
+
+        Args:
+            reference: seconds of the yardstick in measurements that these belong to, see ``Pace``.
+        """
+        recipe = replace(self.cfg.train, epochs=10**6, batch_size=FEW)
+        data = self.plan.data
+        fitting = Fitting(copy.deepcopy(self.dense), data.splits, recipe, 0, str(data.device))
+        return Pace(lambda: fitting.advance(fitting.done + 1), reference)
+
+    def prune(self, method: str, minutes: float, seed: int, pace: Pace) -> Pruned:
+        """Prune by a method, and count the steps that it leaves time for of so many minutes of CPU time."""
+        clock = Clock(60 * minutes, pace)
+        tuner = self.tuner(method, seed)
         network, about = METHODS[method](self, clock, tuner, seed)
         about["search_seconds"] = round(clock.spent, 1)
-        before = copy.deepcopy(network)
         left = clock.left()
-        step = seconds_a_step(tuner, network, self.pace)  # for the study's sake, so that it counts for no method
-        steps = max(1, int(left / step))
-        tuner.train_steps(network, steps)
-        about |= {"steps": steps, "step_seconds": round(step, 4), "yardstick": self.pace.reference}
-        score = self.plan.data.scorer(self.plan.data.splits.test)
+        step = seconds_a_step(tuner, network, pace)  # for the study's sake, so that it counts for no method
+        about |= {"steps": max(1, int(left / step)), "step_seconds": round(step, 4), "yardstick": pace.reference}
         example = self.plan.data.inputs(self.plan.data.splits.calibration.images[:1])
         about["flops"] = macs(network, example) / macs(self.dense, example)
-        return about | {"before": score(before).metric, "test": score(network).metric}
+        return Pruned(network, tuner, about)
+
+    def again(self, method: str, strategy: Strategy | None, engine: TorchEngine) -> nn.Module:
+        """Return the network of a method once more.
+
+        Args:
+            method: its name.
+            strategy: that it came to; a rival's has none.
+            engine: that of ``stage`` with the method's settings and seed.
+        """
+        if strategy is None:
+            return torch_pruned(self.dense, self.plan.data, method.removeprefix(RIVAL), self.cfg.target)
+        return engine.finish(tuple(strategy))
+
+    def score(self, network: nn.Module) -> float:
+        """Return the accuracy on test."""
+        return self.plan.data.scorer(self.plan.data.splits.test)(network).metric
 
     def stage(self, **engine: Any) -> Stage:  # noqa: ANN401  settings of the engine that differ
         """Trace the dense network and calibrate repair, as a search does."""
         plan = on_few_images(self.plan)
         return whole_run(replace(plan, engine=replace(plan.engine, **engine)), self.dense)
 
-    def _tuner(self, seed: int, plain: bool) -> FineTuner:
-        settings = replace(self.cfg.finetune, distill=0.0) if plain else self.cfg.finetune
+    def tuner(self, method: str, seed: int) -> FineTuner:
+        """Return what fine-tunes the networks of a method."""
+        settings = replace(self.cfg.finetune, distill=0.0) if method == PLAIN else self.cfg.finetune
         cache = NetworkCache(cache_folder(self.cfg.cache_dir) / "study", "none")
         return FineTuner(settings, self.cfg.train, self.plan.data, self.plan.score, seed, self.dense, cache)
 
 
-def make_cell(keys: Sequence[str], reference: float | None = None) -> Cell:
-    """Load data and network of a configuration; that takes none of a method's time.
-
-    Args:
-        keys: of the configuration.
-        reference: seconds of the yardstick in measurements that these belong to, see ``Pace``.
-    """
+def make_cell(keys: Sequence[str]) -> Cell:
+    """Load data and network of a configuration; that takes none of a method's time."""
     cfg = make_config(*keys)
     data = load_data(cfg)
-    dense = trained_network(cfg, data)
-    recipe = replace(cfg.train, epochs=10**6, batch_size=FEW)
-    fitting = Fitting(copy.deepcopy(dense), data.splits, recipe, 0, str(data.device))
-    return Cell(cfg, make_plan(cfg, data), dense, Pace(lambda: fitting.advance(fitting.done + 1), reference))
+    return Cell(cfg, make_plan(cfg, data), trained_network(cfg, data))
 
 
 def seconds_a_step(tuner: FineTuner, network: nn.Module, pace: Pace) -> float:
@@ -146,6 +177,6 @@ METHODS: dict[str, Method] = {
     "least error": known(lambda budget: LeastError(budget).strategy()),
     "least error by depth": known(least_error_by_depth),
     "global threshold": known(global_threshold),
-    **{f"torch-pruning {name}": rival(name) for name in IMPORTANCES},
+    **{RIVAL + name: rival(name) for name in IMPORTANCES},
 }
 """All spend what they leave of the time on fine-tuning by the same recipe."""
