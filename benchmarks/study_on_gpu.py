@@ -54,7 +54,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def planned(folder: Path) -> tuple[dict[str, list[str]], dict[Unit, list[Row]]]:
-    """Return the keys of every cell, and what was planned: the fewest minutes, and the first seeds, of all cells first."""
+    """Return the keys of every cell, and what was planned, least minutes first, then the first seeds of all cells."""
     keys, units = {}, defaultdict(list)
     for path in sorted(folder.glob("*.jsonl")):
         settings, *rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -180,7 +180,7 @@ def describe(engine: TorchEngine, keys: Keys) -> Description:
     errors = scores = None
     if isinstance(engine, KnowsReconstructionError):
         errors = tuple(tuple(engine.reconstruction_error(step)) for step in steps)
-    if isinstance(engine, KnowsUnitScores):
+    if isinstance(engine, KnowsUnitScores) and engine.settings.granularity == "channel":  # of weights they are millions
         scores = tuple(tuple(np.sort(engine.unit_scores(step))[::-1].tolist()) for step in steps)
     dense = engine.evaluate(engine.dense_strategy)
     costs = {name: cost_table(engine, name) for name in RESOURCES if name != "memory" or errors is not None}

@@ -194,6 +194,9 @@ class KnowsUnitScores(Protocol):
     def unit_scores(self, step: int) -> tuple[float, ...]:
         """Return the score of every unit of a layer; the units of highest score are those that stay.
 
+        Where masks are pruned by groups, of which each keeps as many, it is the mean over groups of the best unit's
+        score, of the second best one's, ...
+
         Args:
             step: number of the layer.
         """

@@ -1,14 +1,21 @@
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils import prune
 
-from baselines.global_threshold import NORMALIZE, GlobalThreshold
+from baselines.global_threshold import NORMALIZE, GlobalThreshold, global_threshold
 from envs.constraint import ResourceBudget
 from envs.engine.analytic import AnalyticEngine
-from envs.engine.types import Strategy
+from envs.engine.settings import EngineSettings
+from envs.engine.torch_engine import TorchEngine
+from envs.engine.types import Evaluation, Strategy
 from envs.pruning_env import PruningEnv
 from envs.search import RecordTrials
 
@@ -38,9 +45,13 @@ def test_the_threshold_is_the_smallest_whose_network_fits(seed: int, normalize: 
     """Against a walk over the scores of all units, from the largest down."""
     engine = ScoredUnits(seed=seed)
     budget = ResourceBudget(engine, "flops", target, 0.1)
-    scale = {"l2": np.linalg.norm, "mean": np.mean, "none": lambda _: 1.0}[normalize]
+
+    def lamp(layer: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([score**2 / sum(other**2 for other in layer if other >= score) for score in layer])
+
+    scale = {"l2": np.linalg.norm, "mean": np.mean, "none": lambda _: 1.0}
     scores = [np.array(engine.unit_scores(step)) for step in range(len(engine.layers))]
-    scores = [layer / scale(layer) for layer in scores]
+    scores = [lamp(layer) if normalize == "lamp" else layer / scale[normalize](layer) for layer in scores]
     expected = budget.floors
     for threshold in -np.sort(-np.concatenate(scores)):
         kept = [float((layer >= threshold).mean()) for layer in scores]
@@ -70,6 +81,26 @@ def test_a_layer_whose_scores_are_all_zero_goes_first() -> None:
         assert search(Untrained(), normalize)[3] == ResourceBudget(Untrained(), "flops", 0.5, 0.1).floors[3]
 
 
+def test_of_single_weights_it_is_what_torch_prunes_globally() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 40)]
+    network, images = nn.Sequential(*layers).eval(), torch.randn(8, 3, 8, 8)
+    settings = EngineSettings(granularity="element", reconstruct=False)
+    engine = TorchEngine(network, images[:1], images, lambda _: Evaluation(0.5, 0.5, 1), settings)
+    biases = 32 + 16 + 40
+    whole = engine.cost(engine.dense_strategy).params
+    target = 0.3
+    budget = ResourceBudget(engine, "params", target, 0.02)
+    pruned = copy.deepcopy(network)
+    parameters = [(pruned.get_submodule(layer.name), "weight") for layer in engine.layers]
+    amount = 1 - (target * whole - biases) / (whole - biases)
+    prune.global_unstructured(parameters, prune.L1Unstructured, amount=amount)
+    shares = [float((module.weight != 0).float().mean()) for module, _ in parameters]
+    assert max(shares) > 1.5 * min(shares)
+    for mine, torchs in zip(global_threshold(budget, "none"), shares, strict=True):
+        assert mine == pytest.approx(torchs, abs=1 / 64)
+
+
 def test_an_engine_without_scores_is_refused_in_one_line() -> None:
     env = RecordTrials(PruningEnv(AnalyticEngine()), 3)
     with pytest.raises(
@@ -80,5 +111,5 @@ def test_an_engine_without_scores_is_refused_in_one_line() -> None:
 
 
 def test_an_unknown_normalization_is_refused() -> None:
-    with pytest.raises(ValueError, match="normalize=max: must be one of l2, mean, none"):
+    with pytest.raises(ValueError, match="normalize=max: must be one of l2, lamp, mean, none"):
         GlobalThreshold("max")

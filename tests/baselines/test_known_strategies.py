@@ -54,8 +54,8 @@ def test_they_are_what_the_policies_play() -> None:
 def test_an_engine_that_knows_less_offers_fewer() -> None:
     least = ["least compounded error", "least compounded error by depth", "least error"]
     assert list(known_strategies(PruningEnv(AnalyticEngine()))) == ["uniform", *least]
-    assert list(known_strategies(PruningEnv(make_engine(granularity="element")))) == ["uniform", *least]
     thresholds = ["global threshold, mean", "global threshold, l2"]
+    assert list(known_strategies(PruningEnv(make_engine(granularity="element")))) == ["uniform", *least, *thresholds]
     assert list(known_strategies(PruningEnv(make_engine(reconstruct=False, round_to=4)))) == ["uniform", *thresholds]
 
 

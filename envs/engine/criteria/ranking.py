@@ -1,6 +1,7 @@
 """From a criterion to the order in which units stay."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,18 @@ from envs.engine.network.weight_matrix import as_matrix
 from envs.engine.settings import EngineSettings
 from envs.engine.surgery.granularity import Cut
 from envs.engine.surgery.masking import unmasked
+
+
+class Ranking(NamedTuple):
+    """The order in which the units of a weight stay.
+
+    Attributes:
+        ranks: every unit's rank in its group, 0 for the most important, int32, ``(groups, units)``, on the CPU.
+        scores: of the best, the second best, ... unit, the mean over groups, float32, ``(units,)``, on the CPU.
+    """
+
+    ranks: Tensor
+    scores: Tensor
 
 
 def score_channels(
@@ -65,8 +78,8 @@ def _set_weights(model: nn.Module, values: WeightValues) -> None:
 
 def rank_units(
     model: nn.Module, cuts: Mapping[str, Cut], samples: Samples, settings: EngineSettings
-) -> dict[str, Tensor]:
-    """Return the rank of every unit in its group, 0 for the most important.
+) -> dict[str, Ranking]:
+    """Return by layer the order in which its units stay.
 
     Args:
         model: the dense network in eval mode.
@@ -75,8 +88,7 @@ def rank_units(
         settings: the criterion, and what it needs.
 
     Returns:
-        int32, shape ``(groups, units)``, on the CPU. Equal scores keep their order; units that are made
-        of filling or masked come last.
+        Equal scores keep their order; units that are made of filling or masked come last, and score 0.
 
     Raises:
         ValueError: the criterion needs labels, and there are none.
@@ -93,12 +105,13 @@ def rank_units(
     for name, cut in cuts.items():
         module = model.get_submodule(name)
         sizes = cut.sizes(as_matrix(unmasked(module), module)).cpu()
-        ranks[name] = _ranks_of(scores[name].masked_fill(sizes == 0, -torch.inf))
+        order = scores[name].masked_fill(sizes == 0, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        by_rank = scores[name].masked_fill(sizes == 0, 0).gather(1, order)
+        ranks[name] = Ranking(_ranks_of(order), by_rank.mean(0))
     return ranks
 
 
-def _ranks_of(scores: Tensor) -> Tensor:
-    order = scores.argsort(dim=1, descending=True, stable=True)
+def _ranks_of(order: Tensor) -> Tensor:
     ranks = torch.empty_like(order, dtype=torch.int32)
     return ranks.scatter_(
         1, order, torch.arange(order.shape[1], dtype=torch.int32, device=order.device).expand_as(order)

@@ -86,8 +86,13 @@ class MaskPruner:
 
     @property
     def knows(self) -> Mapping[str, Callable[[int], tuple[float, ...]]]:
-        """What can be said of a layer beside: the reconstruction error."""
-        return {"reconstruction_error": self.reconstruction_error} if self._settings.reconstruct else {}
+        """What can be said of a layer beside: scores of its units, and the reconstruction error."""
+        always = {"unit_scores": self.unit_scores}
+        return always | ({"reconstruction_error": self.reconstruction_error} if self._settings.reconstruct else {})
+
+    def unit_scores(self, step: int) -> tuple[float, ...]:
+        """Return the criterion's scores of a weight's units, from the best on, the mean over groups."""
+        return tuple(self._weights[step].scores.tolist())
 
     def reconstruction_error(self, step: int) -> tuple[float, ...]:
         """Return the share of their outputs' energy that the layers of a weight lose for each choice, not repaired."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from envs.engine.costs.cost_model import multiply_accumulates
 from envs.engine.costs.storage import csr_bytes, n_m_bytes
+from envs.engine.criteria.ranking import Ranking
 from envs.engine.network.calls import Call, Inputs, batch_size, forward
 from envs.engine.network.hooks import hooked
 from envs.engine.network.modules import is_product, weight_of
@@ -35,6 +36,7 @@ class PrunedWeight:
         modules: names of the layers that use it, in the order of their calls; it is named after the first.
         cut: its units.
         ranks: every unit's rank in its group, 0 for the most important, ``(groups, units)``.
+        scores: of the units that are there to be pruned, from the best on, ``(units,)``.
         outputs: rows of the weight's matrix.
         values: weights that stay with 1, 2, ... units left in every group, float64, shape ``(units,)``.
         size: weights of the tensor, those that were masked before among them.
@@ -45,6 +47,7 @@ class PrunedWeight:
     modules: tuple[str, ...]
     cut: Cut
     ranks: Tensor
+    scores: Tensor
     outputs: int
     values: Tensor
     size: int
@@ -73,19 +76,19 @@ class PrunedWeight:
         return min(sparse, float(self.size * self.value_bytes))
 
 
-def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranks: Tensor, macs: float) -> PrunedWeight:
+def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranking: Ranking, macs: float) -> PrunedWeight:
     """Put together what is known of a weight. What a mask holds at zero is gone: it is no unit, and costs nothing.
 
     Args:
         model: the dense network.
         names: the layers that use it, in the order of their calls.
         cut: its units.
-        ranks: their ranks, see ``PrunedWeight``.
+        ranking: the order in which they stay.
         macs: multiply-accumulates of all these layers for one sample.
     """
     module = model.get_submodule(names[0])
     weight = weight_of(module)
-    matrix = as_matrix(weight, module)
+    matrix, ranks = as_matrix(weight, module), ranking.ranks
     sizes = cut.sizes(as_matrix(unmasked(module), module)).cpu()
     # Short groups count as filled up, as long as no mask tells which units are there.
     units = int((sizes > 0).sum(1).max()) if hasattr(module, MASK) else ranks.shape[1]
@@ -95,6 +98,7 @@ def prune_weight(model: nn.Module, names: tuple[str, ...], cut: Cut, ranks: Tens
         modules=names,
         cut=cut,
         ranks=ranks,
+        scores=ranking.scores[:units],
         outputs=len(matrix),
         values=by_rank.cumsum(0)[:units],
         size=weight.numel(),

@@ -270,9 +270,11 @@ def test_sensitivity_analysis_refuses_to_race() -> None:
         make_policy(searching("policy=sensitivity", "scoring=racing"))
 
 
-def test_a_global_threshold_ranks_channels() -> None:
-    with pytest.raises(ConfigError, match="granularity=element: GlobalThreshold needs granularity=channel"):
-        make_policy(searching("policy=global_threshold", "granularity=element"))
+def test_a_global_threshold_ranks_channels_and_weights_but_no_blocks() -> None:
+    for granularity in ("channel", "element", "vector", "kernel", "n_m"):
+        make_policy(searching("policy=global_threshold", f"granularity={granularity}"))
+    with pytest.raises(ConfigError, match="granularity=block: GlobalThreshold needs granularity=channel or element"):
+        make_policy(searching("policy=global_threshold", "granularity=block"))
 
 
 @pytest.mark.parametrize("override", ["+policy.sigmoid=1", "policy.sigma=-1"])

@@ -52,7 +52,7 @@ def test_kernels_rank_as_in_plain_loops(criterion: str, plain: Callable[..., Ten
     found = rank_units(model.eval(), cuts, samples, EngineSettings(granularity="kernel", criterion=criterion))
     for name in cuts:
         scores = plain(model, name, samples, None).flatten()
-        assert torch.equal(found[name].flatten().argsort(), scores.argsort(descending=True))
+        assert torch.equal(found[name].ranks.flatten().argsort(), scores.argsort(descending=True))
 
 
 @pytest.fixture(scope="module")
@@ -105,4 +105,4 @@ def test_taylor_sees_a_weight_whose_gradients_cancel_in_the_mean() -> None:
     samples = Samples(inputs, labels, lambda outputs, wanted: (outputs.flatten() - wanted).square().mean())
     cuts = {"": GRANULARITIES["element"]((), 4, 4)}
     found = rank_units(model, cuts, samples, EngineSettings(granularity="element", criterion="taylor"))
-    assert found[""].tolist() == [[1, 0]]
+    assert found[""].ranks.tolist() == [[1, 0]]

@@ -245,6 +245,11 @@ def test_a_network_without_blocks_is_refused() -> None:
         TorchEngine(plain.eval(), IMAGES[:1], IMAGES, score, EngineSettings(granularity="block"))
 
 
+def test_blocks_have_no_scores_of_units() -> None:
+    with pytest.raises(ValueError, match=r"^granularity=block has no scores of whole units; take channel"):
+        engine_of("resnet", "block").unit_scores(0)
+
+
 def test_ignored_blocks_stay() -> None:
     engine = engine_of("transformer", "block", ignore=("blocks.0.mlp", "blocks.2"))
     assert [layer.name for layer in engine.layers] == ["blocks.1"]

@@ -49,6 +49,17 @@ def test_elements_are_those_that_torch_prunes(criterion: str) -> None:
         assert torch.equal(pruned.get_submodule(layer.name).weight, reference.weight)
 
 
+@pytest.mark.parametrize(("granularity", "group"), [("element", None), ("kernel", None), ("n_m", 4)])
+def test_scores_are_those_of_units_from_the_best_on(granularity: str, group: int | None) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 6, (2, 3))
+    weight = layer.weight.detach().abs()
+    by_hand = weight.sum((2, 3)).flatten() if granularity == "kernel" else weight.flatten()
+    groups = by_hand.reshape(-1, group or len(by_hand)).sort(dim=1, descending=True).values
+    found = make_pruner(layer, granularity, "l1", torch.randn(2, 4, 8, 8)).unit_scores(0)
+    torch.testing.assert_close(torch.tensor(found), groups.mean(0))
+
+
 @pytest.mark.parametrize(("criterion", "norm"), [("l1", 1), ("l2", 2)])
 @pytest.mark.parametrize("granularity", ["kernel", "vector", "n_m"])
 def test_units_are_those_that_torch_prunes(granularity: str, criterion: str, norm: int) -> None:
