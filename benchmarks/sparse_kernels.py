@@ -57,14 +57,14 @@ def milliseconds(works: Sequence[Callable[[], object]]) -> list[float]:
 
 def measure(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> dict[str, float | bool]:
     """Return the milliseconds of a layer on dense and on sparse kernels, and how far their outputs are apart."""
-    layer = layer.cuda().eval()
     with torch.no_grad():
         layer.weight.copy_(two_of_four(layer.weight))
+    network = nn.Sequential(layer).cuda().eval()
     inputs = torch.randn(shape, device="cuda")
-    dense, sparse = InHalf(layer), on_sparse_kernels(layer)
+    dense, sparse = InHalf(network), on_sparse_kernels(network)
     half = sparse.model
     with torch.inference_mode():
-        exact = layer(inputs)
+        exact = network(inputs)
         apart = float((half(inputs) - exact).norm() / exact.norm())
         times = milliseconds([lambda: dense(inputs), lambda: half(inputs)])
     return {"dense": times[0], "sparse": times[1], "apart": apart, "is_sparse": bool(sparse.layers)}

@@ -9,9 +9,9 @@ the time on fine-tuning by the same recipe, so that ``uniform`` trains longest; 
 rankings, one shot. Minutes are of CPU time of one thread, at the pace at which the machine trained when a cell was
 begun: it is measured on the way, and counts for no method. The test split is read once a row, at the end. Every row is
 a line of ``OUTPUT/CELL.jsonl``, and what is there already is not measured again: what was measured so far is in
-``benchmarks/study_records``, to be gone on from with ``--yardstick``. With ``--plan`` networks are pruned and steps
-are counted, and ``python -m benchmarks.study_on_gpu`` takes them on a GPU. The last line of the
-output is JSON.
+``benchmarks/study_records``, to be gone on from with ``--yardstick``; ``--show`` prints what is in a folder. With
+``--plan`` networks are pruned and steps are counted, and ``python -m benchmarks.study_on_gpu`` takes them on a GPU. The
+last line of the output is JSON.
 """
 
 import argparse
@@ -47,7 +47,6 @@ NETWORKS: dict[str, tuple[str, ...]] = {
 }
 TARGETS = (0.5, 0.3, 0.15)
 CELLS = {f"{name}-{target}": (*keys, f"target={target}") for name, keys in NETWORKS.items() for target in TARGETS}
-OURS = "amc"
 COLUMNS = 3
 """Panels of the picture beside each other."""
 console = Console(stderr=True)
@@ -65,6 +64,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--yardstick", type=float, help="seconds of it in a cell that minutes are to be as long as; by default measured"
     )
+    parser.add_argument("--show", action="store_true", help="print what is in OUTPUT and measure nothing")
+    parser.add_argument("--ours", default="amc", help="the method that the others are compared with")
     parser.add_argument("--plan", action="store_true", help="do not fine-tune: benchmarks.study_on_gpu does it")
     return parser.parse_args(given)
 
@@ -91,15 +92,21 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
     return [row for row in record.rows if (row["minutes"], row["seed"], row["method"]) in set(wanted)]
 
 
-def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
+def recorded(folder: Path) -> dict[str, list[Row]]:
+    """Return the rows of every cell in a folder, those that are only planned left out."""
+    lines = {path.stem: path.read_text().splitlines()[1:] for path in sorted(folder.glob("*.jsonl"))}
+    return {name: [row for line in each if "test" in (row := json.loads(line))] for name, each in lines.items()}
+
+
+def figures_of(rows: Sequence[Row], ours: str) -> dict[str, dict[str, Row]]:
     """Return by minutes and method the mean accuracy on test, and how far and how surely it is behind ours."""
     by_minutes: dict[float, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         by_minutes[row["minutes"]][row["method"]][row["seed"]] = row
-    return {f"{minutes:g}": _compared(methods) for minutes, methods in sorted(by_minutes.items())}
+    return {f"{minutes:g}": _compared(methods, ours) for minutes, methods in sorted(by_minutes.items())}
 
 
-def _compared(methods: Mapping[str, Mapping[int, Row]]) -> dict[str, Row]:
+def _compared(methods: Mapping[str, Mapping[int, Row]], ours: str) -> dict[str, Row]:
     figures = {}
     for method, by_seed in methods.items():
         figures[method] = {
@@ -109,9 +116,9 @@ def _compared(methods: Mapping[str, Mapping[int, Row]]) -> dict[str, Row]:
             "flops": round(mean(row["flops"] for row in by_seed.values()), 4),
             "seeds": len(by_seed),
         }
-        both = sorted(set(by_seed) & set(methods.get(OURS, {})))
-        if method != OURS and both:
-            against = paired([methods[OURS][seed]["test"] for seed in both], [by_seed[seed]["test"] for seed in both])
+        both = sorted(set(by_seed) & set(methods.get(ours, {})))
+        if method != ours and both:
+            against = paired([methods[ours][seed]["test"] for seed in both], [by_seed[seed]["test"] for seed in both])
             figures[method] |= {"ours_less_this": round(against.difference.mean, 4), "p": against.p}
     return figures
 
@@ -130,6 +137,26 @@ def with_holm(cells: Mapping[str, dict[str, dict[str, Row]]]) -> None:
         row["p_holm"] = round(largest, 4)
 
 
+def over_cells(cells: Mapping[str, dict[str, dict[str, Row]]]) -> dict[str, Row]:
+    """Return by method in how many cells and budgets ours is ahead of it or behind, by how much, and how surely."""
+    leads: dict[str, list[float]] = defaultdict(list)
+    for cell in cells.values():
+        for methods in cell.values():
+            for name, row in methods.items():
+                if "ours_less_this" in row:
+                    leads[name].append(row["ours_less_this"])
+    return {
+        name: {
+            "ahead": sum(lead > 0 for lead in each),
+            "behind": sum(lead < 0 for lead in each),
+            "of": len(each),
+            "ours_less_this": round(mean(each), 4),
+            "p": paired(each, [0.0] * len(each)).p,
+        }
+        for name, each in leads.items()
+    }
+
+
 def mean_ranks(cells: Mapping[str, dict[str, dict[str, Row]]]) -> dict[str, float]:
     """Return the mean rank over cells and budgets of every method that all of them have, 1 being the best."""
     settings = [methods for cell in cells.values() for methods in cell.values()]
@@ -138,10 +165,10 @@ def mean_ranks(cells: Mapping[str, dict[str, dict[str, Row]]]) -> dict[str, floa
     return dict(zip(common, np.mean(ranks, axis=0).round(2).tolist(), strict=True)) if settings and common else {}
 
 
-def show(name: str, cell: Mapping[str, dict[str, Row]]) -> None:
+def show(name: str, cell: Mapping[str, dict[str, Row]], ours: str) -> None:
     """Print the figures of a cell."""
     for minutes, methods in cell.items():
-        table = Table("method", "test", "before", "steps", "FLOPs", "amc less this", "p", "seeds")
+        table = Table("method", "test", "before", "steps", "FLOPs", f"{ours} less this", "p", "seeds")
         table.title = f"{name}, {minutes} CPU minutes"
         for method, row in sorted(methods.items(), key=lambda item: -item[1]["test"]):
             gain, p = row.get("ours_less_this"), row.get("p")
@@ -172,16 +199,21 @@ def draw(cells: Mapping[str, dict[str, dict[str, Row]]], path: Path) -> None:
 def main(given: Sequence[str] | None = None) -> None:
     """Measure what is missing, and print a table a cell and one line of JSON."""
     args = arguments(given)
-    measured = {name: measure(name, keys, args) for name, keys in chosen(args, CELLS).items()}
+    if args.show:
+        measured = recorded(args.output)
+    else:
+        measured = {name: measure(name, keys, args) for name, keys in chosen(args, CELLS).items()}
     if args.plan:
         print(json.dumps({"planned": {name: len(rows) for name, rows in measured.items()}, "machine": machine()}))
         return
-    cells = {name: figures_of(rows) for name, rows in measured.items()}
+    cells = {name: figures_of(rows, args.ours) for name, rows in measured.items()}
     with_holm(cells)
     for name, cell in cells.items():
-        show(name, cell)
-    draw(cells, args.output / "minutes.png")
-    print(json.dumps({"cells": cells, "mean_ranks": mean_ranks(cells), "machine": machine()}))
+        show(name, cell, args.ours)
+    if not args.show:
+        draw(cells, args.output / "minutes.png")
+    summary = {"over_cells": over_cells(cells), "mean_ranks": mean_ranks(cells)}
+    print(json.dumps({"cells": cells, **summary, "machine": machine()}))
 
 
 if __name__ == "__main__":

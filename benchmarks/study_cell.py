@@ -17,6 +17,7 @@ from amc.training.dense import trained_network
 from amc.training.finetune import FineTuner
 from amc.training.network_cache import NetworkCache
 from amc.training.sgd import Fitting
+from amc.zoo.data.device_data import DeviceData
 from baselines.global_threshold import global_threshold
 from baselines.known_strategies import least_error_by_depth
 from baselines.least_error import LeastError
@@ -118,10 +119,15 @@ class Cell:
         return FineTuner(settings, self.cfg.train, self.plan.data, self.plan.score, seed, self.dense, cache)
 
 
-def make_cell(keys: Sequence[str]) -> Cell:
-    """Load data and network of a configuration; that takes none of a method's time."""
+def make_cell(keys: Sequence[str], loaded: DeviceData | None = None) -> Cell:
+    """Load data and network of a configuration; that takes none of a method's time.
+
+    Args:
+        keys: of the configuration.
+        loaded: its data, where another cell has loaded it.
+    """
     cfg = make_config(*keys)
-    data = load_data(cfg)
+    data = loaded or load_data(cfg)
     return Cell(cfg, make_plan(cfg, data), trained_network(cfg, data))
 
 

@@ -4,8 +4,9 @@
     python -m benchmarks.study_on_gpu --plans plans --output study         # on a GPU: takes them
     python -m benchmarks.study --output study                              # the tables
 
-Every network is pruned once more from the strategy that its method came to, and takes the planned number of steps by
-the study's recipe, each a replay of one CUDA graph (``benchmarks/graphed_training.py``). Rows are those of the plan,
+Every network is pruned once more from the strategy that its method came to, one network for all seeds that came to the
+same, and takes the planned number of steps by the study's recipe, each a replay of one CUDA graph
+(``benchmarks/graphed_training.py``). Rows are those of the plan,
 with what came out on test. Processes share the GPU; NVIDIA's MPS lets them compute at once. What is there already is
 not done again, and ``--until`` ends it. The last line of the output is JSON.
 """
@@ -23,16 +24,17 @@ from typing import Any
 import torch
 import torch.multiprocessing as multiprocessing
 from rich.console import Console
+from torch import nn
 
+from amc.zoo.data.device_data import DeviceData
 from benchmarks.graphed_training import train_by_graph
 from benchmarks.record import Record, Row
 from benchmarks.setting import machine
 from benchmarks.study_cell import PLAIN, Cell, make_cell
-from envs.engine.torch_engine import TorchEngine
 
 console = Console(stderr=True)
-Unit = tuple[str, float, int]
-"""A cell, minutes and a seed: what one process does in a piece, as all methods share its calibration."""
+Unit = tuple[str, float, str]
+"""A cell, minutes and a method: what one process does in a piece, as seeds share what it prunes."""
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -54,14 +56,14 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def planned(folder: Path) -> tuple[dict[str, list[str]], dict[Unit, list[Row]]]:
-    """Return the keys of every cell, and what was planned, least minutes first, then the first seeds of all cells."""
+    """Return the keys of every cell, and what was planned, least minutes first."""
     keys, units = {}, defaultdict(list)
     for path in sorted(folder.glob("*.jsonl")):
         settings, *rows = [json.loads(line) for line in path.read_text().splitlines()]
         keys[path.stem] = settings["keys"]
         for row in rows:
-            units[path.stem, row["minutes"], row["seed"]].append(row)
-    return keys, dict(sorted(units.items(), key=lambda item: item[0][1:]))
+            units[path.stem, row["minutes"], row["method"]].append(row)
+    return keys, dict(sorted(units.items(), key=lambda item: item[0][1]))
 
 
 def identity(row: Row) -> tuple[float, int, str]:
@@ -69,10 +71,10 @@ def identity(row: Row) -> tuple[float, int, str]:
     return row["minutes"], row["seed"], row["method"]
 
 
-def finished(cell: Cell, engine: TorchEngine, row: Row, *, eager: bool) -> Row:
+def finished(cell: Cell, pruned: nn.Module, row: Row, *, eager: bool) -> Row:
     """Return a planned row with the accuracy on test before and after fine-tuning."""
-    network = cell.again(row["method"], row.get("strategy"), engine)
-    before = copy.deepcopy(network)
+    # New parameters: those that a gradient was computed of before cannot be trained in a graph.
+    network = copy.deepcopy(pruned)
     tuner = cell.tuner(row["method"], row["seed"])
     start = time.perf_counter()
     if eager or cell.plan.data.device.type != "cuda":
@@ -81,7 +83,7 @@ def finished(cell: Cell, engine: TorchEngine, row: Row, *, eager: bool) -> Row:
         train_by_graph(tuner, network, row["steps"])
     seconds = round(time.perf_counter() - start, 1)
     return row | {
-        "before": cell.score(before),
+        "before": cell.score(pruned),
         "test": cell.score(network),
         "device": machine()["device"],
         "device_seconds": seconds,
@@ -93,22 +95,31 @@ def work(units: Any, done: Any, keys: dict[str, list[str]], args: argparse.Names
     torch.set_num_threads(1)
     checkpoints = dict(each.split("=", 1) for each in args.checkpoints)
     cells: dict[str, Cell] = {}
+    loaded: dict[tuple[str, ...], DeviceData] = {}
+    eager = args.eager
     while (unit := units.get()) is not None and time.time() < end:
-        (name, _, seed), rows = unit
+        (name, _, method), rows = unit
         if name not in cells:
             network = name.rpartition("-")[0]
             own = [f"model.checkpoint={checkpoints[network]}"] if network in checkpoints else []
-            cells = {name: make_cell((*keys[name], *own, *args.keys, f"device={args.device}", "threads=1"))}
-        engines = {}
+            data = tuple(key for key in keys[name] if key.startswith("data"))
+            asked = (*keys[name], *own, *args.keys, f"device={args.device}", "threads=1")
+            cells = {name: make_cell(asked, loaded.get(data))}
+            loaded[data] = cells[name].plan.data
+        cell = cells[name]
+        engine = cell.stage(seed=0, reconstruct=method != PLAIN).engine
+        pruned: dict[str, nn.Module] = {}
         for row in rows:
             if time.time() >= end:
                 break
+            strategy = row.get("strategy")
+            if str(strategy) not in pruned:
+                pruned[str(strategy)] = cell.again(method, strategy, engine)
             try:
-                if (repaired := row["method"] != PLAIN) not in engines:
-                    engines[repaired] = cells[name].stage(seed=seed, reconstruct=repaired).engine
-                done.put((name, finished(cells[name], engines[repaired], row, eager=args.eager)))
-            except (RuntimeError, ValueError) as error:  # the others go on
+                done.put((name, finished(cell, pruned[str(strategy)], row, eager=eager)))
+            except (RuntimeError, ValueError) as error:
                 done.put((name, row | {"error": f"{type(error).__name__}: {error}"[:500]}))
+                eager = True  # a graph that could not be recorded leaves torch's generator behind in it
     done.put(None)
 
 
@@ -126,7 +137,9 @@ def main(given: Sequence[str] | None = None) -> None:
             queue.put((unit, missing))
     for _ in range(args.processes):
         queue.put(None)
-    processes = [context.Process(target=work, args=(queue, done, keys, args, end)) for _ in range(args.processes)]
+    processes = [
+        context.Process(target=work, args=(queue, done, keys, args, end), daemon=True) for _ in range(args.processes)
+    ]
     for process in processes:
         process.start()
     running, steps, failed = len(processes), 0, 0

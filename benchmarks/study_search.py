@@ -11,10 +11,10 @@ from amc.config.policies import make_policy
 from amc.run.stage import SearchPlan, Stage
 from amc.training.choice import best_trials
 from amc.zoo.data.dataset import Split
-from baselines.known_strategies import BY_DEPTH, known_strategies, most_promising_first
+from baselines.known_strategies import known_strategies, least_error_by_depth, most_promising_first
 from benchmarks.cpu_clock import Clock
 from envs.constraint import uniform_strategy
-from envs.engine.types import Evaluation, Strategy
+from envs.engine.types import Evaluation, KnowsReconstructionError, Strategy
 from envs.search import RecordTrials, Trial
 
 SEARCH = 0.07
@@ -64,14 +64,18 @@ def search_and_choose(stage: Stage, policy: str, clock: Clock, seed: int) -> Fou
     """Search as long as its share of the time lasts, and return what is best once it is repaired for fine-tuning.
 
     Candidates are repaired more cheaply than that, so the best of the search has to stand up to what was known before,
-    above all to what suits that repair, which comes first and has to be clearly beaten. A search that there is hardly
-    time for is left out.
+    above all to what suits that repair and fine-tuning, which comes first and has to be clearly beaten. A search that
+    there is hardly time for is left out, and so is the contest then: what is nearest to the dense network before
+    fine-tuning is not what is best behind it (benchmarks/study.md).
     """
     episodes = affordable(stage, clock)
+    engine, budget = stage.engine, stage.problem.budget
+    first = [least_error_by_depth(budget)] if isinstance(budget.engine, KnowsReconstructionError) else []
+    if first and episodes < LEAST_EPISODES:
+        return Found(engine.finish(first[0]), first[0], 0, 1)
     trials = _searched(stage, policy, clock, seed, episodes) if episodes >= LEAST_EPISODES else ()
     best = [trial.strategy for trial in best_trials(trials, 1)] if trials else []
     known = known_strategies(stage.problem)
-    first = [known[BY_DEPTH]] if BY_DEPTH in known else []
     finalists = list(dict.fromkeys([*first, *best, *most_promising_first(known)]))[:FINALISTS]
     finished = _finished(stage, finalists, clock)
     chosen = clearly_nearest(finished)

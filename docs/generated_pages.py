@@ -31,6 +31,7 @@ AS_THEY_ARE = {
     "benchmarks/repair.md": "results/repair.md",
     "benchmarks/scale.png": "results/scale.png",
     "benchmarks/study.md": "results/equal_minutes.md",
+    "benchmarks/gpu.md": "results/gpu.md",
     "benchmarks/transformers.md": "results/transformers.md",
     "benchmarks/zoo.md": "results/zoo.md",
     "benchmarks/tracing.md": "results/tracing.md",

@@ -14,7 +14,8 @@ import torch
 from preloaded_python import preloaded_python
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from benchmarks import cpu_clock, study
+from benchmarks import cpu_clock, study, study_on_gpu
+from benchmarks.study_cell import make_cell
 
 ROOT = Path(__file__).parents[1]
 SECONDS_A_LAYER = 3e-4
@@ -145,6 +146,32 @@ def test_the_study_spends_the_same_time_on_every_method_and_goes_on_where_it_sto
     assert methods["uniform"]["p_holm"] >= methods["uniform"]["p"]
     assert sorted(result["mean_ranks"]) == sorted(methods)
     assert (tmp_path / "minutes.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("clock_of_work")
+def test_steps_that_were_planned_are_taken_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ["model=resnet20", "data=digits", "model.width=0.5", "train.epochs=1", "data.search=200", "target=0.4"]
+    cache, plans, output = f"cache_dir={tmp_path}", str(tmp_path / "plans"), str(tmp_path / "study")
+    methods = ["--methods", "uniform", "torch-pruning taylor"]
+    study.main(["--plan", "--output", plans, "--minutes", "0.1", *methods, "--seeds", "0", "--cell", "a", *keys, cache])
+    options = ["--plans", plans, "--output", output, "--device", "cpu", "--processes", "1", "--keys", cache]
+    study_on_gpu.main(options)
+    study_on_gpu.main(options)  # finds everything done
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["steps"] == 0
+    study.main(["--output", output, "--show", "--ours", "uniform"])
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+    plan, rows = (
+        [json.loads(line) for line in (tmp_path / folder / "a.jsonl").read_text().splitlines()[1:]]
+        for folder in ("plans", "study")
+    )
+    assert [{name: row[name] for name in planned} for planned, row in zip(plan, rows, strict=True)] == plan
+    assert shown["over_cells"]["torch-pruning taylor"]["of"] == 1
+    cell = make_cell([*keys, cache, "threads=1"])
+    network = cell.again("uniform", rows[0]["strategy"], cell.stage(seed=0).engine)
+    cell.tuner("uniform", 0).train_steps(network, rows[0]["steps"])
+    assert rows[0]["test"] == cell.score(network)
+    assert shown["cells"]["a"]["0.1"]["uniform"]["test"] == round(rows[0]["test"], 4)
 
 
 @pytest.mark.slow

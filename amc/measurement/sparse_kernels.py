@@ -120,8 +120,8 @@ def on_sparse_kernels(model: nn.Module) -> SparseNetwork:
         except RuntimeError:  # NotImplementedError is one
             continue
         matrix.weight = nn.Parameter(sparse, requires_grad=False)
-        parent, _, child = name.rpartition(".")
-        setattr(half.network.get_submodule(parent), child, matrix)
+        parent, _, child = f"network.{name}".rstrip(".").rpartition(".")  # the network may be a layer itself
+        setattr(half.get_submodule(parent), child, matrix)
         layers.append(name)
     return SparseNetwork(half, tuple(layers))
 

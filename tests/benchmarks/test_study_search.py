@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from torch import nn
 
-from baselines.known_strategies import BY_DEPTH, known_strategies, most_promising_first
+from baselines.known_strategies import BY_DEPTH, known_strategies
 from benchmarks import cpu_clock
 from benchmarks.cpu_clock import Clock, Pace
-from benchmarks.study_search import FEWEST_FINALISTS, FINALISTS, MARGIN, search_and_choose
+from benchmarks.study_search import FINALISTS, MARGIN, search_and_choose
 from envs.constraint import uniform_strategy
 from envs.engine.analytic import AnalyticEngine
 from envs.engine.types import Evaluation, Strategy
@@ -73,13 +73,12 @@ def test_what_suits_the_repair_has_to_be_clearly_beaten(lead: float) -> None:
     assert (found.strategy == known[BY_DEPTH]) == (lead < MARGIN)
 
 
-def test_a_search_that_there_is_no_time_for_is_left_out_and_the_best_known_taken() -> None:
+def test_a_search_that_there_is_no_time_for_is_left_out_and_the_contest_with_it() -> None:
     stage = make_stage(lambda _: 0.0)
     found = search_and_choose(stage, "reconstruction", Clock(0, Steady()), 0)
-    known = known_strategies(stage.problem)
-    first = list(dict.fromkeys([known[BY_DEPTH], *most_promising_first(known)]))
-    assert (found.episodes, found.finalists) == (0, FEWEST_FINALISTS)
-    assert (found.strategy, stage.engine.finished) == (first[0], first[:FEWEST_FINALISTS])
+    by_depth = known_strategies(stage.problem)[BY_DEPTH]
+    assert (found.episodes, found.finalists) == (0, 1)
+    assert (found.strategy, stage.engine.finished) == (by_depth, [by_depth])
 
 
 def test_seconds_of_a_slow_machine_count_less_and_measuring_it_none(
