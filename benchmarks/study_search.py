@@ -28,8 +28,9 @@ MARGIN = 0.05
 images. Smaller leads are chance, and what counts the deep layers more also gains more by fine-tuning."""
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
-LEAST_EPISODES, MOST_EPISODES = 20, 60
-"""Fewer never got beyond what is known before the first, and were missing from fine-tuning (benchmarks/study.md)."""
+LEAST_EPISODES, MOST_EPISODES = 40, 100
+"""Fewer never got beyond what is known before the first, and were missing from fine-tuning; 80 are worth half a point and
+more at equal steps (benchmarks/study.md)."""
 
 
 class TimeIsUp(Exception):
