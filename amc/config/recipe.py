@@ -46,7 +46,8 @@ class Finetuning:
         epochs: passes over the train split, or a part of one, in every stage; 0 for none.
         top_k: whole trainings that choosing the winner may take as long as. With two or more, up to 32 of the best
             trials are fine-tuned for a while, the better half for longer and one to the end, see
-            ``amc.training.successive_halving``.
+            ``amc.training.successive_halving``. With 1 it is the best trial, or that of least error by depth where that
+            is not clearly behind once both are repaired for fine-tuning.
         lr_factor: learning rate as a fraction of training's.
         batch_size: images a step; null for as many as in training. With half of them there are twice the steps, which
             may be better or worse: ``benchmarks/finetuning.md``.
