@@ -29,8 +29,8 @@ images. Smaller leads are chance, and what counts the deep layers more also gain
 SCORED = 1000
 """Images that candidates are scored on: divergence changes with every output, so few tell as much as many labels."""
 LEAST_EPISODES, MOST_EPISODES = 40, 100
-"""Fewer never got beyond what is known before the first, and were missing from fine-tuning; 80 are worth half a point and
-more at equal steps (benchmarks/study.md)."""
+"""Fewer never got beyond what is known before the first, and were missing from fine-tuning; 80 are worth half
+a point at equal steps on ResNet-20 at 30% of the FLOPs (benchmarks/study.md)."""
 
 
 class TimeIsUp(Exception):

@@ -94,7 +94,7 @@ def not_clearly_behind(tuner: FineTuner, engine: TorchEngine, best: Strategy, pr
 
     A search repairs its candidates more cheaply than that. Where little is left of a network its best is no better than
     what is promising: 1.7 points behind in the mean after fine-tuning ResNet-20 at 15% of the FLOPs, where it is half a
-    point and more ahead at 30% (``benchmarks/study.md``). In a contest fine-tuning itself would tell.
+    point ahead at 30% (``benchmarks/study.md``). In a contest fine-tuning itself would tell.
 
     Args:
         tuner: its score tells which is ahead.

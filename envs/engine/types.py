@@ -192,10 +192,7 @@ class KnowsUnitScores(Protocol):
     """What an engine may offer beside ``PruningEngine``: what its criterion says of each unit."""
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
-        """Return the score of every unit of a layer; the units of highest score are those that stay.
-
-        Where masks are pruned by groups, of which each keeps as many, it is the mean over groups of the best unit's
-        score, of the second best one's, ...
+        """Return the score of every unit: the highest stay. Of groups that keep as many each, the mean from the best on.
 
         Args:
             step: number of the layer.
