@@ -192,7 +192,7 @@ class KnowsUnitScores(Protocol):
     """What an engine may offer beside ``PruningEngine``: what its criterion says of each unit."""
 
     def unit_scores(self, step: int) -> tuple[float, ...]:
-        """Return the score of every unit: the highest stay. Of groups that keep as many each, the mean from the best on.
+        """Return the score of every unit: the highest stay. Of groups that keep as many each, the mean, the best first.
 
         Args:
             step: number of the layer.
