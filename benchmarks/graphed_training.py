@@ -13,15 +13,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
 
 from amc.config.recipe import Recipe
-from amc.training.distillation import Distillation
+from amc.training.augmentation import mirrored, shifted
 from amc.training.finetune import FineTuner
-from amc.training.mixed_precision import mixed_precision
 from amc.training.schedule import rate_factor
-from amc.training.sgd import make_optimizer
-from amc.zoo.data.dataset import Splits
+from amc.training.sgd import batch_loss, make_optimizer
+from amc.zoo.data.dataset import Normalization, Splits
 from envs.engine.network.memory_layout import lay_out
 
 WARM_UP = 4
@@ -36,19 +34,19 @@ class Batches:
         images: of the train split, ``(n, c, h, w)`` bytes.
         labels: their classes.
         order: which images, ``(steps, batch)``.
-        shifts: rows and columns that they move by, ``(steps, 2, batch)``.
+        corners: by which they are shifted, ``(steps, 2, batch)``, see ``amc.training.augmentation.shifted``.
         mirrored: which are mirrored, ``(steps, batch)``.
-        mean: of pixels.
-        std: of pixels.
+        normalize: turns bytes into inputs.
+        shift: pixels that images move by at most; 0 for none.
+        flip: whether any are mirrored.
     """
 
     images: Tensor
     labels: Tensor
     order: Tensor
-    shifts: Tensor
+    corners: Tensor
     mirrored: Tensor
-    mean: Tensor
-    std: Tensor
+    normalize: Normalization
     shift: int
     flip: bool
 
@@ -57,17 +55,10 @@ class Batches:
         order = self.order.index_select(0, step)[0]
         images = self.images.index_select(0, order)
         if self.shift:
-            height, width = images.shape[2:]
-            padded = pad(images, (self.shift,) * 4)
-            top, left = self.shifts.index_select(0, step)[0].unsqueeze(2)
-            rows = top + torch.arange(height, device=top.device)
-            columns = left + torch.arange(width, device=top.device)
-            image = torch.arange(len(order), device=top.device).view(-1, 1, 1)
-            images = padded[image, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+            images = shifted(images, self.corners.index_select(0, step)[0], self.shift)
         if self.flip:
-            mirrored = self.mirrored.index_select(0, step)[0]
-            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-        return (images.float() - self.mean) / self.std, self.labels.index_select(0, order)
+            images = mirrored(images, self.mirrored.index_select(0, step)[0])
+        return self.normalize(images), self.labels.index_select(0, order)
 
 
 def batches_of(splits: Splits, recipe: Recipe, steps: int, seed: int, device: torch.device) -> Batches:
@@ -83,10 +74,9 @@ def batches_of(splits: Splits, recipe: Recipe, steps: int, seed: int, device: to
         images=splits.train.images.to(device),
         labels=splits.train.labels.to(device),
         order=order.to(device),
-        shifts=torch.randint(0, 2 * recipe.shift + 1, (steps, 2, size), generator=generator).to(device),
+        corners=torch.randint(0, 2 * recipe.shift + 1, (steps, 2, size), generator=generator).to(device),
         mirrored=(torch.rand(steps, size, generator=generator) < 0.5).to(device),
-        mean=splits.normalize.mean.to(device),
-        std=splits.normalize.std.to(device),
+        normalize=Normalization(*(each.to(device) for each in splits.normalize)),
         shift=recipe.shift,
         flip=recipe.flip,
     )
@@ -97,8 +87,7 @@ def train_by_graph(tuner: FineTuner, network: nn.Module, steps: int) -> None:
     device = tuner.data.device
     recipe = tuner.recipe_of(steps)
     layout = lay_out(network.to(device), tuner.data.example())
-    settings = tuner.settings
-    distillation = Distillation(tuner.teacher, settings.distill, settings.temperature) if settings.distill else None
+    distillation = tuner.distillation
     batches = batches_of(tuner.data.splits, recipe, steps, tuner.seed, device)
     rates = torch.tensor([recipe.lr * rate_factor(step, steps, recipe.warm_up) for step in range(steps)], device=device)
     counter = torch.zeros(1, dtype=torch.int64, device=device)
@@ -106,12 +95,7 @@ def train_by_graph(tuner: FineTuner, network: nn.Module, steps: int) -> None:
 
     def step() -> None:
         images, labels = batches.at(counter)
-        images = layout(images)
-        with mixed_precision(device, recipe.bf16):
-            outputs = network(images)
-            loss = cross_entropy(outputs, labels)
-            loss = loss if distillation is None else distillation(images, outputs, loss)
-        loss.backward()
+        batch_loss(network, layout(images), labels, distillation, bf16=recipe.bf16).backward()
         descend(rates.index_select(0, counter)[0])
         counter.add_(1)
 

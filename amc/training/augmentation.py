@@ -12,16 +12,32 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """Shift every image of a batch on its own, over black, and mirror half of them, as the recipe says."""
     count = len(images)
     if recipe.shift:
-        height, width = images.shape[2:]
-        padded = pad(images, (recipe.shift,) * 4)
-        top, left = torch.randint(0, 2 * recipe.shift + 1, (2, count, 1), generator=generator)
-        rows, columns = top + torch.arange(height), left + torch.arange(width)
-        image = torch.arange(count).view(-1, 1, 1)
-        images = padded[image, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+        images = shifted(images, torch.randint(0, 2 * recipe.shift + 1, (2, count), generator=generator), recipe.shift)
     if recipe.flip:
-        mirrored = torch.rand(count, generator=generator) < 0.5
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        images = mirrored(images, torch.rand(count, generator=generator) < 0.5)
     return images
+
+
+def shifted(images: Tensor, corners: Tensor, most: int) -> Tensor:
+    """Return images, ``(n, c, h, w)``, each cut anew from itself with ``most`` black pixels around it.
+
+    Args:
+        images: on the device of the corners.
+        corners: top rows and left columns of what is cut, from 0 to twice ``most``, ``(2, n)``.
+        most: pixels that an image moves by.
+    """
+    height, width = images.shape[2:]
+    padded = pad(images, (most,) * 4)
+    top, left = corners.unsqueeze(2)
+    rows = top + torch.arange(height, device=corners.device)
+    columns = left + torch.arange(width, device=corners.device)
+    image = torch.arange(len(images), device=corners.device).view(-1, 1, 1)
+    return padded[image, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+
+
+def mirrored(images: Tensor, which: Tensor) -> Tensor:
+    """Return images, ``(n, c, h, w)``, those left to right that ``which``, bool of shape ``(n,)``, says."""
+    return torch.where(which.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def calibration_as_trained(data: DeviceData, count: int, recipe: Recipe, seed: int) -> Tensor:

@@ -83,6 +83,12 @@ class FineTuner:
         return finetuning_recipe(self.training, self.settings)
 
     @property
+    def distillation(self) -> Distillation | None:
+        """What networks learn from beside labels."""
+        settings = self.settings
+        return Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
+
+    @property
     def scoring_steps(self) -> int:
         """Steps that take about as long as scoring a network, a third of what the same images take in training."""
         return ceil(len(self.score) / (3 * self.recipe.batch_size))
@@ -101,9 +107,8 @@ class FineTuner:
 
     def fitting(self, model: nn.Module, recipe: Recipe, part: int = 0) -> Fitting:
         """Return a training that has not begun, which may pause; for its arguments see ``train``."""
-        settings, data = self.settings, self.data
-        distillation = Distillation(self.teacher, settings.distill, settings.temperature) if settings.distill else None
-        return Fitting(model, data.splits, recipe, (self.seed + part) % 2**32, str(data.device), distillation)
+        seed, device = (self.seed + part) % 2**32, str(self.data.device)
+        return Fitting(model, self.data.splits, recipe, seed, device, self.distillation)
 
     def recipe_of(self, steps: int) -> Recipe:
         """Return the recipe of so many steps on a schedule of their own."""

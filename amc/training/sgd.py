@@ -116,10 +116,26 @@ class Fitting:
     def _loss(self, batch: Split) -> Tensor:
         images = self._splits.normalize(augment(batch.images, self._recipe, self._generator))
         images = self._layout(images.to(self._device))
-        with mixed_precision(self._device, self._recipe.bf16):
-            outputs = self.model(images)
-            loss = cross_entropy(outputs, batch.labels.to(self._device))
-            return loss if self._distillation is None else self._distillation(images, outputs, loss)
+        labels = batch.labels.to(self._device)
+        return batch_loss(self.model, images, labels, self._distillation, bf16=self._recipe.bf16)
+
+
+def batch_loss(
+    model: nn.Module, images: Tensor, labels: Tensor, distillation: Distillation | None, *, bf16: bool
+) -> Tensor:
+    """Return the loss of a batch, a scalar: cross-entropy, or what else there is to learn from beside.
+
+    Args:
+        model: in train mode.
+        images: its inputs, on its device.
+        labels: their classes, there as well.
+        distillation: what it learns from beside labels.
+        bf16: compute in bfloat16.
+    """
+    with mixed_precision(images.device, bf16):
+        outputs = model(images)
+        loss = cross_entropy(outputs, labels)
+        return loss if distillation is None else distillation(images, outputs, loss)
 
 
 def steps_of(recipe: Recipe, splits: Splits) -> int:

@@ -40,7 +40,7 @@ def test_batches_are_images_shifted_mirrored_and_normalised(shift: int, flip: bo
         inputs, labels = batches.at(torch.tensor([step]))
         seen.extend(labels.tolist())
         for place, (image, label) in enumerate(zip(inputs, labels.tolist(), strict=True)):
-            top, left = batches.shifts[step, :, place].tolist()
+            top, left = batches.corners[step, :, place].tolist()
             mirrored = flip and bool(batches.mirrored[step, place])
             expected = data.normalize(by_hand(data.train.images[label], top, left, shift, mirrored=mirrored)[None])
             torch.testing.assert_close(image, expected[0])
