@@ -63,8 +63,8 @@ class WorkersEngine(AbstractContextManager["WorkersEngine"]):
         self._longest = 0.0
         self._failed_starts = 0
         for name in OFFERED:
-            if hasattr(engine, name):
-                setattr(self, name, getattr(engine, name))
+            if (offer := getattr(engine, name, None)) is not None:
+                setattr(self, name, offer)
 
     def __exit__(self, *_: object) -> None:
         self._crew.close()
