@@ -23,8 +23,7 @@ class Record:
 
     def __init__(self, path: Path, settings: Row) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
-        lines = [json.loads(line) for line in whole.splitlines()]
+        lines = lines_of(path) if path.exists() else []
         if lines and lines[0] != settings:
             raise SystemExit(f"{path}: measured with other settings, {lines[0]}; give another --output")
         self._path = path
@@ -36,6 +35,11 @@ class Record:
         self.rows.append(row)
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def lines_of(path: Path) -> list[Row]:
+    """Return the lines of a record, settings first; a last line that a kill has torn is left out."""
+    return [json.loads(line) for line in path.read_text().rpartition("\n")[0].splitlines()]
 
 
 def without_private(keys: Sequence[str]) -> list[str]:

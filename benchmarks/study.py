@@ -31,9 +31,9 @@ from scipy.stats import rankdata
 
 from amc.comparison.statistics import paired
 from benchmarks.cells import add_options, chosen
-from benchmarks.record import Record, Row, without_private
+from benchmarks.record import Record, Row, lines_of, without_private
 from benchmarks.setting import machine
-from benchmarks.study_cell import METHODS, make_cell
+from benchmarks.study_cell import METHODS, identity, make_cell
 
 NETWORKS: dict[str, tuple[str, ...]] = {
     "plain20-fashion": ("model=plain20", "data=fashion_mnist"),
@@ -64,7 +64,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--yardstick", type=float, help="seconds of it in a cell that minutes are to be as long as; by default measured"
     )
-    parser.add_argument("--show", action="store_true", help="print what is in OUTPUT and measure nothing")
+    parser.add_argument("--show", action="store_true", help="print what is in OUTPUT, measure nothing")
     parser.add_argument("--ours", default="amc", help="the method that the others are compared with")
     parser.add_argument("--plan", action="store_true", help="do not fine-tune: benchmarks.study_on_gpu does it")
     return parser.parse_args(given)
@@ -72,9 +72,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Row]:
     """Measure what is missing of a cell, seed by seed so that a stopped study compares all methods, and return it."""
-    record = Record(args.output / f"{name}.jsonl", {"keys": without_private(keys)})
+    kind = {"planned": True} if args.plan else {}  # no measurement goes on from a plan
+    record = Record(args.output / f"{name}.jsonl", {"keys": without_private(keys)} | kind)
     wanted = list(product(args.minutes, args.seeds, args.methods))
-    done = {(row["minutes"], row["seed"], row["method"]) for row in record.rows}
+    done = {identity(row) for row in record.rows}
     missing = [each for each in wanted if each not in done]
     reference = record.rows[0]["yardstick"] if record.rows else args.yardstick
     if missing:
@@ -89,13 +90,16 @@ def measure(name: str, keys: Sequence[str], args: argparse.Namespace) -> list[Ro
             row |= {"before": cell.score(before), "test": cell.score(pruned.network)}
         record.add(row)
         console.print(f"{name} {minutes:g} min, seed {seed}, {method}: {row.get('test', 'planned')}")
-    return [row for row in record.rows if (row["minutes"], row["seed"], row["method"]) in set(wanted)]
+    return [row for row in record.rows if identity(row) in set(wanted)]
 
 
-def recorded(folder: Path) -> dict[str, list[Row]]:
-    """Return the rows of every cell in a folder, those that are only planned left out."""
-    lines = {path.stem: path.read_text().splitlines()[1:] for path in sorted(folder.glob("*.jsonl"))}
-    return {name: [row for line in each if "test" in (row := json.loads(line))] for name, each in lines.items()}
+def recorded(args: argparse.Namespace) -> dict[str, list[Row]]:
+    """Return what was measured of the cells and minutes asked for, by default of all cells in the folder."""
+    paths = {path.stem: path for path in sorted(args.output.glob("*.jsonl"))}
+    return {
+        name: [row for row in lines_of(paths[name])[1:] if row["minutes"] in args.minutes and "test" in row]
+        for name in args.cells or paths
+    }
 
 
 def figures_of(rows: Sequence[Row], ours: str) -> dict[str, dict[str, Row]]:
@@ -118,8 +122,11 @@ def _compared(methods: Mapping[str, Mapping[int, Row]], ours: str) -> dict[str, 
         }
         both = sorted(set(by_seed) & set(methods.get(ours, {})))
         if method != ours and both:
-            against = paired([methods[ours][seed]["test"] for seed in both], [by_seed[seed]["test"] for seed in both])
+            mine, theirs = ([each[seed]["test"] for seed in both] for each in (methods[ours], by_seed))
+            against = paired(mine, theirs)
+            ahead = sum(one > other for one, other in zip(mine, theirs, strict=True))
             figures[method] |= {"ours_less_this": round(against.difference.mean, 4), "p": against.p}
+            figures[method] |= {"pairs": len(both), "pairs_ahead": ahead}
     return figures
 
 
@@ -139,21 +146,24 @@ def with_holm(cells: Mapping[str, dict[str, dict[str, Row]]]) -> None:
 
 def over_cells(cells: Mapping[str, dict[str, dict[str, Row]]]) -> dict[str, Row]:
     """Return by method in how many cells and budgets ours is ahead of it or behind, by how much, and how surely."""
-    leads: dict[str, list[float]] = defaultdict(list)
-    for cell in cells.values():
-        for methods in cell.values():
-            for name, row in methods.items():
-                if "ours_less_this" in row:
-                    leads[name].append(row["ours_less_this"])
+    compared: dict[str, list[Row]] = defaultdict(list)
+    for methods in (methods for cell in cells.values() for methods in cell.values()):
+        for name, row in methods.items():
+            if "ours_less_this" in row:
+                compared[name].append(row)
+    return {name: _summary(rows) for name, rows in compared.items()}
+
+
+def _summary(rows: Sequence[Row]) -> Row:
+    leads = [row["ours_less_this"] for row in rows]
     return {
-        name: {
-            "ahead": sum(lead > 0 for lead in each),
-            "behind": sum(lead < 0 for lead in each),
-            "of": len(each),
-            "ours_less_this": round(mean(each), 4),
-            "p": paired(each, [0.0] * len(each)).p,
-        }
-        for name, each in leads.items()
+        "ahead": sum(lead > 0 for lead in leads),
+        "behind": sum(lead < 0 for lead in leads),
+        "of": len(leads),
+        "pairs_ahead": sum(row["pairs_ahead"] for row in rows),
+        "pairs": sum(row["pairs"] for row in rows),
+        "ours_less_this": round(mean(leads), 4),
+        "p": paired(leads, [0.0] * len(leads)).p,
     }
 
 
@@ -200,7 +210,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Measure what is missing, and print a table a cell and one line of JSON."""
     args = arguments(given)
     if args.show:
-        measured = recorded(args.output)
+        measured = recorded(args)
     else:
         measured = {name: measure(name, keys, args) for name, keys in chosen(args, CELLS).items()}
     if args.plan:

@@ -1,7 +1,7 @@
 """One cell of the study: a network, data and a target, and what every method makes of it in a given time."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,7 +26,6 @@ from benchmarks.setting import make_config
 from benchmarks.study_rivals import IMPORTANCES, macs, torch_pruned
 from benchmarks.study_search import on_few_images, search_and_choose
 from envs.constraint import ResourceBudget, uniform_strategy
-from envs.engine.torch_engine import TorchEngine
 from envs.engine.types import Strategy
 
 PLAIN = "uniform, plain"
@@ -37,6 +36,11 @@ TIMED = 7
 """Steps by which it is known how long one takes."""
 FEW = 32
 """Images a step of the yardstick."""
+
+
+def identity(row: Mapping[str, Any]) -> tuple[float, int, str]:
+    """Return what tells a row from the others of its cell."""
+    return row["minutes"], row["seed"], row["method"]
 
 
 class Pruned(NamedTuple):
@@ -91,17 +95,13 @@ class Cell:
         about["flops"] = macs(network, example) / macs(self.dense, example)
         return Pruned(network, tuner, about)
 
-    def again(self, method: str, strategy: Strategy | None, engine: TorchEngine) -> nn.Module:
-        """Return the network of a method once more.
-
-        Args:
-            method: its name.
-            strategy: that it came to; a rival's has none.
-            engine: that of ``stage`` with the method's settings and seed.
-        """
-        if strategy is None:
-            return torch_pruned(self.dense, self.plan.data, method.removeprefix(RIVAL), self.cfg.target)
-        return engine.finish(tuple(strategy))
+    def maker(self, method: str, seed: int) -> Callable[[Strategy | None], nn.Module]:
+        """Return what makes a method's networks once more of the strategies that it came to; a rival came to none."""
+        if method.startswith(RIVAL):
+            ranking = method.removeprefix(RIVAL)
+            return lambda _: torch_pruned(self.dense, self.plan.data, ranking, self.cfg.target)
+        engine = self.stage(seed=seed, reconstruct=method != PLAIN).engine
+        return lambda strategy: engine.finish(tuple(strategy or ()))
 
     def score(self, network: nn.Module) -> float:
         """Return the accuracy on test."""

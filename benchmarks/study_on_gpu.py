@@ -2,13 +2,13 @@
 
     python -m benchmarks.study --output plans --plan                       # on a CPU: prunes, and counts the steps
     python -m benchmarks.study_on_gpu --plans plans --output study         # on a GPU: takes them
-    python -m benchmarks.study --output study                              # the tables
+    python -m benchmarks.study --output study --show                       # the tables
 
 Every network is pruned once more from the strategy that its method came to, one network for all seeds that came to the
 same, and takes the planned number of steps by the study's recipe, each a replay of one CUDA graph
-(``benchmarks/graphed_training.py``). Rows are those of the plan,
-with what came out on test. Processes share the GPU; NVIDIA's MPS lets them compute at once. What is there already is
-not done again, and ``--until`` ends it. The last line of the output is JSON.
+(``benchmarks/graphed_training.py``). Rows are those of the plan, with what came out on test. Processes share the GPU;
+NVIDIA's MPS lets them compute at once. What is there already is not done again, and ``--until`` ends it. The last line
+of the output is JSON.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from torch import nn
 
 from amc.zoo.data.device_data import DeviceData
 from benchmarks.graphed_training import train_by_graph
-from benchmarks.record import Record, Row
+from benchmarks.record import Record, Row, lines_of
 from benchmarks.setting import machine
-from benchmarks.study_cell import PLAIN, Cell, make_cell
+from benchmarks.study_cell import Cell, identity, make_cell
 
 console = Console(stderr=True)
 Unit = tuple[str, float, str]
@@ -59,16 +59,11 @@ def planned(folder: Path) -> tuple[dict[str, list[str]], dict[Unit, list[Row]]]:
     """Return the keys of every cell, and what was planned, least minutes first."""
     keys, units = {}, defaultdict(list)
     for path in sorted(folder.glob("*.jsonl")):
-        settings, *rows = [json.loads(line) for line in path.read_text().splitlines()]
+        settings, *rows = lines_of(path)
         keys[path.stem] = settings["keys"]
         for row in rows:
             units[path.stem, row["minutes"], row["method"]].append(row)
     return keys, dict(sorted(units.items(), key=lambda item: item[0][1]))
-
-
-def identity(row: Row) -> tuple[float, int, str]:
-    """Return what tells a row from the others of its cell."""
-    return row["minutes"], row["seed"], row["method"]
 
 
 def finished(cell: Cell, pruned: nn.Module, row: Row, *, eager: bool) -> Row:
@@ -107,14 +102,14 @@ def work(units: Any, done: Any, keys: dict[str, list[str]], args: argparse.Names
             cells = {name: make_cell(asked, loaded.get(data))}
             loaded[data] = cells[name].plan.data
         cell = cells[name]
-        engine = cell.stage(seed=0, reconstruct=method != PLAIN).engine
+        make = cell.maker(method, seed=0)
         pruned: dict[str, nn.Module] = {}
         for row in rows:
             if time.time() >= end:
                 break
             strategy = row.get("strategy")
             if str(strategy) not in pruned:
-                pruned[str(strategy)] = cell.again(method, strategy, engine)
+                pruned[str(strategy)] = make(strategy)
             try:
                 done.put((name, finished(cell, pruned[str(strategy)], row, eager=eager)))
             except (RuntimeError, ValueError) as error:

@@ -159,7 +159,7 @@ def test_steps_that_were_planned_are_taken_elsewhere(tmp_path: Path, capsys: pyt
     study_on_gpu.main(options)
     study_on_gpu.main(options)  # finds everything done
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["steps"] == 0
-    study.main(["--output", output, "--show", "--ours", "uniform"])
+    study.main(["--output", output, "--show", "--minutes", "0.1", "--ours", "uniform"])
     shown = json.loads(capsys.readouterr().out.splitlines()[-1])
     plan, rows = (
         [json.loads(line) for line in (tmp_path / folder / "a.jsonl").read_text().splitlines()[1:]]
@@ -168,7 +168,7 @@ def test_steps_that_were_planned_are_taken_elsewhere(tmp_path: Path, capsys: pyt
     assert [{name: row[name] for name in planned} for planned, row in zip(plan, rows, strict=True)] == plan
     assert shown["over_cells"]["torch-pruning taylor"]["of"] == 1
     cell = make_cell([*keys, cache, "threads=1"])
-    network = cell.again("uniform", rows[0]["strategy"], cell.stage(seed=0).engine)
+    network = cell.maker("uniform", seed=0)(rows[0]["strategy"])
     cell.tuner("uniform", 0).train_steps(network, rows[0]["steps"])
     assert rows[0]["test"] == cell.score(network)
     assert shown["cells"]["a"]["0.1"]["uniform"]["test"] == round(rows[0]["test"], 4)
